@@ -1,0 +1,65 @@
+"""Soft labels for medical image segmentation (Spatially Varying Label Smoothing).
+
+What the commands do, for Python: `smooth` on arrays, `find_cases` and `smooth_cases` on
+files, `open_store` and `export_cases` on stores.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsError
+from svls_cli.version import __version__
+
+if TYPE_CHECKING:
+    from svls_cli.export import export_cases
+    from svls_cli.labels.cases import find_cases
+    from svls_cli.labels.class_files import parse_classes
+    from svls_cli.pipeline import smooth_cases
+    from svls_cli.soften.kernel import svls_kernel
+    from svls_cli.soften.methods import Method
+    from svls_cli.soften.volume import smooth
+    from svls_cli.store.reader import Store, StoredCase, open_store
+
+# Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
+_HOME = {
+    "Method": "soften.methods",
+    "Store": "store.reader",
+    "StoredCase": "store.reader",
+    "export_cases": "export",
+    "find_cases": "labels.cases",
+    "open_store": "store.reader",
+    "parse_classes": "labels.class_files",
+    "smooth": "soften.volume",
+    "smooth_cases": "pipeline",
+    "svls_kernel": "soften.kernel",
+}
+
+__all__ = [
+    "InputError",
+    "InvalidParameterError",
+    "Method",
+    "Store",
+    "StoreError",
+    "StoredCase",
+    "SvlsError",
+    "__version__",
+    "export_cases",
+    "find_cases",
+    "open_store",
+    "parse_classes",
+    "smooth",
+    "smooth_cases",
+    "svls_kernel",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,130 @@
+"""What users see: records on stdout, progress and complaints on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from svls_cli.inspection import Inspected
+    from svls_cli.records import Record
+    from svls_cli.store.reader import Store
+
+EXIT_SOME_FAILED = 4
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
+    """A bar on a terminal, nothing elsewhere."""
+    from tqdm import tqdm
+
+    bar: Iterator[Any] = tqdm(
+        items, total=total, desc=doing, unit="case", disable=None, leave=False
+    )
+    return bar
+
+
+def report(records: Iterable[Record], *, as_json: bool, done: str, where: str) -> int:
+    """Print records as they come, and a summary; the command's exit code.
+
+    Parameters
+    ----------
+    records
+        Of all cases.
+    as_json
+        One line of JSON each, and no summary.
+    done
+        What was done to a case, past tense.
+    where
+        The place that the summary names.
+    """
+    counts = {"done": 0, "skipped": 0, "failed": 0}
+    size = 0
+    for record in records:
+        counts[record.status] += 1
+        size += record.bytes or 0
+        if as_json:
+            print_json(record.to_json())
+        elif record.status == "failed":
+            _above_bar(f"{record.case}: {record.reason} [{', '.join(record.inputs)}]")
+    if not as_json:
+        parts = [f"{counts['done']} {done} ({readable(size)})"]
+        parts += [f"{counts['skipped']} already complete"] if counts["skipped"] else []
+        parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+        click.echo(f"{where}: {', '.join(parts)}")
+    return EXIT_SOME_FAILED if counts["failed"] else 0
+
+
+def report_inspected(cases: Iterable[Inspected]) -> int:
+    """A line of JSON per case; the command's exit code."""
+    failed = False
+    for case in cases:
+        failed |= case.record.status == "failed"
+        print_json(case.to_json())
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def show_store(store: Store, cases: Sequence[Inspected]) -> int:
+    """A store for people: parameters, classes, a row per case; the exit code."""
+    config = store.config
+    method = {**config.method}
+    name = method.pop("name")
+    settings = "".join(f", {key} {value}" for key, value in method.items())
+    classes = [f"{c.value} {c.name}" for c in config.classes.classes]
+    total = sum(case.record.bytes or 0 for case in cases)
+    click.echo(f"store    {store.path}")
+    click.echo(f"method   {name}{settings}")
+    click.echo(f"dtype    {config.dtype}")
+    if config.ignore_label is not None:
+        click.echo(f"ignored  label {config.ignore_label}")
+    click.echo(f"classes  {len(classes)}: {', '.join(classes)}")
+    click.echo(f"cases    {len(cases)}, {readable(total)}\n")
+    rows = [_row(case) for case in cases]
+    header = ("case", "shape", "spacing mm", "size", "state")
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+    failed = any(case.record.status == "failed" for case in cases)
+    return EXIT_SOME_FAILED if failed else 0
+
+
+def _row(case: Inspected) -> tuple[str, ...]:
+    geometry = case.attributes.get("geometry", {"shape": (), "spacing_mm": ()})
+    return (
+        case.record.case,
+        "x".join(map(str, geometry["shape"])),
+        " x ".join(f"{mm:.4g}" for mm in geometry["spacing_mm"]),
+        readable(case.record.bytes or 0),
+        case.record.reason or "complete",
+    )
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """One line, at once: the next program in the pipe may be waiting."""
+    click.echo(json.dumps(record, ensure_ascii=False))
+
+
+def readable(size: float) -> str:
+    """Bytes for people.
+
+    Examples
+    --------
+    >>> readable(1_234_567)
+    '1.2 MB'
+    """
+    for unit in _UNITS[:-1]:
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} {_UNITS[-1]}"
+
+
+def _above_bar(message: str) -> None:
+    from tqdm import tqdm
+
+    tqdm.write(f"failed: {message}", file=sys.stderr)

@@ -1,0 +1,86 @@
+"""The group of commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from svls_cli.errors import InvalidParameterError, SvlsError
+from svls_cli.version import __version__
+
+COMMANDS = ("smooth", "inspect", "export")
+
+EXIT_USAGE = 2
+EXIT_BAD_INPUT = 3
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+EXIT_BROKEN_PIPE = 141
+
+
+class LazyGroup(click.Group):
+    """A module per command, imported when it is looked at."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"svls_cli.cli.{name}").command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="svls-cli")
+def cli() -> None:
+    """Compile medical label maps into soft labels (SVLS).
+
+    Reads NIfTI, NRRD and MetaImage label maps, smooths their boundaries, and writes one
+    Zarr store that any framework can train on.
+
+    \b
+    Exit codes: 0 done, 2 usage, 3 bad input or store, 4 some cases failed,
+    130 interrupted, 1 a bug.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run a command; every error that a user can mend becomes a line and a code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result = cli.main(arguments, prog_name="svls-cli", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = EXIT_USAGE
+    except InvalidParameterError as error:
+        code = _complain(str(error), EXIT_USAGE)
+    except SvlsError as error:
+        code = _complain(str(error), EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        # Nobody reads on. Python would complain once more when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_BROKEN_PIPE
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        code = _complain(f"{error.strerror or error}{place}", EXIT_BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        code = _complain("interrupted; run it again to go on", EXIT_INTERRUPTED)
+    sys.exit(code)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"svls-cli: {message}", err=True)
+    return code
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM, as SLURM sends at the time limit: leave as tidily as on Ctrl-C."""
+    raise SystemExit(EXIT_TERMINATED)

@@ -1,0 +1,95 @@
+"""Options that several commands share, and parameter types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
+    """A parser of one number, or one per spatial axis, z,y,x; or of ``word``."""
+
+    def parse(text: str) -> Any:
+        if word and text == word:
+            return text
+        try:
+            values = tuple(kind(part) for part in text.split(","))
+        except ValueError:
+            choice = f" nor {word!r}" if word else ""
+            message = f"{text!r} is neither a number nor z,y,x{choice}"
+            raise click.BadParameter(message) from None
+        return values[0] if len(values) == 1 else values
+
+    return parse
+
+
+jobs = click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    help="Worker processes. [default: the cores this process may use]",
+)
+fail_fast = click.option(
+    "--fail-fast", is_flag=True, help="Stop at the first case that fails."
+)
+as_json = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON record per case and line instead of a summary.",
+)
+
+
+def smoothing(command: Command) -> Command:
+    """The method and its parameters."""
+    options = (
+        click.option(
+            "--method",
+            type=click.Choice(["svls", "ls", "gaussian", "onehot"]),
+            default="svls",
+            show_default=True,
+            help="svls: Spatially Varying Label Smoothing. ls: uniform label "
+            "smoothing. gaussian: blur, as svls but with the centre in the window. "
+            "onehot: none.",
+        ),
+        click.option(
+            "--sigma",
+            type=numbers(float),
+            metavar="NUMBER|Z,Y,X",
+            help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
+            "published]",
+        ),
+        click.option(
+            "--sigma-mm",
+            type=numbers(float),
+            metavar="NUMBER|Z,Y,X",
+            help="Standard deviation in mm: one number, or z,y,x; each image's "
+            "spacing turns it into voxels.",
+        ),
+        click.option(
+            "--size",
+            type=numbers(int, word="auto"),
+            metavar="NUMBER|Z,Y,X|auto",
+            help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: "
+            "1,3,3 is in-plane), or auto: three sigmas either side. [default: 3, as "
+            "published; auto with --sigma-mm]",
+        ),
+        click.option(
+            "--strength",
+            type=float,
+            help="Share of the soft label that comes from the neighbours. [default: "
+            "0.5, as published]",
+        ),
+        click.option(
+            "--alpha",
+            type=float,
+            help="Share spread evenly over all classes, for ls. [default: 0.1]",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

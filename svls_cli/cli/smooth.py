@@ -1,0 +1,93 @@
+"""`svls-cli smooth`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from svls_cli.cli import console, options
+
+
+@click.command("smooth")
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
+@click.argument("out", metavar="OUT.zarr")
+@options.smoothing
+@click.option(
+    "--pattern",
+    help="Glob that picks files in folders, such as '**/*_seg.nii.gz' (** is any "
+    "depth). [default: every label map directly in the folder]",
+)
+@click.option(
+    "--classes",
+    "classes",
+    metavar="VALUES|FILE",
+    help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
+    "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
+)
+@click.option(
+    "--ignore-label",
+    type=click.IntRange(min=0),
+    metavar="VALUE",
+    help="Voxels of this value get no soft label (all classes 0) and count for no "
+    "neighbour.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["uint8", "uint16", "float16", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
+    "65535 is certain; floats: probabilities.",
+)
+@options.jobs
+@click.option("--overwrite", is_flag=True, help="Make the store anew.")
+@options.fail_fast
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Do everything, sizes included, but leave OUT.zarr alone.",
+)
+@options.as_json
+def command(
+    inputs: tuple[str, ...],
+    out: str,
+    pattern: str | None,
+    classes: str | None,
+    as_json: bool,
+    **parameters: Any,
+) -> int:
+    """Compile label maps into a store of soft labels.
+
+    INPUTS are label map files (NIfTI, NRRD, MetaImage), folders of them, or - to read
+    one path, or one JSON record {"case": ..., "label": ...}, per line of standard
+    input. A case is named after its file.
+
+    Cases that OUT.zarr holds already, made from the same file with the same parameters,
+    are skipped: to resume, run the same command again.
+
+    \b
+      svls-cli smooth --sigma 1 labels/ out.zarr
+      svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
+      find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
+    """
+    from svls_cli.labels.cases import find_cases
+    from svls_cli.labels.class_files import parse_classes
+    from svls_cli.pipeline import smooth_cases
+    from svls_cli.soften.methods import Method
+
+    names = ("sigma", "sigma_mm", "size", "strength", "alpha")
+    method = Method(
+        parameters.pop("method"), **{name: parameters.pop(name) for name in names}
+    )
+    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
+    cases = find_cases(inputs, pattern=pattern, lines=lines)
+    spec = parse_classes(classes) if classes else None
+    show = console.show_progress
+    records = smooth_cases(
+        cases, out, method=method, classes=spec, progress=show, **parameters
+    )
+    done = "would be smoothed" if parameters["dry_run"] else "smoothed"
+    return console.report(records, as_json=as_json, done=done, where=out)

@@ -1,0 +1,207 @@
+"""From a store back to image files: probability volumes and hard label maps."""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.images import write_image
+from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.store.reader import StoredCase, open_store
+from svls_cli.workers import Progress, Workers, no_progress
+
+Content = Literal["soft", "hard"]
+CONTENTS: tuple[str, ...] = get_args(Content)
+FORMATS = ("nii.gz", "nii", "nrrd", "mha")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What is written for each case.
+
+    Parameters
+    ----------
+    content
+        ``soft``: one probability volume per class; ``hard``: the hard label map.
+    format
+        One of `FORMATS`. NRRD and MetaImage keep the geometry to the last digit; NIfTI
+        has single precision.
+    bids
+        Names as BIDS derivatives have them, ``_probseg`` and ``_dseg``, and a
+        ``dseg.tsv`` with the classes.
+    overwrite
+        Replace files that exist.
+    """
+
+    content: Content = "soft"
+    format: str = "nii.gz"
+    bids: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.content not in CONTENTS:
+            raise InvalidParameterError(
+                f"content must be one of {', '.join(CONTENTS)}, found {self.content!r}"
+            )
+        if self.format not in FORMATS:
+            raise InvalidParameterError(
+                f"format must be one of {', '.join(FORMATS)}, found {self.format!r}"
+            )
+
+
+def export_cases(
+    store: str | Path,
+    out: str | Path,
+    *,
+    cases: Sequence[str] = (),
+    options: ExportOptions | None = None,
+    jobs: int | None = None,
+    fail_fast: bool = False,
+    progress: Progress = no_progress,
+) -> Iterator[Record]:
+    """Write cases of a store as image files.
+
+    Parameters
+    ----------
+    store
+        A soft-label store.
+    out
+        Folder for the files; made if it does not exist.
+    cases
+        Names; by default all.
+    options
+        What is written, and how.
+    jobs
+        Worker processes; default: one for each core this process may use.
+    fail_fast
+        End with the first case that fails.
+    progress
+        Shows how far it is.
+
+    Returns
+    -------
+    iterator of Record
+        One per case, in the order in which they finish; the work is done while they
+        are read.
+
+    Raises
+    ------
+    StoreError
+        If ``store`` is no soft-label store.
+    UnknownCaseError
+        If it has no case of a name.
+    """
+    opened, options = open_store(store), options or ExportOptions()
+    chosen = [opened[name] for name in cases or opened]
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    if options.bids:
+        _replace_text(folder / "dseg.tsv", _dseg_table(opened.classes), options)
+    records = _export_all(chosen, folder, options, jobs, progress)
+    return until_failure(records, fail_fast=fail_fast)
+
+
+def _export_all(
+    chosen: Sequence[StoredCase],
+    folder: Path,
+    options: ExportOptions,
+    jobs: int | None,
+    progress: Progress,
+) -> Generator[Record]:
+    with Workers(jobs) as workers:
+        task = partial(_export, folder=folder, options=options)
+        records = workers.map(task, chosen, crashed=_crashed)
+        yield from progress(records, len(chosen), "export")
+
+
+def _export(case: StoredCase, *, folder: Path, options: ExportOptions) -> Record:
+    def work() -> Outcome:
+        paths = []
+        for name, voxels in _volumes(case, options):
+            path = folder / f"{name}.{options.format}"
+            _replace_image(path, voxels, case.geometry, options)
+            paths.append(path)
+        output = paths[0] if len(paths) == 1 else folder
+        return Outcome(str(output), sum(path.stat().st_size for path in paths))
+
+    return recorded(case.name, (str(case.path),), work)
+
+
+def _volumes(
+    case: StoredCase, options: ExportOptions
+) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    """File name without suffix, and voxels; one class in memory at a time."""
+    if options.content == "hard":
+        suffix = "_dseg" if options.bids else ""
+        yield f"{case.name}{suffix}", np.asarray(case.hard[...])
+        return
+    for index, name in enumerate(file_names(case.classes)):
+        stem = f"_label-{name}_probseg" if options.bids else f"_{name}"
+        yield f"{case.name}{stem}", case.probabilities(classes=index)
+
+
+def file_names(classes: ClassTable) -> list[str]:
+    """Class names as parts of file names, each once.
+
+    Examples
+    --------
+    >>> table = ClassTable.from_values([0, 1], names={1: "Optic nerve (left)"})
+    >>> file_names(table)
+    ['background', 'OpticNerveLeft']
+    """
+    names: list[str] = []
+    for label in classes.classes:
+        words = re.findall(r"\w+", label.name.replace("_", " "))
+        first, rest = words[:1], words[1:]
+        name = "".join(first + [word[0].upper() + word[1:] for word in rest])
+        names.append(name or f"label{label.value}")
+    taken = {name for name in names if names.count(name) > 1}
+    return [
+        f"{name}{label.value}" if name in taken else name
+        for name, label in zip(names, classes.classes, strict=True)
+    ]
+
+
+def _dseg_table(classes: ClassTable) -> str:
+    rows = [f"{c.value}\t{c.name}\t#{c.color}\n" for c in classes.classes]
+    return "".join(["index\tname\tcolor\n", *rows])
+
+
+def _replace_image(
+    path: Path, voxels: npt.NDArray[Any], geometry: Geometry, options: ExportOptions
+) -> None:
+    _refuse_existing(path, options)
+    part = path.with_name(f".{uuid.uuid4().hex}.{options.format}")
+    try:
+        write_image(part, voxels, geometry)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _replace_text(path: Path, text: str, options: ExportOptions) -> None:
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    _refuse_existing(path, options)
+    path.write_text(text, encoding="utf-8")
+
+
+def _refuse_existing(path: Path, options: ExportOptions) -> None:
+    if os.path.lexists(path) and not options.overwrite:
+        raise InputError(f"{path} exists; use --overwrite to replace it")
+
+
+def _crashed(case: StoredCase, how: str) -> Record:
+    return Record(case.name, "failed", how, (str(case.path),), None, 0.0)

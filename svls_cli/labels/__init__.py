@@ -1,0 +1,1 @@
+"""What comes in: label maps, their geometry, classes and names."""

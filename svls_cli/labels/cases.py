@@ -1,0 +1,174 @@
+"""Which cases there are: files, folders, and lists of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from svls_cli.errors import InputError
+
+# Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
+SUFFIXES = (
+    ".seg.nrrd",
+    ".nii.gz",
+    ".nrrd",
+    ".nhdr",
+    ".nii",
+    ".hdr",
+    ".mha",
+    ".mhd",
+)
+# Names that Zarr keeps for itself.
+_RESERVED = {"", ".", "..", "zarr.json"}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One scan: its name in the store and the label map's file.
+
+    Parameters
+    ----------
+    name
+        Safe as the name of one folder.
+    path
+        Label map file.
+    """
+
+    name: str
+    path: Path
+
+
+def find_cases(
+    inputs: Iterable[str | Path],
+    *,
+    pattern: str | None = None,
+    lines: Iterable[str] = (),
+) -> list[Case]:
+    """All cases of files, folders and lists, sorted by name.
+
+    Parameters
+    ----------
+    inputs
+        Files and folders; ``-`` stands for ``lines``.
+    pattern
+        Glob that picks files in folders, such as ``**/*_seg.nii.gz``; without it every
+        label map file directly in the folder.
+    lines
+        A path or a JSON record ``{"case": ..., "label": ...}`` per line.
+
+    Raises
+    ------
+    InputError
+        If there are no cases, an input does not exist, a line is not understood, or
+        two files have one name. (A folder that cannot be read is a case that fails.)
+    """
+    cases: list[Case] = []
+    for given in inputs:
+        path = Path(given)
+        if str(given) == "-":
+            cases += [_parse_line(line) for line in lines if line.strip()]
+        elif path.is_dir():
+            cases += [_case(found) for found in _search(path, pattern)]
+        elif path.exists():
+            cases.append(_case(path))
+        else:
+            raise InputError(f"{given}: no such file or folder")
+    _check_unique(cases)
+    if not cases:
+        raise InputError(
+            "no label maps found; expected files that end in " + ", ".join(SUFFIXES)
+        )
+    return sorted(cases, key=lambda case: case.name)
+
+
+def suffix_of(path: Path) -> str:
+    """The file's suffix if it is one we read, else ``""``.
+
+    Examples
+    --------
+    >>> suffix_of(Path("a.b/case.1.nii.gz"))
+    '.nii.gz'
+    """
+    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
+
+
+def case_name(path: Path) -> str:
+    """The file's name without its suffix.
+
+    Examples
+    --------
+    >>> case_name(Path("labels/liver_01.nii.gz"))
+    'liver_01'
+    """
+    suffix = suffix_of(path) or path.suffix
+    return safe_name(path.name.removesuffix(path.name[len(path.name) - len(suffix) :]))
+
+
+def safe_name(name: str) -> str:
+    """A name that is one folder inside the store, whatever was asked for.
+
+    Separators and control characters become ``_``; spaces and unicode are kept.
+
+    Examples
+    --------
+    >>> safe_name("../../etc/passwd")
+    '.._.._etc_passwd'
+    """
+    safe = re.sub(r"[/\\\x00-\x1f\x7f]", "_", name)
+    # A leading "__" is reserved by the Zarr specification.
+    safe = re.sub(r"^__+", "_", safe)
+    return f"_{safe.strip('.')}" if safe in _RESERVED else safe
+
+
+def _case(path: Path) -> Case:
+    return Case(case_name(path), path)
+
+
+def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
+    try:
+        next(folder.iterdir(), None)  # glob passes over what it may not read
+        found = [path for path in folder.glob(pattern or "*") if path.is_file()]
+    except OSError:
+        return [folder]  # one failed case, when it is read: the others go on
+    except (ValueError, NotImplementedError) as error:
+        raise InputError(f"pattern {pattern!r}: {error}") from error
+    readable = [path for path in found if suffix_of(path)]
+    if not readable:
+        raise InputError(
+            f"{folder}: no label maps match {pattern or '*'}; expected files that end "
+            f"in {', '.join(SUFFIXES)}"
+        )
+    return readable
+
+
+def _parse_line(line: str) -> Case:
+    text = line.rstrip("\r\n")
+    if not text.lstrip().startswith("{"):
+        return _case(Path(text))
+    try:
+        record = json.loads(text)
+        path = Path(record["label"])
+        return (
+            Case(safe_name(str(record["case"])), path)
+            if "case" in record
+            else (_case(path))
+        )
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise InputError(
+            'standard input: expected a path or {"case": ..., "label": ...} per line, '
+            f"found {text!r}"
+        ) from error
+
+
+def _check_unique(cases: Sequence[Case]) -> None:
+    first: dict[str, Path] = {}
+    for case in cases:
+        other = first.setdefault(case.name, case.path)
+        if other is not case.path:
+            raise InputError(
+                f"two files are case {case.name!r}: {other} and {case.path}; rename "
+                "one, or name the cases with JSON records on standard input"
+            )

@@ -1,0 +1,137 @@
+"""Class tables that users already have: JSON, CSV, TSV, nnU-Net, BIDS."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+
+_VALUE_COLUMNS = ("value", "index", "label", "id")
+
+
+@dataclass(frozen=True)
+class ClassSpec:
+    """What the user said about the classes.
+
+    Parameters
+    ----------
+    table
+        The classes.
+    ignore_label
+        Value that an nnU-Net ``dataset.json`` names ``ignore``, or None.
+    """
+
+    table: ClassTable
+    ignore_label: int | None = None
+
+
+def parse_classes(text: str) -> ClassSpec:
+    """Classes from a comma-separated list of label values, or from a file.
+
+    Parameters
+    ----------
+    text
+        ``0,1,2`` or the path of a file: JSON (``{"0": "background"}``,
+        ``{"background": 0}``, a list of objects with ``value``, ``name``, ``color``,
+        or an nnU-Net ``dataset.json``), CSV or TSV (columns ``value`` or ``index``,
+        ``name``, ``color``; a BIDS ``dseg.tsv`` is one).
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or a value, name or colour is not one.
+
+    Examples
+    --------
+    >>> [c.name for c in parse_classes("0,1").table.classes]
+    ['background', 'label 1']
+    """
+    if re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
+        return ClassSpec(ClassTable.from_values(int(v) for v in text.split(",")))
+    path = Path(text)
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            return _from_json(json.loads(content))
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        rows = list(csv.DictReader(content.splitlines(), delimiter=delimiter))
+        return ClassSpec(_from_rows(rows))
+    except OSError as error:
+        raise InputError(
+            f"classes: {text!r} is neither label values such as 0,1,2 nor a file that "
+            f"can be read ({error.strerror})"
+        ) from error
+    except (InputError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise InputError(f"classes: {path}: {error}") from error
+
+
+def _from_json(content: Any) -> ClassSpec:
+    if isinstance(content, list):
+        if not all(isinstance(row, dict) for row in content):
+            raise InputError('expected a list of objects such as {"value": 1}')
+        return ClassSpec(_from_rows(content))
+    if not isinstance(content, dict):
+        raise InputError("expected an object or a list of objects")
+    labels = content.get("labels", content)  # nnU-Net keeps them under "labels"
+    if not isinstance(labels, dict):
+        raise InputError('"labels" must map names to values')
+    names = dict(_name_and_value(key, value) for key, value in labels.items())
+    ignore_label = None
+    if "labels" in content:  # in nnU-Net the name alone makes it no class
+        ignore_label = next((v for v, n in names.items() if n == "ignore"), None)
+        names = {v: n for v, n in names.items() if v != ignore_label}
+    return ClassSpec(ClassTable.from_values(names, names=names), ignore_label)
+
+
+def _name_and_value(key: str, value: Any) -> tuple[int, str]:
+    """nnU-Net 2 maps names to values, nnU-Net 1 and most others values to names."""
+    if isinstance(value, list):
+        raise InputError(
+            f"{key!r} is a region of several labels {value}; give one value per class"
+        )
+    if isinstance(value, str) and key.isdigit():
+        return int(key), value
+    return _integer(value), key
+
+
+def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
+    values: list[int] = []
+    names: dict[int, str] = {}
+    colors: dict[int, str] = {}
+    for row in rows:
+        given = {str(k).strip().lower(): v for k, v in row.items()}
+        fields = {k: v for k, v in given.items() if v not in (None, "")}
+        column = next((c for c in _VALUE_COLUMNS if c in fields), None)
+        if column is None:
+            raise InputError(
+                f"no label value: expected a column {' or '.join(_VALUE_COLUMNS)}, "
+                f"found {', '.join(map(str, row)) or 'nothing'}"
+            )
+        value = _integer(fields[column])
+        values.append(value)
+        if "name" in fields:
+            names[value] = str(fields["name"]).strip()
+        if "color" in fields:
+            colors[value] = _color(str(fields["color"]))
+    return ClassTable.from_values(values, names=names, colors=colors)
+
+
+def _integer(value: Any) -> int:
+    text = str(value).strip()
+    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.0*)?", text):
+        raise InputError(f"{value!r} is not a label value (a whole number >= 0)")
+    return int(text.partition(".")[0])
+
+
+def _color(text: str) -> str:
+    digits = text.strip().lstrip("#")
+    if not re.fullmatch(r"[0-9A-Fa-f]{6}", digits):
+        raise InputError(f"{text!r} is not a colour (six hexadecimal digits)")
+    return digits.upper()

@@ -1,0 +1,187 @@
+"""The classes of a data set: label values, names and colours."""
+
+from __future__ import annotations
+
+import colorsys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import InputError
+from svls_cli.labels.values import MAX_VALUE, UIntArray, some
+
+MAX_CLASSES = 65_535
+# Up to this value a table lookup beats a binary search and costs at most 2 MB.
+_LOOKUP_LIMIT = 2**20
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class: its place in the soft label, its value in label maps, how to show it.
+
+    Parameters
+    ----------
+    index
+        Channel of the soft label.
+    value
+        Value in label maps.
+    name
+        For people.
+    color
+        Six hexadecimal digits, RRGGBB.
+    """
+
+    index: int
+    value: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """All classes of a store, ordered by channel.
+
+    Parameters
+    ----------
+    classes
+        Their indices are 0, 1, 2, ...; values and names occur once.
+    """
+
+    classes: tuple[LabelClass, ...]
+
+    def __post_init__(self) -> None:
+        if not self.classes:
+            raise InputError("no classes: all voxels carry the ignore label")
+        if len(self.classes) > MAX_CLASSES:
+            raise InputError(
+                f"{len(self.classes)} distinct labels; at most {MAX_CLASSES} are "
+                "possible: is this a label map?"
+            )
+        for field in ("value", "name"):
+            counts = Counter(getattr(c, field) for c in self.classes)
+            twice = [v for v, n in counts.items() if n > 1]
+            if twice:
+                raise InputError(f"class {field} given twice: {some(twice)}")
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Iterable[int],
+        *,
+        names: Mapping[int, str] | None = None,
+        colors: Mapping[int, str] | None = None,
+    ) -> ClassTable:
+        """A table in the order of the values; what has no name or colour gets one.
+
+        Raises
+        ------
+        InputError
+            If a value or name stands twice, is out of range, or there are none.
+        """
+        names, colors = names or {}, colors or {}
+        ordered = sorted(values)
+        if ordered and not 0 <= ordered[0] <= ordered[-1] <= MAX_VALUE:
+            raise InputError(
+                f"label values must lie in 0..{MAX_VALUE}, found {ordered[0]} to "
+                f"{ordered[-1]}"
+            )
+        return cls(
+            tuple(
+                LabelClass(
+                    index,
+                    value,
+                    names.get(value) or default_name(value),
+                    colors.get(value) or default_color(value),
+                )
+                for index, value in enumerate(ordered)
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def values(self) -> npt.NDArray[np.int64]:
+        """Label value of each channel."""
+        return np.array([c.value for c in self.classes], dtype=np.int64)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [asdict(c) for c in self.classes]
+
+    @classmethod
+    def from_json(cls, records: Sequence[Mapping[str, Any]]) -> ClassTable:
+        return cls(
+            tuple(
+                LabelClass(
+                    int(r["index"]), int(r["value"]), str(r["name"]), str(r["color"])
+                )
+                for r in records
+            )
+        )
+
+    def unknown(self, values: Iterable[int], *, ignore_label: int | None) -> list[int]:
+        """Those of ``values`` that are neither a class nor ignored, sorted."""
+        return sorted(set(values) - set(self.values.tolist()) - {ignore_label})
+
+    def indices(
+        self, label_map: UIntArray, *, ignore_label: int | None = None
+    ) -> UIntArray:
+        """Channel of every voxel; ``len(self)`` where the voxel is ignored.
+
+        Parameters
+        ----------
+        label_map : any shape, unsigned integers
+            Only values of this table, or ``ignore_label``.
+        ignore_label
+            Value of voxels that belong to no class.
+
+        Returns
+        -------
+        same shape, uint8 up to 255 classes, else uint16 or uint32
+
+        Examples
+        --------
+        >>> table = ClassTable.from_values([0, 5, 531])
+        >>> table.indices(np.array([531, 0, 5, 9], np.uint16), ignore_label=9)
+        array([2, 0, 1, 3], dtype=uint8)
+        """
+        dtype = np.min_scalar_type(len(self))
+        values = self.values
+        if ignore_label is not None:
+            values = np.append(values, ignore_label)
+        if np.array_equal(values, np.arange(len(values))):
+            return label_map.astype(dtype, copy=False)
+        if values.max() > _LOOKUP_LIMIT:
+            order = np.argsort(values)
+            found = np.searchsorted(values[order], label_map)
+            return order[found].astype(dtype)
+        lookup = np.zeros(max(int(values.max()) + 1, 256), dtype)
+        lookup[values] = np.arange(len(values))
+        if label_map.dtype == np.uint8 and dtype == np.uint8:
+            # Three times faster than indexing, which widens every voxel to 8 bytes.
+            mapped = label_map.tobytes().translate(lookup[:256].tobytes())
+            return np.frombuffer(mapped, np.uint8).reshape(label_map.shape)
+        return lookup[label_map]
+
+    def value_dtype(self, ignore_label: int | None) -> np.dtype[Any]:
+        """Smallest unsigned type that holds every label value."""
+        return np.min_scalar_type(max(int(self.values.max()), ignore_label or 0))
+
+
+def default_name(value: int) -> str:
+    """Name of a class that nobody named."""
+    return "background" if value == 0 else f"label {value}"
+
+
+def default_color(value: int) -> str:
+    """Colour of a class that nobody coloured: hues a golden angle apart; 0 is black."""
+    if value == 0:
+        return "000000"
+    hue = value * 0.618033988749895 % 1
+    rgb = colorsys.hsv_to_rgb(hue, 0.65 if value % 2 else 0.9, 0.95)
+    return "".join(f"{round(255 * x):02X}" for x in rgb)

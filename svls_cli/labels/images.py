@@ -1,0 +1,233 @@
+"""Reading label maps and writing images; the only user of SimpleITK.
+
+SimpleITK's (x, y, z) is reversed here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.headers import Container, read_container
+from svls_cli.labels.integrity import content_sha256, plain_file
+from svls_cli.labels.segments import Segment, read_segments
+from svls_cli.labels.values import (
+    UIntArray,
+    as_labels,
+    distinct_values,
+    not_a_label,
+    some,
+)
+
+# ITK prints its opinion of a header to stderr; ours is the error message.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+# Voxels converted at a time: bounds the memory beside the label map itself.
+_SLAB_VOXELS = 2**24
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label map file that is whole and is a label map, open for reading.
+
+    Parameters
+    ----------
+    geometry
+        The voxel grid.
+    segments
+        Names and colours by label value, if the file has them (3D Slicer).
+    """
+
+    geometry: Geometry
+    segments: Mapping[int, Segment]
+    _reader: sitk.ImageFileReader
+    _container: Container
+    _plain: Path
+
+    def slabs(self) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
+        """The voxels, a few slices of the first axis at a time, as whole numbers >= 0.
+
+        Raises
+        ------
+        InputError
+            If a voxel is no label, with its value and place; or if ITK cannot read.
+        """
+        shape = self.geometry.shape
+        if self._container.float_dtype:
+            self._check_nifti_floats()
+        step = max(1, _SLAB_VOXELS // int(np.prod(shape[1:])))
+        if self._reader.GetImageIO() == "NrrdImageIO":
+            step = shape[0]  # ITK reads the whole file for any part of it
+        for start in range(0, shape[0], step):
+            rows = slice(start, min(start + step, shape[0]))
+            yield rows, as_labels(self._read(rows), first_row=start)
+
+    def distinct(self) -> list[int]:
+        """Sorted label values.
+
+        Raises
+        ------
+        InputError
+            As `slabs`.
+        """
+        found: set[int] = set()
+        for _, slab in self.slabs():
+            found.update(distinct_values(slab).tolist())
+        return sorted(found)
+
+    def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
+        """The whole map as channels of ``table``, its length where ignored.
+
+        Returns
+        -------
+        (*geometry.shape) uint8 up to 255 classes, else uint16
+
+        Raises
+        ------
+        InputError
+            As `slabs`, or if a value is not in the table.
+        """
+        shape = self.geometry.shape
+        result: UIntArray = np.empty(shape, np.min_scalar_type(len(table)))
+        for rows, slab in self.slabs():
+            values = distinct_values(slab).tolist()
+            if unknown := table.unknown(values, ignore_label=ignore_label):
+                raise InputError(
+                    f"label values {some(unknown)} are not among the classes "
+                    f"({some(table.values.tolist())})"
+                )
+            result[rows] = table.indices(slab, ignore_label=ignore_label)
+        return result
+
+    def _read(self, rows: slice) -> npt.NDArray[Any]:
+        """Voxels of some slices, at least unsigned where the file's type is."""
+        size = list(reversed(self.geometry.shape))
+        index = [0] * self._reader.GetDimension()
+        size[-1] = rows.stop - rows.start
+        index[len(size) - 1] = rows.start
+        # Size 0 drops an axis: trailing axes of one voxel, as in 4-D files of one time.
+        size += [0] * (self._reader.GetDimension() - len(size))
+        self._reader.SetExtractIndex(index)
+        self._reader.SetExtractSize(size)
+        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(_itk(self._reader.Execute))
+        return voxels
+
+    def _check_nifti_floats(self) -> None:
+        """Look for NaN in the file's own bytes: ITK's NIfTI reader makes it 0."""
+        container = self._container
+        data = self._plain if container.compression else container.data_path
+        count = int(np.prod(self.geometry.shape))
+        voxels = np.memmap(
+            data, container.float_dtype, "r", container.data_offset, (count,)
+        )
+        for start in range(0, count, _SLAB_VOXELS):
+            finite = np.isfinite(voxels[start : start + _SLAB_VOXELS])
+            if not finite.all():
+                place = start + int(np.argmin(finite))
+                voxel = np.unravel_index(place, self.geometry.shape)
+                raise not_a_label(voxels[place], voxel)
+
+
+@contextmanager
+def open_label_file(path: Path) -> Iterator[LabelFile]:
+    """Check a label map file from its header inwards, then open it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is broken, or is no label map: several components per
+        voxel, overlapping segments, a time series, or complex numbers.
+    """
+    container = read_container(path)
+    segments = read_segments(container)
+    with plain_file(container) as plain:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(plain))
+        _itk(reader.ReadImageInformation)
+        ndim = _check_header(reader, overlapping=bool(segments))
+        yield LabelFile(_geometry(reader, ndim), segments, reader, container, plain)
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a label map file's content, detached data included.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or its header is broken.
+    """
+    return content_sha256(read_container(path))
+
+
+def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> None:
+    """Write an image with its geometry, compressed where the format can.
+
+    Parameters
+    ----------
+    path
+        Its suffix chooses the format. NRRD and MetaImage keep the geometry as
+        doubles; NIfTI-1 has room for single precision only.
+    voxels : (*geometry.shape)
+        Any real type.
+    geometry
+        The voxel grid.
+    """
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing(geometry.spacing_mm[::-1])
+    image.SetOrigin(geometry.origin_mm[::-1])
+    image.SetDirection(geometry.direction[::-1])
+    sitk.WriteImage(image, str(path), useCompression=True)
+
+
+def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
+    """Number of spatial axes, once the header is one of a label map."""
+    size, components = reader.GetSize(), reader.GetNumberOfComponents()
+    pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
+    if components != 1 and overlapping:
+        raise InputError(
+            f"its segments overlap ({components} layers); a label map has one label "
+            "per voxel: export the segments as one label map"
+        )
+    if components != 1:
+        raise InputError(
+            f"not a label map: {components} components per voxel ({pixel_type})"
+        )
+    if "complex" in pixel_type:
+        raise InputError(f"not a label map: its voxels are {pixel_type}")
+    if len(size) < 2 or any(n != 1 for n in size[3:]):
+        raise InputError(
+            f"not a label map: {len(size)}-D, {' x '.join(map(str, size))}; expected "
+            "2-D or 3-D"
+        )
+    return min(len(size), 3)
+
+
+def _geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
+    dimension = reader.GetDimension()
+    direction = np.reshape(reader.GetDirection(), (dimension, dimension))
+    return Geometry(
+        shape=tuple(reversed(reader.GetSize()[:ndim])),
+        spacing_mm=tuple(reversed(reader.GetSpacing()[:ndim])),
+        origin_mm=tuple(reversed(reader.GetOrigin()[:ndim])),
+        # Reversing a row-major matrix reverses both its rows and its columns.
+        direction=tuple(direction[:ndim, :ndim].ravel()[::-1].tolist()),
+    )
+
+
+def _itk(call: Any) -> Any:
+    """Call ITK; its exceptions are all RuntimeError, their last line says why."""
+    try:
+        return call()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+        raise InputError(f"ITK cannot read it: {reason}") from error

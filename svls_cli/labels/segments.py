@@ -1,0 +1,65 @@
+"""Segment names and colours that 3D Slicer keeps in the header of a `.seg.nrrd`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from svls_cli.errors import InputError
+from svls_cli.labels.headers import Container
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What a file says of one label value.
+
+    Parameters
+    ----------
+    name
+        For people; may be empty.
+    color
+        RRGGBB, or empty.
+    """
+
+    name: str
+    color: str
+
+
+def read_segments(container: Container) -> dict[int, Segment]:
+    """Segments by label value; empty for other files.
+
+    Raises
+    ------
+    InputError
+        If the header's entries are not what 3D Slicer writes, or two segments share a
+        value in one layer.
+    """
+    fields = container.fields
+    found: dict[tuple[str, int], Segment] = {}
+    for key in fields:
+        if not (key.startswith("Segment") and key.endswith("_LabelValue")):
+            continue
+        prefix = key.removesuffix("LabelValue")
+        place = fields.get(f"{prefix}Layer", "0"), _number(fields[key], key)
+        if place in found:
+            raise InputError(f"two segments share label value {place[1]}")
+        name = fields.get(f"{prefix}Name", "")
+        found[place] = Segment(name, _hex_color(fields.get(f"{prefix}Color", "")))
+    return {value: segment for (_, value), segment in found.items()}
+
+
+def _number(text: str, key: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"broken header: {key} is {text!r}") from None
+
+
+def _hex_color(text: str) -> str:
+    """RRGGBB of Slicer's three fractions; empty if there are none."""
+    try:
+        rgb = [float(x) for x in text.split()]
+    except ValueError:
+        return ""
+    if len(rgb) != 3 or not all(0 <= x <= 1 for x in rgb):
+        return ""
+    return "".join(f"{round(255 * x):02X}" for x in rgb)

@@ -1,0 +1,75 @@
+"""Label values as numbers: which ones there are, and which are none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import InputError
+
+MAX_VALUE = 2**32 - 1
+
+UIntArray = npt.NDArray[np.unsignedinteger[Any]]
+
+
+def distinct_values(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sorted distinct values, at the speed of one comparison a voxel.
+
+    Label maps are runs of equal voxels: only the first of each run is sorted. NaNs
+    are kept.
+
+    Examples
+    --------
+    >>> distinct_values(np.array([[3, 3, 0], [0, 7, 7]]))
+    array([0, 3, 7])
+    """
+    flat = array.reshape(-1)
+    starts = flat[1:][flat[1:] != flat[:-1]]
+    return np.unique(np.concatenate([flat[:1], starts]))
+
+
+def as_labels(slab: npt.NDArray[Any], *, first_row: int = 0) -> UIntArray:
+    """The same numbers as unsigned integers.
+
+    Parameters
+    ----------
+    slab : (z, y, x) or (y, x), any real type
+        Some slices of a label map.
+    first_row
+        Where they start along the first axis, for the error message.
+
+    Raises
+    ------
+    InputError
+        At the first voxel that is not a whole number from 0 to 2^32 - 1.
+    """
+    values = distinct_values(slab)
+    good = (values >= 0) & (values <= MAX_VALUE)
+    if slab.dtype.kind == "f":
+        good &= np.floor(values) == values
+    if not good.all():
+        bad = ~np.isin(slab, values[good])
+        voxel = np.unravel_index(int(np.argmax(bad)), slab.shape)
+        raise not_a_label(slab[voxel], (voxel[0] + first_row, *voxel[1:]))
+    if slab.dtype.kind == "u" and slab.dtype.itemsize <= 4:
+        return slab
+    return slab.astype(np.min_scalar_type(int(values.max())))
+
+
+def not_a_label(value: Any, voxel: tuple[Any, ...]) -> InputError:
+    """The error for a voxel that no label map may hold."""
+    place = ", ".join(str(int(i)) for i in voxel)
+    axes = ", ".join(("z", "y", "x")[-len(voxel) :])
+    return InputError(
+        f"{value} at voxel ({axes}) = ({place}) is not a label; labels are whole "
+        f"numbers from 0 to {MAX_VALUE}"
+    )
+
+
+def some(values: Sequence[object], limit: int = 10) -> str:
+    """A list for an error message, cut to a readable length."""
+    shown = ", ".join(str(v) for v in values[:limit])
+    return shown + (f", ... ({len(values)} in all)" if len(values) > limit else "")

@@ -1,0 +1,1 @@
+"""The maths: pure array functions, no files."""

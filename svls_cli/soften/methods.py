@@ -1,0 +1,210 @@
+"""The methods by name, and the parameters that each one takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from svls_cli.errors import InvalidParameterError
+from svls_cli.soften.kernel import (
+    NeighbourWeights,
+    auto_size,
+    check_strength,
+    neighbour_weights,
+)
+
+MethodName = Literal["svls", "ls", "gaussian", "onehot"]
+METHODS: tuple[str, ...] = get_args(MethodName)
+
+
+@dataclass(frozen=True)
+class Softening:
+    """How hard labels become soft on one voxel grid.
+
+    ``y = (1 - strength - uniform) * onehot + strength * neighbours + uniform / C``.
+
+    Parameters
+    ----------
+    neighbours
+        Weights of the window around a voxel; None if only the voxel itself counts.
+    strength
+        Share of the neighbours.
+    uniform
+        Share that all classes split evenly.
+    """
+
+    neighbours: NeighbourWeights | None
+    strength: float
+    uniform: float
+
+    @property
+    def radius(self) -> tuple[int, ...] | None:
+        return self.neighbours.radius if self.neighbours else None
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method and its parameters, before any voxel grid is known.
+
+    Parameters
+    ----------
+    name
+        ``svls``; ``gaussian`` (the same window with its centre in, all of it);
+        ``ls`` (uniform label smoothing); ``onehot``.
+    sigma : one float, or one per spatial axis in array order
+        Standard deviation, voxels.
+    sigma_mm
+        The same in mm, instead of ``sigma``.
+    size : one odd int, or one per spatial axis, or ``auto``
+        Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
+        By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
+        3 voxels may be far less than the width asked for.
+    strength
+        Share of the neighbours (``svls``).
+    alpha
+        Share spread over all classes (``ls``).
+
+    Raises
+    ------
+    InvalidParameterError
+        If a value is out of range or of another method.
+    """
+
+    name: MethodName = "svls"
+    sigma: float | tuple[float, ...] | None = None
+    sigma_mm: float | tuple[float, ...] | None = None
+    size: int | tuple[int, ...] | Literal["auto"] | None = None
+    strength: float | None = None
+    alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.name not in METHODS:
+            raise InvalidParameterError(
+                f"method must be one of {', '.join(METHODS)}, found {self.name!r}"
+            )
+        window = self.name in ("svls", "gaussian")
+        applies = {
+            "sigma": window,
+            "sigma_mm": window,
+            "size": window,
+            "strength": self.name == "svls",
+            "alpha": self.name == "ls",
+        }
+        for parameter, allowed in applies.items():
+            if getattr(self, parameter) is not None and not allowed:
+                raise InvalidParameterError(
+                    f"{parameter} does not apply to method {self.name}"
+                )
+        if self.sigma is not None and self.sigma_mm is not None:
+            raise InvalidParameterError("give sigma or sigma_mm, not both")
+        for axes in (2, 3):  # find what is wrong in itself before any file is read
+            if axes in self._lengths() or not self._lengths():
+                self.on_grid((1.0,) * axes)
+
+    def on_grid(self, spacing_mm: Sequence[float]) -> Softening:
+        """The method on a grid of ``len(spacing_mm)`` axes.
+
+        Raises
+        ------
+        InvalidParameterError
+            If sigma or size has another number of axes.
+        """
+        if self.name == "onehot":
+            return Softening(None, strength=0.0, uniform=0.0)
+        if self.name == "ls":
+            if not 0 <= self._alpha <= 1:
+                raise InvalidParameterError(
+                    f"alpha must lie in [0, 1], found {self._alpha}"
+                )
+            return Softening(None, strength=0.0, uniform=self._alpha)
+        sigma_vox, size = self.window(spacing_mm)
+        weights = neighbour_weights(sigma_vox, size=size)
+        if self.name == "gaussian":
+            strength = weights.total / (1 + weights.total)
+        else:
+            strength = self._strength
+        check_strength(strength)
+        return Softening(weights if strength else None, strength, uniform=0.0)
+
+    def window(
+        self, spacing_mm: Sequence[float]
+    ) -> tuple[tuple[float, ...], tuple[int, ...]]:
+        """Sigma in voxels and size, per axis of this grid."""
+        axes = len(spacing_mm)
+        if self.sigma_mm is not None:
+            sigmas_mm = _per_axis(self.sigma_mm, axes, "sigma_mm")
+            sigma_vox = tuple(
+                s / mm for s, mm in zip(sigmas_mm, spacing_mm, strict=True)
+            )
+        else:
+            sigma_vox = _per_axis(self._sigma, axes, "sigma")
+        if self._size == "auto":
+            return sigma_vox, auto_size(sigma_vox)
+        return sigma_vox, _per_axis(self._size, axes, "size")
+
+    def window_json(self, spacing_mm: Sequence[float]) -> dict[str, Any]:
+        """The window on this grid, as stored; empty if the method has none."""
+        if self.name not in ("svls", "gaussian"):
+            return {}
+        sigma_vox, size = self.window(spacing_mm)
+        return {"sigma_vox": list(sigma_vox), "size_vox": list(size)}
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored: every parameter that the method has, defaults filled in."""
+        if self.name == "onehot":
+            return {"name": self.name}
+        if self.name == "ls":
+            return {"name": self.name, "alpha": self._alpha}
+        record: dict[str, Any] = {"name": self.name}
+        if self.sigma_mm is not None:
+            record["sigma_mm"] = _floats(self.sigma_mm)
+        else:
+            record["sigma"] = _floats(self._sigma)
+        size = self._size
+        record["size"] = list(size) if isinstance(size, tuple) else size
+        if self.name == "svls":
+            record["strength"] = self._strength
+        return record
+
+    # Defaults: sigma 1, size 3, strength 1/2 are the published SVLS; .1 is the smallest
+    # of the published alphas.
+    @property
+    def _sigma(self) -> float | tuple[float, ...]:
+        return 1.0 if self.sigma is None else self.sigma
+
+    @property
+    def _size(self) -> int | tuple[int, ...] | Literal["auto"]:
+        return self.size or (3 if self.sigma_mm is None else "auto")
+
+    @property
+    def _strength(self) -> float:
+        return 0.5 if self.strength is None else float(self.strength)
+
+    @property
+    def _alpha(self) -> float:
+        return 0.1 if self.alpha is None else float(self.alpha)
+
+    def _lengths(self) -> set[int]:
+        """Numbers of axes that parameters were given for."""
+        given = (self.sigma, self.sigma_mm, self.size)
+        lengths = {len(value) for value in given if isinstance(value, tuple)}
+        if len(lengths) > 1 or lengths - {2, 3}:
+            raise InvalidParameterError(
+                "sigma and size take one value, or one per axis (z, y, x)"
+            )
+        return lengths
+
+
+def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
+    values = value if isinstance(value, tuple) else (value,) * axes
+    if len(values) != axes:
+        raise InvalidParameterError(
+            f"{name} has {len(values)} values, the image {axes} axes"
+        )
+    return values
+
+
+def _floats(value: float | tuple[float, ...]) -> float | list[float]:
+    """As JSON keeps them, so that 1 and 1.0 are one parameter."""
+    return [float(v) for v in value] if isinstance(value, tuple) else float(value)

@@ -1,0 +1,269 @@
+"""Soft labels of a block of voxels: the engine.
+
+A voxel whose window holds one class only keeps its one-hot vector, and that is 95-99 %
+of voxels. So a block is cut into tiles; tiles of one class are filled in, and for the
+others each class present in them is smoothed by itself, axis by axis.
+
+All classes but a voxel's own are computed; its own takes the rest. So the sum is exact
+in every number type, and a voxel away from boundaries is exactly one-hot.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
+
+from svls_cli.labels.values import UIntArray, distinct_values
+from svls_cli.soften.kernel import NeighbourWeights
+from svls_cli.soften.methods import Softening
+
+SoftArray = npt.NDArray[Any]
+Float32Array = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+Places = tuple[npt.NDArray[np.intp], ...]
+
+# Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
+_BATCH_VOXELS = 48_000
+# Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
+# that it stays the argmax; far below the .5 of a level that rounding costs anyway.
+_ROUNDING_MARGIN = 4e-7
+
+
+@dataclass(frozen=True)
+class SoftBlock:
+    """Soft labels of a block; classes that are 0 throughout are left out.
+
+    Parameters
+    ----------
+    classes : (k,)
+        Which classes, ascending.
+    soft : (k, z, y, x)
+        Theirs, as levels: 0..255 for uint8, 0..65535 for uint16, 0..1 for floats.
+    """
+
+    classes: npt.NDArray[np.intp]
+    soft: SoftArray
+
+
+def levels(dtype: npt.DTypeLike) -> int:
+    """What a certain class is stored as: the largest integer, or 1 for floats.
+
+    Examples
+    --------
+    >>> levels("uint8"), levels("float32")
+    (255, 1)
+    """
+    dtype = np.dtype(dtype)
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+def soften_block(
+    region: UIntArray, softening: Softening, *, n_classes: int, dtype: npt.DTypeLike
+) -> SoftBlock:
+    """Soft labels of the inner part of a label region.
+
+    Parameters
+    ----------
+    region : (z + 2 rz, y + 2 ry, x + 2 rx), or 2-D
+        Class index of each voxel, ``n_classes`` where it is ignored; with a halo of
+        ``softening.radius`` voxels, edge voxels repeated at the volume's borders.
+    softening
+        The method on this grid.
+    n_classes
+        Classes of the data set.
+    dtype
+        uint8, uint16, float16 or float32.
+
+    Returns
+    -------
+    SoftBlock
+        Each voxel's vector sums to exactly `levels` for integers; to 0 if ignored.
+
+    References
+    ----------
+    .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
+       arXiv:2104.05788.
+    """
+    radius = softening.radius or (0,) * region.ndim
+    inner = region[_crop(radius)]
+    dtype = np.dtype(dtype)
+    if softening.uniform:
+        return _uniform_block(inner, softening.uniform, n_classes, dtype)
+    found = distinct_values(region).astype(np.intp)
+    classes = found[found < n_classes]
+    soft = np.empty((len(classes), *inner.shape), dtype)
+    for k, index in enumerate(classes):
+        np.multiply(inner == index, dtype.type(levels(dtype)), out=soft[k])
+    if softening.neighbours is not None and len(found) > 1:
+        _Smoother(softening, softening.neighbours, classes, n_classes).apply(
+            region, soft
+        )
+    return SoftBlock(classes, soft)
+
+
+def _uniform_block(
+    inner: UIntArray, uniform: float, n_classes: int, dtype: np.dtype[Any]
+) -> SoftBlock:
+    """Label smoothing: every class gets its part, a voxel's own class the rest."""
+    top = levels(dtype)
+    other = top * uniform / n_classes
+    if dtype.kind == "u":
+        # Many classes may leave each of them less than half a level, or, rounded up,
+        # leave nothing to the voxel's own.
+        other = min(int(other + 0.5), top // n_classes)
+    soft = np.full((n_classes, *inner.shape), other, dtype)
+    for index in range(n_classes):
+        soft[index][inner == index] = top - other * (n_classes - 1)
+    soft[:, inner == n_classes] = 0
+    return SoftBlock(np.arange(n_classes), soft)
+
+
+@dataclass(frozen=True)
+class _Smoother:
+    """SVLS of the classes of one block."""
+
+    softening: Softening
+    weights: NeighbourWeights
+    classes: npt.NDArray[np.intp]
+    ignored: int
+
+    def apply(self, region: UIntArray, soft: SoftArray) -> None:
+        """Overwrite, in ``soft``, the tiles whose windows hold more than one class."""
+        radius, shape = self.weights.radius, soft.shape[1:]
+        tile = _tile_shape(shape, radius)
+        missing = [(0, -n % t) for n, t in zip(shape, tile, strict=True)]
+        target = soft
+        if any(after for _, after in missing):
+            region = np.pad(region, missing, mode="edge")
+            target = np.pad(soft, [(0, 0), *missing])
+        tiles = _as_tiles(target, tile)
+        window = tuple(t + 2 * r for t, r in zip(tile, radius, strict=True))
+        step = tuple(slice(None, None, t) for t in tile)
+        windows = sliding_window_view(region, window)[step]
+        mixed = np.nonzero(_mixed(region, tile, window))
+        batch = max(1, _BATCH_VOXELS // math.prod(window))
+        for start in range(0, len(mixed[0]), batch):
+            places: Places = tuple(axis[start : start + batch] for axis in mixed)
+            for k, values in self._soften(windows[places], soft.dtype):
+                tiles[k][places] = values[(slice(None), *_crop(radius))]
+        if target is not soft:
+            soft[...] = target[:, *(slice(n) for n in shape)]
+
+    def _soften(
+        self, batch: UIntArray, dtype: np.dtype[Any]
+    ) -> list[tuple[int, SoftArray]]:
+        """Place and soft labels of each class in a batch of windows (n, z, y, x)."""
+        top = levels(dtype)
+        scale: Any = np.float32(top * self.softening.strength)
+        ignored = batch == self.ignored
+        if ignored.any():
+            valid = _neighbour_sum(~ignored, self.weights)
+            some = (valid > 0) & ~ignored
+            scale = np.divide(scale, valid, out=np.zeros_like(valid), where=some)
+        half = np.float32(0.5 - top * _ROUNDING_MARGIN)
+        shares: list[tuple[int, BoolArray, SoftArray]] = []
+        # One step wider, and signed: the others may round up to more than there is.
+        rest = np.full(batch.shape, top, np.result_type(dtype, np.int8))
+        for k, index in enumerate(self.classes):
+            own = batch == index
+            if not own.any():
+                continue
+            share = _neighbour_sum(own, self.weights)
+            share *= scale
+            if dtype.kind == "u":
+                share += half
+            values = share.astype(dtype)
+            values *= ~own
+            rest -= values
+            shares.append((k, own, values))
+        if rest.min() < 0:
+            _take_back([values for _, _, values in shares], rest)
+        for _, own, values in shares:
+            values += (rest * own).astype(dtype)
+        return [(k, values) for k, _, values in shares]
+
+
+def _neighbour_sum(mask: BoolArray, weights: NeighbourWeights) -> Float32Array:
+    """Weighted sum over the neighbours of each voxel of a batch of windows (n, ...).
+
+    Right in the inner part only. The batch is filtered as one flat line, every shift
+    one contiguous pass: what wraps around lands in the halo and never leaves it.
+    """
+    wide = mask.ravel().astype(np.float32)
+    result = np.zeros_like(wide)
+    step = wide.size // mask.shape[0]
+    for length, offsets in zip(mask.shape[1:], weights.offsets, strict=True):
+        step //= length
+        if not len(offsets):
+            continue
+        reach = len(offsets) * step
+        inner = slice(reach, wide.size - reach)
+        part = np.zeros_like(wide[inner])
+        pair = np.empty_like(part)
+        for distance, weight in enumerate(offsets.astype(np.float32), start=1):
+            shift = distance * step
+            before = wide[reach - shift : wide.size - reach - shift]
+            after = wide[reach + shift : wide.size - reach + shift]
+            np.add(before, after, out=pair)
+            pair *= weight
+            part += pair
+        result[inner] += part
+        part *= np.float32(weights.total)
+        wide[inner] += part
+    return result.reshape(mask.shape)
+
+
+def _take_back(shares: Sequence[SoftArray], rest: SoftArray) -> None:
+    """Where the others got too much, take it from the largest; ``rest`` becomes >= 0.
+
+    Only when neighbours hold nearly everything (strength close to 1) and many of them
+    round up.
+    """
+    if rest.dtype.kind == "f":
+        np.maximum(rest, 0, out=rest)
+        return
+    while (over := np.nonzero(rest < 0))[0].size:
+        columns = np.stack([values[over] for values in shares])
+        largest = columns.argmax(axis=0)
+        for k, values in enumerate(shares):
+            values[over] -= (largest == k).astype(values.dtype)
+        rest[over] += 1
+
+
+def _tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
+    """Tiles small enough to skip much, large enough that their halo costs little."""
+    widest = max(radius)
+    edge = 16 if widest <= 2 else 32 if widest <= 5 else 64
+    if len(shape) == 2:
+        edge = max(edge, 64)
+    return tuple(-(-n // -(-n // edge)) for n in shape)
+
+
+def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> BoolArray:
+    """Which tiles see more than one class, halo included."""
+    low = high = region
+    for axis, (step, width) in enumerate(zip(tile, window, strict=True)):
+        every = (slice(None),) * axis + (slice(None, None, step),)
+        low = sliding_window_view(low, width, axis=axis)[every].min(axis=-1)
+        high = sliding_window_view(high, width, axis=axis)[every].max(axis=-1)
+    return np.not_equal(low, high)
+
+
+def _as_tiles(blocks: SoftArray, tile: Sequence[int]) -> SoftArray:
+    """View (k, z, y, x) as (k, tiles z, tiles y, tiles x, tile z, tile y, tile x)."""
+    split: list[int] = [blocks.shape[0]]
+    for n, t in zip(blocks.shape[1:], tile, strict=True):
+        split += [n // t, t]
+    axes = range(1, len(split))
+    return blocks.reshape(split).transpose(0, *axes[::2], *axes[1::2])
+
+
+def _crop(radius: Sequence[int]) -> tuple[slice, ...]:
+    """What a halo of ``radius`` leaves."""
+    return tuple(slice(r, -r or None) for r in radius)

@@ -1,0 +1,1 @@
+"""What goes out: the soft-label store, Zarr v3 and OME-Zarr 0.5."""

@@ -1,0 +1,133 @@
+"""Where the cases of one run go: a new store, an existing one, or nowhere."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from svls_cli.errors import StoreError
+from svls_cli.store.reader import Store, case_attributes_at, open_store
+from svls_cli.store.schema import StoreConfig
+from svls_cli.store.transaction import publish, workspace
+from svls_cli.store.writer import create_root
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A store being written; travels to the workers.
+
+    Parameters
+    ----------
+    root
+        The store's folder.
+    shown
+        Where users will find it.
+    workspace
+        Folder for cases that are being built.
+    dry_run
+        Cases are built, and thrown away.
+    failed
+        Names of failed cases; kept by the parent process.
+    """
+
+    root: Path
+    shown: Path
+    workspace: Path
+    dry_run: bool
+    failed: list[str] = field(default_factory=list)
+
+    def holds(
+        self, name: str, config: StoreConfig, inputs: list[dict[str, Any]]
+    ) -> bool:
+        """Whether the case is complete, from these inputs, with this configuration."""
+        stored = case_attributes_at(self.root / name)
+        return (
+            stored is not None
+            and stored.get("config_hash") == config.hash
+            and stored.get("inputs") == inputs
+        )
+
+    @contextmanager
+    def building(self, name: str) -> Iterator[Path]:
+        """A folder that becomes the case when the block ends well."""
+        folder = self.workspace / uuid.uuid4().hex
+        try:
+            yield folder
+            if not self.dry_run:
+                publish(folder, self.root / name, workspace=self.workspace)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def existing_store(path: Path) -> Store | None:
+    """The store at ``path``; None if there is nothing there.
+
+    Raises
+    ------
+    StoreError
+        If there is something else.
+    """
+    if not path.exists():
+        return None
+    if not path.is_dir():
+        raise StoreError(f"{path}: a file; expected a soft-label store or a new name")
+    return open_store(path) if any(path.iterdir()) else None
+
+
+@contextmanager
+def destination(
+    out: Path, config: StoreConfig, *, replace: Store | None, dry_run: bool
+) -> Iterator[Destination]:
+    """Open a store for a run's cases.
+
+    Parameters
+    ----------
+    out
+        The store; made if it does not exist, gone again if no case was finished.
+    config
+        Of the store.
+    replace
+        The store at ``out``, if a new one is to take its place when the block ends. If
+        a case failed it is kept as ``OUT.old``.
+    dry_run
+        Leave ``out`` alone.
+    """
+    if dry_run:
+        with TemporaryDirectory(prefix="svls-") as folder:
+            root = out if replace is None else Path(folder) / "none"
+            yield Destination(root, out, Path(folder), dry_run)
+        return
+    with workspace(out) as folder:
+        if replace is not None:
+            new = folder / "store"
+            create_root(new, config)
+            place = Destination(new, out, folder, dry_run)
+            yield place
+            _replace(out, new, keep_old=bool(place.failed))
+            return
+        made = not out.exists() or not any(out.iterdir())
+        if made:
+            create_root(folder / "store", config)
+            (folder / "store").rename(out)
+        try:
+            yield Destination(out, out, folder, dry_run)
+        finally:
+            alone = len(list(folder.parent.iterdir())) == 1
+            if made and alone and not any(p.is_dir() for p in out.iterdir()):
+                shutil.rmtree(out)
+
+
+def _replace(out: Path, new: Path, *, keep_old: bool) -> None:
+    old = out.with_name(f"{out.name}.old")
+    while old.exists():
+        old = old.with_name(f"{old.name}.old")
+    out.rename(old)
+    new.rename(out)
+    if not keep_old:
+        shutil.rmtree(old)

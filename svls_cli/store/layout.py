@@ -1,0 +1,103 @@
+"""How an array is cut into chunks, and chunks into shards."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from svls_cli.soften.volume import BLOCK_VOXELS
+
+# Chunks hold 64^3 (2-D: 512^2) voxels: a patch of 96^3 touches few, and each compresses
+# well. Up to 8 classes share a chunk; above that one class each, so that the classes
+# absent from it are neither written nor read.
+_SHARD = {3: 256, 2: 4096}
+_SHARED_CHUNK_CLASSES = 8
+_SHARD_BYTES = 2**28
+# A shard's index counts every chunk it could hold, so classes far beyond any data set
+# in use are spread over several shards.
+_SHARD_CLASSES = 1024
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Chunks and shards of one case's arrays.
+
+    Parameters
+    ----------
+    shape
+        Voxels per spatial axis.
+    n_classes
+        Length of the class axis.
+    chunk, shard
+        Voxels per spatial axis; a shard is a whole number of chunks.
+    chunk_classes, shard_classes
+        The same along the class axis.
+    """
+
+    shape: tuple[int, ...]
+    n_classes: int
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+    chunk_classes: int
+    shard_classes: int
+
+    @classmethod
+    def choose(cls, shape: Sequence[int], *, n_classes: int, itemsize: int) -> Layout:
+        """The layout for soft labels (n_classes, *shape) of ``itemsize`` bytes.
+
+        Shards are the largest multiple of the chunk up to 256 voxels a side (2-D: 4096)
+        and 256 MiB unpacked.
+
+        Examples
+        --------
+        >>> Layout.choose((155, 240, 240), n_classes=4, itemsize=1).shard
+        (192, 256, 256)
+        """
+        ndim = len(shape)
+        chunk = tuple(min(BLOCK_VOXELS[ndim], n) for n in shape)
+        chunk_classes = n_classes if n_classes <= _SHARED_CHUNK_CLASSES else 1
+        shard_classes = min(n_classes, max(chunk_classes, _SHARD_CLASSES))
+        counts = [
+            max(1, min(-(-n // c), _SHARD[ndim] // c))
+            for n, c in zip(shape, chunk, strict=True)
+        ]
+        chunk_bytes = math.prod(chunk) * shard_classes * itemsize
+        while math.prod(counts) * chunk_bytes > _SHARD_BYTES and max(counts) > 1:
+            largest = counts.index(max(counts))
+            counts[largest] = -(-counts[largest] // 2)
+        shard = tuple(n * c for n, c in zip(counts, chunk, strict=True))
+        return cls(tuple(shape), n_classes, chunk, shard, chunk_classes, shard_classes)
+
+    @property
+    def chunks_per_shard(self) -> tuple[int, ...]:
+        """Spatial chunks in a shard, per axis."""
+        return tuple(s // c for s, c in zip(self.shard, self.chunk, strict=True))
+
+    def shards(self) -> Iterator[tuple[int, ...]]:
+        """Spatial grid position of every shard."""
+        counts = (-(-n // s) for n, s in zip(self.shape, self.shard, strict=True))
+        return itertools.product(*map(range, counts))
+
+    def blocks(
+        self, shard: Sequence[int]
+    ) -> Iterator[tuple[tuple[int, ...], list[slice]]]:
+        """Chunks of a shard that lie in the volume: place in the shard, and voxels."""
+        for place in itertools.product(*map(range, self.chunks_per_shard)):
+            starts = [
+                at * extent + p * c
+                for at, extent, p, c in zip(
+                    shard, self.shard, place, self.chunk, strict=True
+                )
+            ]
+            if all(start < n for start, n in zip(starts, self.shape, strict=True)):
+                yield (
+                    place,
+                    [
+                        slice(start, min(start + c, n))
+                        for start, c, n in zip(
+                            starts, self.chunk, self.shape, strict=True
+                        )
+                    ],
+                )

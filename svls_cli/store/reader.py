@@ -1,0 +1,175 @@
+"""Reading a store: its cases, their arrays and what is known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from svls_cli.errors import StoreError, UnknownCaseError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.soften.smoothing import levels
+from svls_cli.store import ome
+from svls_cli.store.schema import check_root
+
+
+@dataclass(frozen=True)
+class StoredCase:
+    """One case of a store, read only; arrays are opened when they are first used.
+
+    Parameters
+    ----------
+    name
+        As in the store.
+    path
+        Its folder.
+    attributes
+        The case's `svls` attributes: geometry, classes, method, inputs, hashes.
+    """
+
+    name: str
+    path: Path
+    attributes: Mapping[str, Any]
+
+    @property
+    def geometry(self) -> Geometry:
+        """The voxel grid."""
+        return Geometry.from_json(self.attributes["geometry"])
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class axis."""
+        return ClassTable.from_json(self.attributes["classes"])
+
+    @cached_property
+    def soft(self) -> zarr.Array[Any]:
+        """Soft labels as stored, (c, z, y, x); integers sum to their largest value."""
+        return _open_array(self.path, "0")
+
+    @cached_property
+    def hard(self) -> zarr.Array[Any]:
+        """Label values as they were given, (z, y, x)."""
+        return _open_array(self.path, f"labels/{ome.HARD}/0")
+
+    def probabilities(
+        self, region: tuple[slice, ...] = (), *, classes: slice | int = slice(None)
+    ) -> npt.NDArray[np.float32]:
+        """Soft labels as probabilities.
+
+        Parameters
+        ----------
+        region
+            A slice per spatial axis; everything by default.
+        classes
+            Some of the class axis; an int drops the axis.
+
+        Returns
+        -------
+        (c, z, y, x) float32
+            In [0, 1]; sums to 1 over all classes, to 0 where the voxel is ignored.
+        """
+        stored = np.asarray(self.soft[(classes, *region)])
+        result: npt.NDArray[np.float32] = np.divide(
+            stored, levels(stored.dtype), dtype=np.float32
+        )
+        return result
+
+
+class Store(Mapping[str, StoredCase]):
+    """A soft-label store: its complete cases by name.
+
+    Parameters
+    ----------
+    path
+        The store's folder.
+
+    Raises
+    ------
+    StoreError
+        If it is not a soft-label store, or one of a newer format.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = check_root(_root_attributes(self.path), str(path))
+
+    @property
+    def classes(self) -> ClassTable:
+        """The class axis of every case."""
+        return self.config.classes
+
+    def __getitem__(self, name: str) -> StoredCase:
+        attributes = case_attributes_at(self.path / name)
+        if name not in _folders(self.path) or attributes is None:
+            raise UnknownCaseError(f"{self.path}: no case {name!r}")
+        return StoredCase(name, self.path / name, attributes)
+
+    def __iter__(self) -> Iterator[str]:
+        return (
+            name
+            for name in _folders(self.path)
+            if case_attributes_at(self.path / name) is not None
+        )
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def incomplete(self) -> list[str]:
+        """Folders in the store that are no complete case."""
+        return [
+            name
+            for name in _folders(self.path)
+            if case_attributes_at(self.path / name) is None
+        ]
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a soft-label store for reading.
+
+    Raises
+    ------
+    StoreError
+        If it is not a soft-label store, or one of a newer format.
+    """
+    return Store(path)
+
+
+def case_attributes_at(folder: Path) -> dict[str, Any] | None:
+    """The `svls` attributes of a case; None unless it is complete."""
+    try:
+        group = zarr.open_group(folder, mode="r", zarr_format=3)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    svls = group.attrs.asdict().get("svls")
+    if not isinstance(svls, dict) or svls.get("state") != "complete":
+        return None
+    return svls
+
+
+def _folders(root: Path) -> list[str]:
+    return sorted(path.name for path in root.iterdir() if path.is_dir())
+
+
+def _root_attributes(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise StoreError(f"{path}: no such store")
+    if any((path / old).exists() for old in (".zgroup", ".zarray", ".zmetadata")):
+        raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
+    try:
+        return zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a Zarr v3 group") from error
+
+
+def _open_array(case: Path, name: str) -> zarr.Array[Any]:
+    try:
+        return zarr.open_array(case, path=name, mode="r", zarr_format=3)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{case}: array {name} cannot be opened: {error}") from error

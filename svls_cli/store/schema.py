@@ -1,0 +1,187 @@
+"""The store's own metadata: the `svls` attributes of the root and of each case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.soften.methods import Method
+from svls_cli.version import __version__
+
+FORMAT = "svls-soft-labels"
+FORMAT_VERSION = 1
+DTYPES = ("uint8", "uint16", "float16", "float32")
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """What all cases of a store share, and what their content depends on.
+
+    Parameters
+    ----------
+    method
+        `Method.to_json`.
+    classes
+        The class axis.
+    ignore_label
+        Label value of voxels that carry no soft label, or None.
+    dtype
+        Type of the soft labels: one of `DTYPES`.
+    """
+
+    method: Mapping[str, Any]
+    classes: ClassTable
+    ignore_label: int | None
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InvalidParameterError(
+                f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
+            )
+        if self.ignore_label in self.classes.values.tolist():
+            raise InvalidParameterError(
+                f"ignore_label {self.ignore_label} is also a class"
+            )
+
+    @classmethod
+    def create(
+        cls, method: Method, classes: ClassTable, ignore_label: int | None, dtype: str
+    ) -> StoreConfig:
+        return cls(method.to_json(), classes, ignore_label, dtype)
+
+    @property
+    def hash(self) -> str:
+        """Identifies everything but the inputs that a case's bytes depend on."""
+        content = {"format_version": FORMAT_VERSION, **self.to_json()}
+        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "method": dict(self.method),
+            "ignore_label": self.ignore_label,
+            "dtype": self.dtype,
+            "classes": self.classes.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> StoreConfig:
+        return cls(
+            record["method"],
+            ClassTable.from_json(record["classes"]),
+            record["ignore_label"],
+            record["dtype"],
+        )
+
+    def difference(self, other: StoreConfig) -> str:
+        """What ``other`` has that this has not, for an error message; "" if nothing.
+
+        Examples
+        --------
+        >>> table = ClassTable.from_values([0, 1])
+        >>> stored = StoreConfig.create(Method(), table, None, "uint8")
+        >>> asked = StoreConfig.create(Method(sigma=2), table, None, "uint8")
+        >>> stored.difference(asked)
+        'sigma is 1.0 in the store, 2.0 now'
+        """
+        mine, theirs = _flat(self), _flat(other)
+        return "; ".join(
+            f"{key} is {mine.get(key, 'unset')} in the store, "
+            f"{theirs.get(key, 'unset')} now"
+            for key in dict.fromkeys([*mine, *theirs])
+            if mine.get(key) != theirs.get(key)
+        )
+
+
+def root_attributes(config: StoreConfig) -> dict[str, Any]:
+    """Attributes of the store's root group."""
+    return {
+        "svls": {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **config.to_json(),
+            "config_hash": config.hash,
+        }
+    }
+
+
+def case_attributes(
+    config: StoreConfig,
+    *,
+    geometry: Mapping[str, Any],
+    window: Mapping[str, Any],
+    inputs: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The `svls` attribute of a case, its state aside.
+
+    Parameters
+    ----------
+    config
+        Of the store.
+    geometry
+        `Geometry.to_json`.
+    window
+        `Method.window_json` of this case's grid.
+    inputs
+        ``name``, ``rater`` and ``sha256`` of each file.
+    """
+    return {
+        "format_version": FORMAT_VERSION,
+        "geometry": dict(geometry),
+        **config.to_json(),
+        "method": {**config.method, **window},
+        "inputs": inputs,
+        "config_hash": config.hash,
+        "tool_version": __version__,
+    }
+
+
+def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
+    """The configuration of a store that is ours and not newer than us.
+
+    Raises
+    ------
+    StoreError
+        If it is another software's Zarr group, a newer format, or damaged.
+    """
+    svls = attributes.get("svls")
+    if not isinstance(svls, Mapping) or svls.get("format") != FORMAT:
+        raise StoreError(f"{path}: a Zarr group, but not a soft-label store")
+    version = svls.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise StoreError(
+            f"{path}: format version {version} is newer than this svls-cli "
+            f"({FORMAT_VERSION}); upgrade svls-cli"
+        )
+    try:
+        return StoreConfig.from_json(svls)
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path}: damaged attributes: {error!r}") from error
+
+
+def scale_factor(dtype: str) -> float | None:
+    """What turns stored levels into probabilities (CF); None for floats."""
+    kind = np.dtype(dtype)
+    return 1 / np.iinfo(kind).max if kind.kind == "u" else None
+
+
+def _flat(config: StoreConfig) -> dict[str, Any]:
+    """One readable entry per parameter."""
+    classes = [f"{c.value}={c.name}" for c in config.classes.classes]
+    colors = [c.color for c in config.classes.classes]
+    method = {"method" if k == "name" else k: v for k, v in config.method.items()}
+    return {
+        **method,
+        "ignore_label": config.ignore_label,
+        "dtype": config.dtype,
+        "classes": ", ".join(classes),
+        "colors": ", ".join(colors),
+    }

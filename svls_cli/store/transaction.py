@@ -1,0 +1,107 @@
+"""Cases appear in a store whole or not at all.
+
+A case is built in ``OUT.tmp/<run>/``, beside the store and on its file system, and
+renamed into place when it is complete and on the disk. An old case is moved aside
+before and removed after; a run that died between the two is repaired by the next.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_REPLACED = "replaced"
+
+
+@contextmanager
+def workspace(root: Path) -> Iterator[Path]:
+    """A folder for building cases of the store at ``root``; gone after the block."""
+    area = root.with_name(f"{root.name}.tmp")
+    _tidy(area, root)
+    folder = area / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _discard(folder, root)
+        with suppress(OSError):  # other runs may be at work in it
+            area.rmdir()
+
+
+def publish(built: Path, target: Path, *, workspace: Path) -> None:
+    """Put a finished folder in its place, on the disk before it is seen.
+
+    Parameters
+    ----------
+    built
+        The folder, inside ``workspace``.
+    target
+        Where it goes; a folder already there is replaced.
+    workspace
+        Of this run.
+    """
+    _flush(built)
+    aside = workspace / _REPLACED / target.name
+    if target.exists():
+        aside.parent.mkdir(exist_ok=True)
+        target.rename(aside)
+    built.rename(target)
+    _flush_path(target.parent)
+    if aside.exists():
+        shutil.rmtree(aside)
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files in a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _tidy(area: Path, root: Path) -> None:
+    """Clear what runs of this machine left when they were killed."""
+    if not area.is_dir():
+        return
+    for folder in area.iterdir():
+        host, _, rest = folder.name.partition("~")
+        pid = rest.partition("~")[0]
+        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+            _discard(folder, root)
+
+
+def _discard(folder: Path, root: Path) -> None:
+    """Remove a run's folder; what it had moved aside and not replaced goes back."""
+    replaced = folder / _REPLACED
+    for old in replaced.iterdir() if replaced.is_dir() else ():
+        if root.is_dir() and not (root / old.name).exists():
+            old.rename(root / old.name)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, and is somebody else's
+        return True
+    return True
+
+
+def _flush(folder: Path) -> None:
+    """Have the disk hold a folder and all in it: a rename may outrun the data."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _flush_path(Path(parent) / name)
+        _flush_path(Path(parent))
+
+
+def _flush_path(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""Does a stored case hold what was written?"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from svls_cli.soften.smoothing import levels
+from svls_cli.store.reader import StoredCase
+
+# Rounding of the sum over classes, in units of 1.
+_SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
+
+
+def verify_case(case: StoredCase) -> list[str]:
+    """Read everything of a case and say what is wrong with it.
+
+    Checked: shape and type of the arrays; every checksum; that soft labels sum to
+    exactly the largest integer (floats: 1), or to 0 where the voxel is ignored, which a
+    missing chunk would not; and that the hard label's class is nowhere less likely than
+    another, for methods that promise it.
+
+    Returns
+    -------
+    list of str
+        Empty if nothing is wrong.
+    """
+    try:
+        soft, hard = case.soft, case.hard
+        shape = case.geometry.shape
+        classes = len(case.classes)
+    except (ValueError, KeyError, TypeError) as error:
+        return [str(error)]
+    if soft.shape != (classes, *shape) or hard.shape != shape:
+        return [f"arrays are {soft.shape} and {hard.shape}, the geometry says {shape}"]
+    if soft.dtype != case.attributes["dtype"]:
+        return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
+    problems = (
+        problem and f"{problem} in voxels {_text(block)}"
+        for block in _blocks(soft)
+        for problem in _block_problems(case, soft, hard, block)
+    )
+    return [problem for problem in problems if problem]
+
+
+def keeps_argmax(method: dict[str, Any]) -> bool:
+    """Whether a voxel's own class is never less likely than another.
+
+    Examples
+    --------
+    >>> keeps_argmax({"name": "svls", "strength": 0.8})
+    False
+    """
+    if method["name"] == "gaussian":
+        return False
+    return bool(method.get("strength", 0) <= 0.5)
+
+
+def _block_problems(
+    case: StoredCase,
+    soft: zarr.Array[Any],
+    hard: zarr.Array[Any],
+    block: tuple[slice, ...],
+) -> list[str]:
+    # What a damaged file makes the codecs raise is theirs to choose; none of it may
+    # end the verification.
+    try:
+        values = np.asarray(soft[(slice(None), *block)])
+    except Exception as error:
+        return [f"soft labels cannot be decoded ({error})"]
+    try:
+        labels = np.asarray(hard[block])
+    except Exception as error:
+        return [f"hard labels cannot be decoded ({error})"]
+    return _check_values(case, values, labels)
+
+
+def _check_values(
+    case: StoredCase, values: npt.NDArray[Any], labels: npt.NDArray[Any]
+) -> list[str]:
+    table, ignore_label = case.classes, case.attributes["ignore_label"]
+    if unknown := table.unknown(np.unique(labels).tolist(), ignore_label=ignore_label):
+        return [f"hard labels {unknown} are no classes"]
+    indices = table.indices(labels, ignore_label=ignore_label)
+    ignored = indices == len(table)
+    top = levels(values.dtype)
+    wide = np.float64 if values.dtype.kind == "f" else np.int64
+    tolerance = _SUM_TOLERANCE.get(values.dtype.name, 0)
+    total = values.sum(axis=0, dtype=wide)
+    wrong = np.abs(total - np.where(ignored, 0, top)) > tolerance
+    if not np.isfinite(total).all() or wrong.any():
+        return [f"soft labels of {int(wrong.sum())} voxels do not sum to {top}"]
+    if not keeps_argmax(case.attributes["method"]):
+        return []
+    place = np.where(ignored, 0, indices)[np.newaxis].astype(np.intp)
+    own = np.take_along_axis(values, place, axis=0)[0]
+    less = ~ignored & (own < values.max(axis=0) - tolerance)
+    if less.any():
+        return [f"{int(less.sum())} voxels favour another class than their hard label"]
+    return []
+
+
+def _blocks(array: zarr.Array[Any]) -> list[tuple[slice, ...]]:
+    """The array's chunks, as slices of its spatial axes."""
+    starts = [
+        range(0, n, c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)
+    ]
+    return [
+        tuple(
+            slice(at, min(at + c, n))
+            for at, c, n in zip(corner, array.chunks[1:], array.shape[1:], strict=True)
+        )
+        for corner in itertools.product(*starts)
+    ]
+
+
+def _text(block: tuple[slice, ...]) -> str:
+    return ", ".join(f"{s.start}:{s.stop}" for s in block)

@@ -1,0 +1,181 @@
+"""Writing a store: its root, and one case at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.codecs import ZstdCodec
+
+from svls_cli.labels.geometry import Geometry
+from svls_cli.soften.smoothing import SoftBlock, levels
+from svls_cli.store import ome
+from svls_cli.store.layout import Layout
+from svls_cli.store.schema import StoreConfig, root_attributes, scale_factor
+from svls_cli.store.shards import ZSTD_LEVEL, Place, encode_chunk, encode_shard
+
+EncodedChunk = tuple[Place, bytes]
+
+
+def create_root(folder: Path, config: StoreConfig) -> None:
+    """An empty store."""
+    zarr.create_group(folder, zarr_format=3, attributes=root_attributes(config))
+
+
+@dataclass(frozen=True)
+class EncodedBlock:
+    """The chunks of one block of voxels, compressed, by their place in the shard.
+
+    Parameters
+    ----------
+    soft
+        Those of each shard along the class axis; none for absent classes.
+    hard
+        At most one: none where every label is 0.
+    """
+
+    soft: dict[int, list[EncodedChunk]]
+    hard: list[EncodedChunk]
+
+
+class CaseWriter:
+    """Builds one case in a folder of its own, shard by shard.
+
+    Parameters
+    ----------
+    folder
+        Does not exist yet.
+    name
+        The case, as it will be called in the store.
+    geometry
+        Its voxel grid.
+    config
+        Of the store.
+    """
+
+    def __init__(
+        self, folder: Path, name: str, *, geometry: Geometry, config: StoreConfig
+    ) -> None:
+        dtype = np.dtype(config.dtype)
+        classes = config.classes
+        self.layout = Layout.choose(
+            geometry.shape, n_classes=len(classes), itemsize=dtype.itemsize
+        )
+        self._folder = folder
+        self._config = config
+        self._hard_dtype = classes.value_dtype(config.ignore_label)
+        self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
+            self._hard_dtype
+        )
+        image = ome.image(name, geometry, classes, top=levels(dtype))
+        self._group = zarr.create_group(
+            folder, zarr_format=3, attributes={"ome": image}
+        )
+        self._create_soft(geometry, dtype)
+        self._create_hard(geometry)
+
+    def encode(
+        self, place: Place, block: SoftBlock, indices: npt.NDArray[Any]
+    ) -> EncodedBlock:
+        """Compress one block of voxels; several threads may call it at a time.
+
+        Parameters
+        ----------
+        place
+            Of the block's chunks in their shard, spatial axes.
+        block
+            Its soft labels.
+        indices : (z, y, x)
+            Its hard labels as class indices, ``n_classes`` where ignored.
+        """
+        chunk = self.layout.chunk
+        values = self._hard_values[indices]
+        hard = [(place, encode_chunk(_padded(values, chunk)))] if values.any() else []
+        return EncodedBlock(self._encode_soft(place, block), hard)
+
+    def write_shard(self, shard: Sequence[int], blocks: Iterable[EncodedBlock]) -> None:
+        """Write one spatial shard, all classes, from all its blocks."""
+        layout = self.layout
+        soft: dict[int, list[EncodedChunk]] = {}
+        hard: list[EncodedChunk] = []
+        for block in blocks:
+            hard += block.hard
+            for class_shard, chunks in block.soft.items():
+                soft.setdefault(class_shard, []).extend(chunks)
+        chunk_classes = layout.shard_classes // layout.chunk_classes
+        for class_shard, chunks in soft.items():
+            content = encode_shard(chunks, (chunk_classes, *layout.chunks_per_shard))
+            self._write("0", (class_shard, *shard), content)
+        if hard:
+            content = encode_shard(hard, layout.chunks_per_shard)
+            self._write(f"labels/{ome.HARD}/0", shard, content)
+
+    def finish(self, attributes: dict[str, Any]) -> None:
+        """Mark the case complete; the last thing written."""
+        self._group.update_attributes({"svls": {**attributes, "state": "complete"}})
+
+    def _encode_soft(
+        self, place: Place, block: SoftBlock
+    ) -> dict[int, list[EncodedChunk]]:
+        layout = self.layout
+        if layout.chunk_classes > 1 or layout.n_classes == 1:
+            if not len(block.classes):
+                return {}
+            together = np.zeros((layout.n_classes, *layout.chunk), block.soft.dtype)
+            inside = tuple(slice(n) for n in block.soft.shape[1:])
+            together[(slice(None), *inside)][block.classes] = block.soft
+            return {0: [((0, *place), encode_chunk(together))]}
+        chunks: dict[int, list[EncodedChunk]] = {}
+        for index, values in zip(block.classes.tolist(), block.soft, strict=True):
+            class_shard, at = divmod(index, layout.shard_classes)
+            encoded = encode_chunk(_padded(values, layout.chunk))
+            chunks.setdefault(class_shard, []).append(((at, *place), encoded))
+        return chunks
+
+    def _create_soft(self, geometry: Geometry, dtype: np.dtype[Any]) -> None:
+        layout = self.layout
+        factor = scale_factor(dtype.name)
+        self._group.create_array(
+            "0",
+            shape=(layout.n_classes, *layout.shape),
+            dtype=dtype,
+            chunks=(layout.chunk_classes, *layout.chunk),
+            shards=(layout.shard_classes, *layout.shard),
+            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
+            fill_value=0,
+            dimension_names=("c", *geometry.axes),
+            attributes={} if factor is None else {"scale_factor": factor},
+        )
+
+    def _create_hard(self, geometry: Geometry) -> None:
+        layout = self.layout
+        labels = self._group.create_group(
+            "labels", attributes={"ome": ome.label_list([ome.HARD])}
+        )
+        image = ome.label_image(ome.HARD, geometry, self._config.classes)
+        labels.create_group(ome.HARD, attributes={"ome": image}).create_array(
+            "0",
+            shape=layout.shape,
+            dtype=self._hard_dtype,
+            chunks=layout.chunk,
+            shards=layout.shard,
+            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
+            fill_value=0,
+            dimension_names=geometry.axes,
+        )
+
+    def _write(self, array: str, shard: Sequence[int], content: bytes) -> None:
+        path = self._folder.joinpath(array, "c", *map(str, shard))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def _padded(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Zeros where a chunk reaches beyond the volume."""
+    missing = [(0, full - n) for full, n in zip(shape, values.shape, strict=True)]
+    return np.pad(values, missing) if any(m for _, m in missing) else values

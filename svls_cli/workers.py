@@ -1,0 +1,138 @@
+"""Many cases in worker processes; one that crashes costs its own case only."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, TypeVar
+
+import joblib
+from joblib.externals.loky import ProcessPoolExecutor
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+# Wraps what is iterated over, given how many there are and what is done to them.
+Progress = Callable[[Iterator[Any], int, str], Iterator[Any]]
+
+
+def no_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
+    """Show nothing."""
+    return items
+
+
+# A worker whose parent was killed finds nothing to do and leaves after this long.
+_IDLE_S = 30
+# Cases are parallel already: a thread pool in each worker would only fight the others.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class Workers:
+    """A pool of worker processes.
+
+    Parameters
+    ----------
+    jobs
+        How many; by default as many as this process may use cores.
+    """
+
+    def __init__(self, jobs: int | None = None) -> None:
+        self.jobs: int = jobs or joblib.cpu_count()
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def map(
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        crashed: Callable[[Item, str], Result],
+    ) -> Iterator[Result]:
+        """Results as they come, in no order.
+
+        When a worker process dies, the pool is replaced and everything that was in
+        flight runs again, one at a time: what kills its process alone has crashed.
+
+        Parameters
+        ----------
+        task
+            Runs in a worker.
+        items
+            What it is run on.
+        crashed
+            The result for an item whose worker died, given how it died.
+        """
+        waiting = deque(items)
+        running: dict[Future[Result], Item] = {}
+        while waiting or running:
+            while waiting and len(running) < 2 * self.jobs:
+                item = waiting.popleft()
+                running[self._submit(task, item)] = item
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            suspects = []
+            for future in done:
+                item = running.pop(future)
+                if isinstance(future.exception(), BrokenProcessPool):
+                    suspects.append(item)
+                else:
+                    yield future.result()
+            if suspects:
+                suspects += running.values()
+                running.clear()
+                for item in suspects:
+                    yield self._alone(task, item, crashed)
+
+    def _alone(
+        self,
+        task: Callable[[Item], Result],
+        item: Item,
+        crashed: Callable[[Item, str], Result],
+    ) -> Result:
+        self._stop()
+        try:
+            return self._submit(task, item).result()
+        except BrokenProcessPool as error:
+            self._stop()
+            return crashed(item, _cause(error))
+
+    def _submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                self.jobs,
+                timeout=_IDLE_S,
+                env=_ENVIRONMENT,
+                initializer=_ignore_interrupts,
+            )
+        future: Future[Result] = self._executor.submit(task, item)
+        return future
+
+    def _stop(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, kill_workers=True)
+            self._executor = None
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the parent alone answers it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _cause(error: Any) -> str:
+    found = re.search(r"SIG[A-Z]+", str(error))
+    how = f" ({found.group()})" if found else ""
+    return f"the process that worked on it crashed{how}"
