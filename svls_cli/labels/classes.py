@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.values import MAX_VALUE, UIntArray, some
+from svls_cli.labels.values import MAX_VALUE, UIntArray, look_up, some
 
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.
@@ -160,13 +160,9 @@ class ClassTable:
             order = np.argsort(values)
             found = np.searchsorted(values[order], label_map)
             return order[found].astype(dtype)
-        lookup = np.zeros(max(int(values.max()) + 1, 256), dtype)
-        lookup[values] = np.arange(len(values))
-        if label_map.dtype == np.uint8 and dtype == np.uint8:
-            # Three times faster than indexing, which widens every voxel to 8 bytes.
-            mapped = label_map.tobytes().translate(lookup[:256].tobytes())
-            return np.frombuffer(mapped, np.uint8).reshape(label_map.shape)
-        return lookup[label_map]
+        table = np.zeros(int(values.max()) + 1, dtype)
+        table[values] = np.arange(len(values))
+        return look_up(table, label_map)
 
     def value_dtype(self, ignore_label: int | None) -> np.dtype[Any]:
         """Smallest unsigned type that holds every label value."""

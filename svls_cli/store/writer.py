@@ -13,6 +13,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.values import look_up
 from svls_cli.soften.smoothing import SoftBlock, levels
 from svls_cli.store import ome
 from svls_cli.store.layout import Layout
@@ -94,7 +95,7 @@ class CaseWriter:
             Its hard labels as class indices, ``n_classes`` where ignored.
         """
         chunk = self.layout.chunk
-        values = self._hard_values[indices]
+        values = look_up(self._hard_values, indices)
         hard = [(place, encode_chunk(_padded(values, chunk)))] if values.any() else []
         return EncodedBlock(self._encode_soft(place, block), hard)
 
