@@ -213,14 +213,19 @@ def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
 
 
 def _geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
+    """The grid as ITK's images have it: a negative spacing is a flipped direction."""
     dimension = reader.GetDimension()
-    direction = np.reshape(reader.GetDirection(), (dimension, dimension))
+    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:ndim, :ndim]
+    if np.linalg.det(direction) == 0:
+        raise InputError(f"its direction cosines are singular: {direction.tolist()}")
+    spacing = np.array(reader.GetSpacing()[:ndim])
+    direction = direction * np.where(spacing < 0, -1.0, 1.0)
     return Geometry(
         shape=tuple(reversed(reader.GetSize()[:ndim])),
-        spacing_mm=tuple(reversed(reader.GetSpacing()[:ndim])),
+        spacing_mm=tuple(np.abs(spacing)[::-1].tolist()),
         origin_mm=tuple(reversed(reader.GetOrigin()[:ndim])),
         # Reversing a row-major matrix reverses both its rows and its columns.
-        direction=tuple(direction[:ndim, :ndim].ravel()[::-1].tolist()),
+        direction=tuple(direction.ravel()[::-1].tolist()),
     )
 
 

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from svls_cli.errors import InvalidParameterError
+from svls_cli.soften.kernel import svls_kernel
+from svls_cli.soften.methods import Method
+
+
+def test_default_is_the_published_method() -> None:
+    assert Method().to_json() == {
+        "name": "svls",
+        "sigma": 1.0,
+        "size": 3,
+        "strength": 0.5,
+    }
+    assert Method().window((3.0, 1.0, 1.0)) == ((1.0, 1.0, 1.0), (3, 3, 3))
+
+
+def test_sigma_mm_becomes_voxels_by_the_spacing() -> None:
+    sigma, size = Method(sigma_mm=2.0).window((4.0, 1.0, 0.5))
+    assert sigma == (0.5, 2.0, 4.0)
+    assert size == (5, 13, 25)
+
+
+def test_given_size_overrides_auto() -> None:
+    assert Method(sigma_mm=2.0, size=(1, 3, 3)).window((4.0, 1, 1))[1] == (1, 3, 3)
+
+
+def test_gaussian_is_the_window_with_its_centre_in() -> None:
+    softening = Method("gaussian", sigma=1.5, size=5).on_grid((1, 1))
+    kernel = svls_kernel((1.5, 1.5), size=(5, 5), strength=softening.strength)
+    # In a Gaussian, a step along an axis costs exp(-1 / (2 sigma^2)), centre included.
+    assert kernel[2, 3] / kernel[2, 2] == pytest.approx(0.800737, abs=1e-6)
+
+
+def test_integer_and_float_sigma_are_one_parameter() -> None:
+    assert (
+        Method(sigma=1).to_json() == Method(sigma=1.0).to_json() == Method().to_json()
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"name": "blur"}, "method must be one of svls, ls, gaussian, onehot"),
+        ({"name": "onehot", "sigma": 1.0}, "sigma does not apply to method onehot"),
+        ({"name": "ls", "size": 3}, "size does not apply to method ls"),
+        ({"name": "gaussian", "strength": 0.5}, "strength does not apply"),
+        ({"alpha": 0.1}, "alpha does not apply to method svls"),
+        ({"name": "ls", "alpha": 1.5}, r"alpha must lie in \[0, 1\]"),
+        ({"sigma": 1.0, "sigma_mm": 1.0}, "sigma or sigma_mm, not both"),
+        ({"sigma": -1.0}, "sigma must be positive"),
+        ({"sigma": (1.0, 1.0, 0.0)}, "sigma must be positive"),
+        ({"size": 4}, "odd"),
+        ({"size": (3, 3, 2)}, "odd"),
+        ({"strength": 2.0}, "strength must lie"),
+        ({"sigma": (1.0, 1.0, 1.0, 1.0)}, "one value, or one per axis"),
+        ({"sigma": (1.0, 1.0), "size": (3, 3, 3)}, "one value, or one per axis"),
+    ],
+)
+def test_parameters_that_do_not_go_together(
+    parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        Method(**parameters)
+
+
+def test_number_of_axes_must_fit_the_image() -> None:
+    method = Method(sigma=(1.0, 1.0, 1.0))
+    with pytest.raises(InvalidParameterError, match="sigma has 3 values, the image 2"):
+        method.on_grid((1.0, 1.0))
