@@ -15,10 +15,14 @@ import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
+from scipy.spatial.transform import Rotation
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"
 COMMAND = Path(sys.executable).with_name("svls-cli")
+
+# Direction cosines of a tilted scan.
+OBLIQUE = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
 
 LabelMap = npt.NDArray[Any]
 

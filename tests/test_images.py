@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
-from conftest import blobs, write_image
-from scipy.spatial.transform import Rotation
+from conftest import OBLIQUE, blobs, write_image
 
 from svls_cli.errors import InputError
 from svls_cli.labels import images
@@ -23,7 +22,6 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.images import write_image as write
 
-OBLIQUE = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
 FLIPPED = np.diag([-1.0, 1.0, -1.0])
 DIRECTIONS = {"oblique": OBLIQUE, "flipped": FLIPPED, "both": OBLIQUE @ FLIPPED}
 SUFFIXES = [".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".seg.nrrd", ".mha", ".mhd"]

@@ -95,6 +95,7 @@ def test_tiny_sigma_gives_the_nearest_neighbours() -> None:
 
 def test_auto_size_holds_three_sigmas() -> None:
     assert auto_size((0.1, 1.0, 1.01)) == (3, 7, 9)
+    assert auto_size((1 + 1e-8, 1 - 1e-8)) == (7, 7)
 
 
 @pytest.mark.parametrize(

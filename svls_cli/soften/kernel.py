@@ -138,12 +138,15 @@ def neighbour_weights(
 def auto_size(sigma_vox: Sequence[float]) -> tuple[int, ...]:
     """Window that holds three standard deviations either side, at least one voxel.
 
+    A sigma from mm carries the rounding of the file's spacing; a millionth of a voxel
+    too much must not widen the window.
+
     Examples
     --------
     >>> auto_size((0.4, 1, 1))
     (5, 7, 7)
     """
-    return tuple(2 * max(1, math.ceil(3 * sigma)) + 1 for sigma in sigma_vox)
+    return tuple(2 * max(1, math.ceil(3 * sigma - 1e-6)) + 1 for sigma in sigma_vox)
 
 
 def check_strength(strength: float) -> None:
