@@ -70,7 +70,7 @@ def export_cases(
     jobs: int | None = None,
     fail_fast: bool = False,
     progress: Progress = no_progress,
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """Write cases of a store as image files.
 
     Parameters
@@ -92,7 +92,7 @@ def export_cases(
 
     Returns
     -------
-    iterator of Record
+    generator of Record
         One per case, in the order in which they finish; the work is done while they
         are read.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def smooth_cases(
     fail_fast: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """Compile label maps into a soft-label store, case by case.
 
     A case that the store holds already, made from the same file with the same
@@ -73,7 +74,7 @@ def smooth_cases(
 
     Returns
     -------
-    iterator of Record
+    generator of Record
         One per case, in the order in which they finish; the work is done while they
         are read.
 
@@ -133,9 +134,8 @@ def _smooth(
                 f"{out} was made with other parameters: {difference}. Use the same "
                 "parameters, another store, or --overwrite to make it anew"
             )
-        with destination(
-            out, config, replace=existing if overwrite else None, dry_run=dry_run
-        ) as place:
+        replaced = existing if overwrite else None
+        with destination(out, config, replace=replaced, dry_run=dry_run) as place:
             task = partial(
                 _smooth_case,
                 method=method,
@@ -143,11 +143,11 @@ def _smooth(
                 place=place,
                 threads=max(1, workers.jobs // len(cases)),
             )
-            records = workers.map(task, cases, crashed=_crashed)
-            for record in progress(records, len(cases), "smooth"):
-                if record.status == "failed":
-                    place.failed.append(record.case)
-                yield record
+            with closing(workers.map(task, cases, crashed=_crashed)) as records:
+                for record in progress(records, len(cases), "smooth"):
+                    if record.status == "failed":
+                        place.failed.append(record.case)
+                    yield record
 
 
 def _smooth_case(

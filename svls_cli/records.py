@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from time import perf_counter
@@ -93,7 +93,7 @@ def recorded(case: str, inputs: tuple[str, ...], work: Callable[[], Outcome]) ->
     return record("skipped" if outcome.skipped else "done", outcome.skipped, outcome)
 
 
-def until_failure(records: Generator[Record], *, fail_fast: bool) -> Iterator[Record]:
+def until_failure(records: Generator[Record], *, fail_fast: bool) -> Generator[Record]:
     """All records; with ``fail_fast`` none after the first that failed."""
     with closing(records):
         for record in records:

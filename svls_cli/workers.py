@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
@@ -62,8 +62,8 @@ class Workers:
         items: Iterable[Item],
         *,
         crashed: Callable[[Item, str], Result],
-    ) -> Iterator[Result]:
-        """Results as they come, in no order.
+    ) -> Generator[Result]:
+        """Results as they come, in no order; closing it early stops the workers.
 
         When a worker process dies, the pool is replaced and everything that was in
         flight runs again, one at a time: what kills its process alone has crashed.
@@ -79,23 +79,24 @@ class Workers:
         """
         waiting = deque(items)
         running: dict[Future[Result], Item] = {}
-        while waiting or running:
-            while waiting and len(running) < 2 * self.jobs:
-                item = waiting.popleft()
-                running[self._submit(task, item)] = item
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            suspects = []
-            for future in done:
-                item = running.pop(future)
-                if isinstance(future.exception(), BrokenProcessPool):
-                    suspects.append(item)
-                else:
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * self.jobs:
+                    item = waiting.popleft()
+                    running[self._submit(task, item)] = item
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                suspects = [f for f in done if _died(f)]
+                for future in done.difference(suspects):
+                    del running[future]
                     yield future.result()
-            if suspects:
-                suspects += running.values()
-                running.clear()
-                for item in suspects:
-                    yield self._alone(task, item, crashed)
+                if suspects:
+                    items = list(running.values())
+                    running.clear()
+                    for item in items:
+                        yield self._alone(task, item, crashed)
+        finally:
+            if running:  # left early: nobody may go on writing
+                self._stop()
 
     def _alone(
         self,
@@ -125,6 +126,10 @@ class Workers:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
+
+
+def _died(future: Future[Any]) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def _ignore_interrupts() -> None:

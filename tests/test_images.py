@@ -366,6 +366,7 @@ def segmentation(path: Path, array: npt.NDArray[Any], **fields: str) -> Path:
         "space origin: (0,0,0)",
         *(f"{key}:={value}" for key, value in fields.items()),
     ]
+    path.parent.mkdir(exist_ok=True)
     content = "\n".join(header).encode() + b"\n\n" + gzip.compress(array.tobytes())
     path.write_bytes(content)
     return path

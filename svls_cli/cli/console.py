@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,7 +29,7 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
     return bar
 
 
-def report(records: Iterable[Record], *, as_json: bool, done: str, where: str) -> int:
+def report(records: Generator[Record], *, as_json: bool, done: str, where: str) -> int:
     """Print records as they come, and a summary; the command's exit code.
 
     Parameters
@@ -44,13 +45,15 @@ def report(records: Iterable[Record], *, as_json: bool, done: str, where: str) -
     """
     counts = {"done": 0, "skipped": 0, "failed": 0}
     size = 0
-    for record in records:
-        counts[record.status] += 1
-        size += record.bytes or 0
-        if as_json:
-            print_json(record.to_json())
-        elif record.status == "failed":
-            _above_bar(f"{record.case}: {record.reason} [{', '.join(record.inputs)}]")
+    with closing(records):  # also when nobody reads what is printed
+        for record in records:
+            counts[record.status] += 1
+            size += record.bytes or 0
+            if as_json:
+                print_json(record.to_json())
+            elif record.status == "failed":
+                inputs = ", ".join(record.inputs)
+                _above_bar(f"{record.case}: {record.reason} [{inputs}]")
     if not as_json:
         parts = [f"{counts['done']} {done} ({readable(size)})"]
         parts += [f"{counts['skipped']} already complete"] if counts["skipped"] else []

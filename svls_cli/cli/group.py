@@ -7,7 +7,7 @@ import signal
 import sys
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -35,6 +35,15 @@ class LazyGroup(click.Group):
         command: click.Command = import_module(f"svls_cli.cli.{name}").command
         return command
 
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # Nobody reads on. Left to click this would be exit code 1, which is a bug
+            # here; and Python would complain once more when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BROKEN_PIPE
+
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="svls-cli")
@@ -56,7 +65,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         result = cli.main(arguments, prog_name="svls-cli", standalone_mode=False)
         code = result if isinstance(result, int) else 0
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = EXIT_USAGE
@@ -64,10 +72,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _complain(str(error), EXIT_USAGE)
     except SvlsError as error:
         code = _complain(str(error), EXIT_BAD_INPUT)
-    except BrokenPipeError:
-        # Nobody reads on. Python would complain once more when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_BROKEN_PIPE
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         code = _complain(f"{error.strerror or error}{place}", EXIT_BAD_INPUT)

@@ -75,7 +75,7 @@ class StoreConfig:
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StoreConfig:
         return cls(
-            record["method"],
+            {"name": record["method"]["name"], **record["method"]},
             ClassTable.from_json(record["classes"]),
             record["ignore_label"],
             record["dtype"],

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from svls_cli.store.transaction import folder_bytes, publish, workspace
+
+
+def build(folder: Path, content: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "data").write_text(content)
+    return folder
+
+
+def dead_pid() -> int:
+    """Of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def stale(root: Path, pid: int, host: str | None = None) -> Path:
+    """What a killed run leaves."""
+    name = f"{host or socket.gethostname()}~{pid}~abc"
+    folder = root.with_name(f"{root.name}.tmp") / name
+    build(folder / "half", "half a case")
+    return folder
+
+
+def test_publish_puts_a_case_in_place(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    with workspace(root) as area:
+        publish(build(area / "x", "new"), root / "case", workspace=area)
+        assert (root / "case" / "data").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_publish_replaces_an_old_case(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    build(root / "case", "old")
+    with workspace(root) as area:
+        publish(build(area / "x", "new"), root / "case", workspace=area)
+    assert (root / "case" / "data").read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_old_case_comes_back_if_the_new_one_does_not_arrive(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    build(root / "case", "old")
+
+    def interrupted() -> None:
+        with workspace(root) as area:
+            # A folder on its way that vanishes: the rename after moving aside fails.
+            built = build(area / "x", "new")
+            original = Path.rename
+
+            def rename(self: Path, target: Path) -> Path:
+                if self == built:
+                    raise KeyboardInterrupt
+                return original(self, target)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Path, "rename", rename)
+                publish(built, root / "case", workspace=area)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (root / "case" / "data").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_next_run_clears_what_a_killed_one_left(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    folder = stale(root, dead_pid())
+    build(folder / "replaced" / "case", "old")
+    with workspace(root):
+        assert not folder.exists()
+        assert (root / "case" / "data").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+@pytest.mark.parametrize(
+    ("pid", "host"), [(os.getpid(), None), (1, None), (999_999_999, "another-host")]
+)
+def test_runs_that_may_be_alive_are_left_alone(
+    pid: int, host: str | None, tmp_path: Path
+) -> None:
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    folder = stale(root, pid, host)
+    with workspace(root):
+        pass
+    assert (folder / "half" / "data").exists()
+
+
+def test_folder_bytes(tmp_path: Path) -> None:
+    build(tmp_path / "a" / "b", "12345")
+    assert folder_bytes(tmp_path / "a") == 5

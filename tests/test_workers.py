@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from svls_cli.workers import Workers
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def double_or_die(item: int) -> int:
+    if item in (3, 4, 17):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(0.01)
+    return 2 * item
+
+
+def complain(item: int) -> int:
+    raise ValueError(f"item {item}")
+
+
+def name_and_reason(item: int, how: str) -> str:
+    return f"{item} {how}"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_of_all_items(jobs: int) -> None:
+    with Workers(jobs) as workers:
+        found = set(workers.map(double, range(20), crashed=name_and_reason))
+        again = set(workers.map(double, range(3), crashed=name_and_reason))
+    assert found == set(range(0, 40, 2))
+    assert again == {0, 2, 4}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_crashes_cost_their_own_items_only(jobs: int) -> None:
+    with Workers(jobs) as workers:
+        found = list(workers.map(double_or_die, range(20), crashed=name_and_reason))
+    crashed = sorted(str(f) for f in found if isinstance(f, str))
+    reason = "the process that worked on it crashed (SIGSEGV)"
+    assert crashed == [f"17 {reason}", f"3 {reason}", f"4 {reason}"]
+    assert {f for f in found if isinstance(f, int)} == {
+        2 * i for i in range(20) if i not in (3, 4, 17)
+    }
+    assert len(found) == 20
+
+
+def test_errors_are_raised() -> None:
+    with Workers(1) as workers, pytest.raises(ValueError, match="item 5"):
+        list(workers.map(complain, [5], crashed=name_and_reason))
+
+
+def slow_mark(path: Path) -> None:
+    time.sleep(0.2)
+    path.touch()
+    time.sleep(60)
+
+
+def test_leaving_ends_the_workers(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with Workers(1) as workers:
+        results = workers.map(slow_mark, [tmp_path / "a"], crashed=name_and_reason)
+        workers._submit(slow_mark, tmp_path / "b")
+        results.close()
+    assert time.monotonic() - start < 30
+
+
+def test_jobs_default_to_the_cores_at_hand() -> None:
+    assert Workers().jobs >= 1
