@@ -72,7 +72,7 @@ def test_any_blocks_give_the_same_bytes(
 ) -> None:
     labels = blobs((45, 50, 70), 5)
     whole = soften(labels, 5, "uint8", sigma=1.5, size=size)
-    monkeypatch.setattr(volume, "BLOCK_VOXELS", {3: 17})
+    monkeypatch.setattr(volume, "_BLOCK_EDGE", {3: 17})
     blocks = soften(labels, 5, "uint8", sigma=1.5, size=size)
     np.testing.assert_array_equal(whole, blocks)
 

@@ -30,7 +30,7 @@ from svls_cli.store.shards import encode_chunk, encode_shard
 # A third class count crosses from shared chunks to a chunk per class.
 KINDS = {
     "3-D": ((70, 66, 81), 4),
-    "many classes": ((70, 30, 66), 12),
+    "many classes": ((140, 30, 66), 12),
     "2-D": ((90, 600), 3),
     "one class": ((9, 10, 11), 1),
 }
@@ -140,25 +140,6 @@ def test_chunks_shards_and_codecs(stored: Stored) -> None:
     ]
     assert soft.metadata.dimension_names[0] == "c"
     assert soft.attrs["scale_factor"] == 1 / 255
-
-
-def test_same_bytes_as_zarr_would_write(stored: Stored, tmp_path: Path) -> None:
-    """zarr-python's own encoder agrees: the format is not just ours."""
-    soft = stored[0]["case"].soft
-    twin = zarr.create_array(
-        tmp_path / "twin",
-        shape=soft.shape,
-        dtype=soft.dtype,
-        chunks=soft.chunks,
-        shards=soft.shards,
-        compressors=soft.compressors,
-        fill_value=0,
-    )
-    twin[...] = soft[...]
-    np.testing.assert_array_equal(twin[...], soft[...])
-    ours = sum(f.stat().st_size for f in (stored[0].path / "case/0/c").rglob("*"))
-    theirs = sum(f.stat().st_size for f in (tmp_path / "twin/c").rglob("*"))
-    assert ours == theirs
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
@@ -280,7 +261,7 @@ def test_the_designed_layout() -> None:
     assert (brats.chunk, brats.chunk_classes) == ((64, 64, 64), 4)
     assert brats.shard == (192, 256, 256)
     many = Layout.choose((1000, 512, 512), n_classes=117, itemsize=1)
-    assert (many.chunk, many.chunk_classes) == ((64, 64, 64), 1)
+    assert (many.chunk, many.chunk_classes) == ((128, 128, 128), 1)
     assert many.shard_classes == 117
     small = Layout.choose((35, 51, 36), n_classes=3, itemsize=1)
     assert small.chunk == small.shard == (35, 51, 36)

