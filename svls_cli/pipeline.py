@@ -34,7 +34,7 @@ def smooth_cases(
     classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     dtype: str = "uint8",
-    jobs: int | None = None,
+    jobs: int | Workers | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -61,7 +61,8 @@ def smooth_cases(
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
     jobs
-        Worker processes; default: one for each core this process may use.
+        Worker processes, or ones already started; default: one for each core this
+        process may use.
     overwrite
         Make the store anew. The old one goes when the new one is finished; if a case
         failed, it is kept beside it as ``OUT.old``.
@@ -110,7 +111,7 @@ def _smooth(
     classes: ClassSpec | None,
     ignore_label: int | None,
     dtype: str,
-    jobs: int | None,
+    jobs: int | Workers | None,
     overwrite: bool,
     dry_run: bool,
     progress: Progress,
@@ -120,7 +121,7 @@ def _smooth(
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     table = classes.table if classes else kept.classes if kept else None
-    with Workers(jobs) as workers:
+    with Workers.of(jobs) as workers:
         if table is None:
             scan = ClassScan()
             yield from scan.run(cases, workers, progress)

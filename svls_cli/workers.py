@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -39,11 +40,24 @@ class Workers:
     ----------
     jobs
         How many; by default as many as this process may use cores.
+    module
+        Imported by each worker as it starts.
     """
 
-    def __init__(self, jobs: int | None = None) -> None:
+    def __init__(self, jobs: int | None = None, *, module: str = "svls_cli") -> None:
         self.jobs: int = jobs or joblib.cpu_count()
+        self._module = module
         self._executor: ProcessPoolExecutor | None = None
+
+    @classmethod
+    def of(cls, jobs: int | Workers | None) -> Workers:
+        """Workers that exist already, or new ones."""
+        return jobs if isinstance(jobs, Workers) else cls(jobs)
+
+    def start(self) -> Workers:
+        """Start them now, so that they import while this process does."""
+        self._submit(_nothing, None)
+        return self
 
     def __enter__(self) -> Workers:
         return self
@@ -117,7 +131,8 @@ class Workers:
                 self.jobs,
                 timeout=_IDLE_S,
                 env=_ENVIRONMENT,
-                initializer=_ignore_interrupts,
+                initializer=_prepare,
+                initargs=(self._module,),
             )
         future: Future[Result] = self._executor.submit(task, item)
         return future
@@ -132,9 +147,14 @@ def _died(future: Future[Any]) -> bool:
     return isinstance(future.exception(), BrokenProcessPool)
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone answers it."""
+def _prepare(module: str) -> None:
+    # Ctrl-C reaches every process of a terminal; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import_module(module)
+
+
+def _nothing(item: None) -> None:
+    """What starts the workers."""
 
 
 def _cause(error: Any) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from svls_cli.inspection import Inspected
     from svls_cli.records import Record
     from svls_cli.store.reader import Store
+    from svls_cli.workers import Workers
 
 EXIT_SOME_FAILED = 4
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -27,6 +28,13 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
         items, total=total, desc=doing, unit="case", disable=None, leave=False
     )
     return bar
+
+
+def workers(jobs: int | None, module: str) -> Workers:
+    """Workers that import ``module`` while this process does."""
+    from svls_cli.workers import Workers
+
+    return Workers(jobs, module=module).start()
 
 
 def report(records: Generator[Record], *, as_json: bool, done: str, where: str) -> int:

@@ -44,6 +44,10 @@ as_json = click.option(
 )
 
 
+# In the order of `Method`, after its name.
+METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
+
+
 def smoothing(command: Command) -> Command:
     """The method and its parameters."""
     options = (

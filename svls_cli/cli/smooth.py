@@ -74,20 +74,23 @@ def command(
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
     from svls_cli.labels.cases import find_cases
-    from svls_cli.labels.class_files import parse_classes
-    from svls_cli.pipeline import smooth_cases
-    from svls_cli.soften.methods import Method
 
-    names = ("sigma", "sigma_mm", "size", "strength", "alpha")
-    method = Method(
-        parameters.pop("method"), **{name: parameters.pop(name) for name in names}
-    )
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    spec = parse_classes(classes) if classes else None
-    show = console.show_progress
-    records = smooth_cases(
-        cases, out, method=method, classes=spec, progress=show, **parameters
-    )
-    done = "would be smoothed" if parameters["dry_run"] else "smoothed"
-    return console.report(records, as_json=as_json, done=done, where=out)
+    with console.workers(parameters.pop("jobs"), "svls_cli.pipeline") as workers:
+        from svls_cli.labels.class_files import parse_classes
+        from svls_cli.pipeline import smooth_cases
+        from svls_cli.soften.methods import Method
+
+        of_method = map(parameters.pop, ("method", *options.METHOD_PARAMETERS))
+        records = smooth_cases(
+            cases,
+            out,
+            method=Method(*of_method),
+            classes=parse_classes(classes) if classes else None,
+            jobs=workers,
+            progress=console.show_progress,
+            **parameters,
+        )
+        done = "would be smoothed" if parameters["dry_run"] else "smoothed"
+        return console.report(records, as_json=as_json, done=done, where=out)
