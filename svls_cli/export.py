@@ -120,7 +120,7 @@ def _export_all(
     jobs: int | None,
     progress: Progress,
 ) -> Generator[Record]:
-    with Workers(jobs) as workers:
+    with Workers(jobs, items=len(chosen)) as workers:
         task = partial(_export, folder=folder, options=options)
         records = workers.map(task, chosen, crashed=_crashed)
         yield from progress(records, len(chosen), "export")

@@ -77,7 +77,7 @@ def inspect_cases(
     if not verify:
         yield from map(task, opened.values())
         return
-    with Workers(jobs) as workers:
+    with Workers(jobs, items=len(opened)) as workers:
         found = workers.map(task, opened.values(), crashed=_crashed)
         yield from progress(found, len(opened), "verify")
 

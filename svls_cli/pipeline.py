@@ -8,7 +8,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from svls_cli.errors import InputError, StoreError
+from svls_cli.errors import InputError
 from svls_cli.labels.cases import Case
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, default_name
@@ -121,7 +121,7 @@ def _smooth(
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     table = classes.table if classes else kept.classes if kept else None
-    with Workers.of(jobs) as workers:
+    with Workers.of(jobs, items=len(cases)) as workers:
         if table is None:
             scan = ClassScan()
             yield from scan.run(cases, workers, progress)
@@ -130,11 +130,6 @@ def _smooth(
                 return
             table = scan.table(ignore_label)
         config = StoreConfig.create(method, table, ignore_label, dtype)
-        if kept and (difference := kept.config.difference(config)):
-            raise StoreError(
-                f"{out} was made with other parameters: {difference}. Use the same "
-                "parameters, another store, or --overwrite to make it anew"
-            )
         replaced = existing if overwrite else None
         with destination(out, config, replace=replaced, dry_run=dry_run) as place:
             task = partial(

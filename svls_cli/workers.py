@@ -39,20 +39,25 @@ class Workers:
     Parameters
     ----------
     jobs
-        How many; by default as many as this process may use cores.
+        How many may work; by default as many as this process may use cores.
+    items
+        How many there will be to work on; more processes are never started.
     module
         Imported by each worker as it starts.
     """
 
-    def __init__(self, jobs: int | None = None, *, module: str = "svls_cli") -> None:
+    def __init__(
+        self, jobs: int | None = None, *, items: int, module: str = "svls_cli"
+    ) -> None:
         self.jobs: int = jobs or joblib.cpu_count()
+        self._processes = max(1, min(self.jobs, items))
         self._module = module
         self._executor: ProcessPoolExecutor | None = None
 
     @classmethod
-    def of(cls, jobs: int | Workers | None) -> Workers:
+    def of(cls, jobs: int | Workers | None, *, items: int) -> Workers:
         """Workers that exist already, or new ones."""
-        return jobs if isinstance(jobs, Workers) else cls(jobs)
+        return jobs if isinstance(jobs, Workers) else cls(jobs, items=items)
 
     def start(self) -> Workers:
         """Start them now, so that they import while this process does."""
@@ -95,7 +100,7 @@ class Workers:
         running: dict[Future[Result], Item] = {}
         try:
             while waiting or running:
-                while waiting and len(running) < 2 * self.jobs:
+                while waiting and len(running) < 2 * self._processes:
                     item = waiting.popleft()
                     running[self._submit(task, item)] = item
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -128,7 +133,7 @@ class Workers:
     def _submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
-                self.jobs,
+                self._processes,
                 timeout=_IDLE_S,
                 env=_ENVIRONMENT,
                 initializer=_prepare,

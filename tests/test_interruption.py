@@ -163,3 +163,17 @@ def test_store_that_may_not_be_written(labels: Path, run: Run, tmp_path: Path) -
     result = run("smooth", "labels", "file/a.zarr", code=3)
     assert "Not a directory" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_two_runs_into_one_store(
+    labels: Path, undisturbed: dict[str, bytes], run: Run
+) -> None:
+    """As SLURM arrays do: both finish, and the store is what one run makes."""
+    runs = [
+        start("smooth", "labels", "a.zarr", cwd=labels.parent, env={}) for _ in "ab"
+    ]
+    for process in runs:
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 0, complaint
+    assert tree(labels.parent / "a.zarr") == undisturbed
+    assert not (labels.parent / "a.zarr.tmp").exists()

@@ -56,12 +56,11 @@ def test_old_case_comes_back_if_the_new_one_does_not_arrive(tmp_path: Path) -> N
 
     def interrupted() -> None:
         with workspace(root) as area:
-            # A folder on its way that vanishes: the rename after moving aside fails.
             built = build(area / "x", "new")
             original = Path.rename
 
             def rename(self: Path, target: Path) -> Path:
-                if self == built:
+                if self == built and not target.exists():  # the old one is aside
                     raise KeyboardInterrupt
                 return original(self, target)
 
@@ -72,6 +71,16 @@ def test_old_case_comes_back_if_the_new_one_does_not_arrive(tmp_path: Path) -> N
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (root / "case" / "data").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_case_that_another_run_publishes_at_the_same_time(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    with workspace(root) as first, workspace(root) as second:
+        publish(build(first / "x", "same"), root / "case", workspace=first)
+        publish(build(second / "x", "same"), root / "case", workspace=second)
+    assert (root / "case" / "data").read_text() == "same"
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 

@@ -30,11 +30,11 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
     return bar
 
 
-def workers(jobs: int | None, module: str) -> Workers:
+def workers(jobs: int | None, *, items: int, module: str) -> Workers:
     """Workers that import ``module`` while this process does."""
     from svls_cli.workers import Workers
 
-    return Workers(jobs, module=module).start()
+    return Workers(jobs, items=items, module=module).start()
 
 
 def report(records: Generator[Record], *, as_json: bool, done: str, where: str) -> int:

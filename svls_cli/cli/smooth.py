@@ -77,7 +77,8 @@ def command(
 
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    with console.workers(parameters.pop("jobs"), "svls_cli.pipeline") as workers:
+    jobs = parameters.pop("jobs")
+    with console.workers(jobs, items=len(cases), module="svls_cli.pipeline") as workers:
         from svls_cli.labels.class_files import parse_classes
         from svls_cli.pipeline import smooth_cases
         from svls_cli.soften.methods import Method

@@ -79,9 +79,7 @@ def svls_kernel(
     Examples
     --------
     >>> svls_kernel((1, 1, 1), size=(3, 3, 3))[1, 1].round(6)
-    array([[0.018695, 0.030823, 0.018695],
-           [0.030823, 0.5     , 0.030823],
-           [0.018695, 0.030823, 0.018695]])
+    array([0.030823, 0.5     , 0.030823])
     """
     check_strength(strength)
     _check_window(sigma_vox, size)

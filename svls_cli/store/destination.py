@@ -14,7 +14,7 @@ from typing import Any
 from svls_cli.errors import StoreError
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, workspace
+from svls_cli.store.transaction import publish, renamed, workspace
 from svls_cli.store.writer import create_root
 
 
@@ -97,8 +97,15 @@ def destination(
         a case failed it is kept as ``OUT.old``.
     dry_run
         Leave ``out`` alone.
+
+    Raises
+    ------
+    StoreError
+        If the store exists with another configuration.
     """
     if dry_run:
+        if replace is None and (existing := existing_store(out)):
+            _refuse_mixture(out, existing, config)
         with TemporaryDirectory(prefix="svls-") as folder:
             root = out if replace is None else Path(folder) / "none"
             yield Destination(root, out, Path(folder), dry_run)
@@ -111,16 +118,39 @@ def destination(
             yield place
             _replace(out, new, keep_old=bool(place.failed))
             return
-        made = not out.exists() or not any(out.iterdir())
-        if made:
-            create_root(folder / "store", config)
-            (folder / "store").rename(out)
+        made = _claim(out, config, folder)
         try:
             yield Destination(out, out, folder, dry_run)
         finally:
             alone = len(list(folder.parent.iterdir())) == 1
             if made and alone and not any(p.is_dir() for p in out.iterdir()):
                 shutil.rmtree(out)
+
+
+def _claim(out: Path, config: StoreConfig, workspace: Path) -> bool:
+    """Make the store unless it is there; whether it was made.
+
+    Raises
+    ------
+    StoreError
+        If it is there, with another configuration.
+    """
+    existing = existing_store(out)
+    if existing is None:
+        create_root(workspace / "store", config)
+        if renamed(workspace / "store", out):
+            return True
+        existing = open_store(out)  # another run was faster
+    _refuse_mixture(out, existing, config)
+    return False
+
+
+def _refuse_mixture(out: Path, existing: Store, config: StoreConfig) -> None:
+    if difference := existing.config.difference(config):
+        raise StoreError(
+            f"{out} was made with other parameters: {difference}. Use the same "
+            "parameters, another store, or --overwrite to make it anew"
+        )
 
 
 def _replace(out: Path, new: Path, *, keep_old: bool) -> None:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import zarr
 
 from svls_cli.errors import StoreError, UnknownCaseError
+from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.soften.smoothing import levels
@@ -106,8 +107,9 @@ class Store(Mapping[str, StoredCase]):
         return self.config.classes
 
     def __getitem__(self, name: str) -> StoredCase:
-        attributes = case_attributes_at(self.path / name)
-        if name not in _folders(self.path) or attributes is None:
+        inside = safe_name(name) == name  # what would lead out of the store is no case
+        attributes = case_attributes_at(self.path / name) if inside else None
+        if attributes is None:
             raise UnknownCaseError(f"{self.path}: no case {name!r}")
         return StoredCase(name, self.path / name, attributes)
 

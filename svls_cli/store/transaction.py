@@ -7,6 +7,7 @@ before and removed after; a run that died between the two is repaired by the nex
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -47,18 +48,29 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
     """
     _flush(built)
     aside = workspace / _REPLACED / target.name
-    if target.exists():
-        aside.parent.mkdir(exist_ok=True)
-        target.rename(aside)
-    built.rename(target)
+    aside.parent.mkdir(exist_ok=True)
+    while not renamed(built, target):
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another run may move it first
+            target.rename(aside)
     _flush_path(target.parent)
-    if aside.exists():
-        shutil.rmtree(aside)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def folder_bytes(folder: Path) -> int:
     """Size of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def renamed(folder: Path, target: Path) -> bool:
+    """Whether the folder got its name; False if there is one of that name already."""
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _tidy(area: Path, root: Path) -> None:
