@@ -17,5 +17,9 @@ class StoreError(SvlsError, ValueError):
     """A store is not ours, is of another format, or holds something else."""
 
 
+class WorkersError(SvlsError, RuntimeError):
+    """This machine does not let worker processes start."""
+
+
 class UnknownCaseError(SvlsError, LookupError):
     """A case is asked for that the store does not hold."""

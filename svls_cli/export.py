@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import write_image
+from svls_cli.labels.values import some
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.store.reader import StoredCase, open_store
+from svls_cli.store.verify import verify_case
 from svls_cli.workers import Progress, Workers, no_progress
 
 Content = Literal["soft", "hard"]
@@ -106,9 +110,11 @@ def export_cases(
     opened, options = open_store(store), options or ExportOptions()
     chosen = [opened[name] for name in cases or opened]
     folder = Path(out)
+    if folder.resolve().is_relative_to(opened.path.resolve()):
+        raise InputError(f"{out}: inside the store, which holds nothing but cases")
     folder.mkdir(parents=True, exist_ok=True)
     if options.bids:
-        _replace_text(folder / "dseg.tsv", _dseg_table(opened.classes), options)
+        _write_table(folder / "dseg.tsv", opened.classes, options)
     records = _export_all(chosen, folder, options, jobs, progress)
     return until_failure(records, fail_fast=fail_fast)
 
@@ -120,18 +126,32 @@ def _export_all(
     jobs: int | None,
     progress: Progress,
 ) -> Generator[Record]:
-    with Workers(jobs, items=len(chosen)) as workers:
-        task = partial(_export, folder=folder, options=options)
-        records = workers.map(task, chosen, crashed=_crashed)
+    with (
+        TemporaryDirectory(prefix=".svls-", dir=folder) as parts,
+        Workers(jobs, items=len(chosen)) as workers,
+        closing(
+            workers.map(
+                partial(_export, folder=folder, parts=Path(parts), options=options),
+                chosen,
+                crashed=_crashed,
+            )
+        ) as records,
+    ):
         yield from progress(records, len(chosen), "export")
 
 
-def _export(case: StoredCase, *, folder: Path, options: ExportOptions) -> Record:
+def _export(
+    case: StoredCase, *, folder: Path, parts: Path, options: ExportOptions
+) -> Record:
     def work() -> Outcome:
+        # What is missing from a store reads as zeros, which nobody must export.
+        if problems := verify_case(case):
+            raise StoreError(f"the stored case is damaged: {some(problems, 3)}")
         paths = []
         for name, voxels in _volumes(case, options):
             path = folder / f"{name}.{options.format}"
-            _replace_image(path, voxels, case.geometry, options)
+            with _replacing(path, parts, options) as part:
+                write_image(part, voxels, case.geometry)
             paths.append(path)
         output = paths[0] if len(paths) == 1 else folder
         return Outcome(str(output), sum(path.stat().st_size for path in paths))
@@ -143,13 +163,14 @@ def _volumes(
     case: StoredCase, options: ExportOptions
 ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
     """File name without suffix, and voxels; one class in memory at a time."""
+    stem = re.sub("_(dseg|probseg)$", "", case.name) if options.bids else case.name
     if options.content == "hard":
         suffix = "_dseg" if options.bids else ""
-        yield f"{case.name}{suffix}", np.asarray(case.hard[...])
+        yield f"{stem}{suffix}", np.asarray(case.hard[...])
         return
     for index, name in enumerate(file_names(case.classes)):
-        stem = f"_label-{name}_probseg" if options.bids else f"_{name}"
-        yield f"{case.name}{stem}", case.probabilities(classes=index)
+        suffix = f"_label-{name}_probseg" if options.bids else f"_{name}"
+        yield f"{stem}{suffix}", case.probabilities(classes=index)
 
 
 def file_names(classes: ClassTable) -> list[str]:
@@ -167,40 +188,41 @@ def file_names(classes: ClassTable) -> list[str]:
         first, rest = words[:1], words[1:]
         name = "".join(first + [word[0].upper() + word[1:] for word in rest])
         names.append(name or f"label{label.value}")
-    taken = {name for name in names if names.count(name) > 1}
-    return [
-        f"{name}{label.value}" if name in taken else name
-        for name, label in zip(names, classes.classes, strict=True)
+    counts = Counter(names)
+    unique: list[str] = []
+    for name, label in zip(names, classes.classes, strict=True):
+        own = f"{name}{label.value}" if counts[name] > 1 else name
+        while own in unique or (own != name and own in counts):
+            own += f"v{label.value}"
+        unique.append(own)
+    return unique
+
+
+def _write_table(path: Path, classes: ClassTable, options: ExportOptions) -> None:
+    """The classes as BIDS lists them, if they do not stand there already."""
+    names = [" ".join(c.name.split()) for c in classes.classes]
+    rows = [
+        f"{c.value}\t{name}\t#{c.color}\n"
+        for c, name in zip(classes.classes, names, strict=True)
     ]
+    content = "".join(["index\tname\tcolor\n", *rows]).encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with _replacing(path, path.parent, options) as part:
+        part.write_bytes(content)
 
 
-def _dseg_table(classes: ClassTable) -> str:
-    rows = [f"{c.value}\t{c.name}\t#{c.color}\n" for c in classes.classes]
-    return "".join(["index\tname\tcolor\n", *rows])
-
-
-def _replace_image(
-    path: Path, voxels: npt.NDArray[Any], geometry: Geometry, options: ExportOptions
-) -> None:
-    _refuse_existing(path, options)
-    part = path.with_name(f".{uuid.uuid4().hex}.{options.format}")
+@contextmanager
+def _replacing(path: Path, parts: Path, options: ExportOptions) -> Iterator[Path]:
+    """A file in ``parts`` that takes the place of ``path`` if the block ends well."""
+    if os.path.lexists(path) and not options.overwrite:
+        raise InputError(f"{path} exists; use --overwrite to replace it")
+    part = parts / f".{uuid.uuid4().hex}.{options.format}"
     try:
-        write_image(part, voxels, geometry)
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _replace_text(path: Path, text: str, options: ExportOptions) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    _refuse_existing(path, options)
-    path.write_text(text, encoding="utf-8")
-
-
-def _refuse_existing(path: Path, options: ExportOptions) -> None:
-    if os.path.lexists(path) and not options.overwrite:
-        raise InputError(f"{path} exists; use --overwrite to replace it")
 
 
 def _crashed(case: StoredCase, how: str) -> Record:

@@ -71,9 +71,9 @@ def inspect_cases(
     """
     opened = store if isinstance(store, Store) else open_store(store)
     for name in opened.incomplete():
-        record = Record(name, "failed", "incomplete: no case", (), None, 0.0)
+        record = Record(name, "failed", "incomplete or damaged: no case", (), None, 0.0)
         yield Inspected(record, {})
-    task = partial(_inspect, verify=verify)
+    task = partial(_inspect, verify=verify, config_hash=opened.config.hash)
     if not verify:
         yield from map(task, opened.values())
         return
@@ -82,10 +82,14 @@ def inspect_cases(
         yield from progress(found, len(opened), "verify")
 
 
-def _inspect(case: StoredCase, *, verify: bool) -> Inspected:
+def _inspect(case: StoredCase, *, verify: bool, config_hash: str) -> Inspected:
     def work() -> Outcome:
         problems = verify_case(case) if verify else []
-        return Outcome(str(case.path), folder_bytes(case.path), failure=some(problems))
+        if case.attributes["config_hash"] != config_hash:
+            problems.append("made with other parameters than its store")
+        return Outcome(
+            str(case.path), folder_bytes(case.path), failure=some(problems, 3)
+        )
 
     inputs = tuple(given["name"] for given in case.attributes["inputs"])
     return Inspected(recorded(case.name, inputs, work), dict(case.attributes))

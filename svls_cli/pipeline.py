@@ -116,14 +116,16 @@ def _smooth(
     dry_run: bool,
     progress: Progress,
 ) -> Generator[Record]:
+    if not cases:
+        raise InputError("no cases to smooth")
     existing = existing_store(out)
     kept = None if overwrite else existing
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     table = classes.table if classes else kept.classes if kept else None
     with Workers.of(jobs, items=len(cases)) as workers:
+        scan = ClassScan()
         if table is None:
-            scan = ClassScan()
             yield from scan.run(cases, workers, progress)
             cases = scan.cases
             if not cases:
@@ -132,6 +134,7 @@ def _smooth(
         config = StoreConfig.create(method, table, ignore_label, dtype)
         replaced = existing if overwrite else None
         with destination(out, config, replace=replaced, dry_run=dry_run) as place:
+            place.failed.extend(scan.failed)
             task = partial(
                 _smooth_case,
                 method=method,
@@ -170,6 +173,7 @@ def _smooth_case(
                     geometry=geometry.to_json(),
                     window=sigma_size,
                     inputs=inputs,
+                    shards=writer.shards,
                 )
             )
             size = folder_bytes(folder)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from svls_cli.errors import InputError
 from svls_cli.labels.cases import Case
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.segments import Segment
 from svls_cli.records import Outcome, Record, recorded
@@ -31,9 +32,12 @@ class ClassScan:
     ----------
     cases
         Those that could be read, by name.
+    failed
+        Names of the others.
     """
 
     cases: list[Case] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
 
@@ -45,16 +49,45 @@ class ClassScan:
         scans = workers.map(_scan, cases, crashed=_crashed)
         for scan in progress(scans, len(cases), "scan"):
             if scan.record.status == "failed":
+                self.failed.append(scan.case.name)
                 yield scan.record
             else:
                 found.append(scan)
-        # In the order of the names, whichever came first: the first name of a value
-        # stands, and a case with another fails when it is smoothed.
+        # In the order of the names, whichever came first.
         for scan in sorted(found, key=lambda scan: scan.case.name):
+            if conflict := self._conflict(scan):
+                self.failed.append(scan.case.name)
+                yield replace(
+                    scan.record, status="failed", reason=conflict, output=None
+                )
+                continue
             self.cases.append(scan.case)
             self._values.update(scan.values)
             for value, segment in scan.segments.items():
                 self._segments.setdefault(value, segment)
+
+    def _conflict(self, scan: _Found) -> str:
+        """Why this case cannot share a class table with those before it, or ""."""
+        values = self._values.union(scan.values)
+        if len(values) > MAX_CLASSES:
+            return (
+                f"{len(scan.values)} distinct labels, {len(values)} with the cases "
+                f"before; at most {MAX_CLASSES} are possible: is this a label map?"
+            )
+        named = {s.name: value for value, s in self._segments.items() if s.name}
+        for value, segment in scan.segments.items():
+            before = self._segments.get(value, segment).name
+            if segment.name and before and before != segment.name:
+                return (
+                    f"label {value} is named {segment.name!r} here and {before!r} in "
+                    "the cases before"
+                )
+            if named.get(segment.name, value) != value:
+                return (
+                    f"{segment.name!r} is label {value} here and "
+                    f"{named[segment.name]} in the cases before"
+                )
+        return ""
 
     def table(self, ignore_label: int | None) -> ClassTable:
         """All label values found, and the segments declared, as classes.
@@ -65,6 +98,8 @@ class ClassScan:
             If there are none, or too many.
         """
         values = (self._values | set(self._segments)) - {ignore_label}
+        if not values:
+            raise InputError("no classes: all voxels carry the ignore label")
         return ClassTable.from_values(
             values,
             names={value: segment.name for value, segment in self._segments.items()},

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 
+from svls_cli.errors import InvalidParameterError, WorkersError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -49,6 +51,8 @@ class Workers:
     def __init__(
         self, jobs: int | None = None, *, items: int, module: str = "svls_cli"
     ) -> None:
+        if jobs is not None and jobs < 1:
+            raise InvalidParameterError(f"jobs must be at least 1, found {jobs}")
         self.jobs: int = jobs or joblib.cpu_count()
         self._processes = max(1, min(self.jobs, items))
         self._module = module
@@ -101,8 +105,15 @@ class Workers:
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self._processes:
-                    item = waiting.popleft()
-                    running[self._submit(task, item)] = item
+                    try:
+                        running[self._submit(task, waiting[0])] = waiting[0]
+                    except BrokenProcessPool:  # those in flight will say so below
+                        if not running:
+                            self._stop()
+                        break
+                    waiting.popleft()
+                if not running:
+                    continue
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 suspects = [f for f in done if _died(f)]
                 for future in done.difference(suspects):
@@ -139,7 +150,14 @@ class Workers:
                 initializer=_prepare,
                 initargs=(self._module,),
             )
-        future: Future[Result] = self._executor.submit(task, item)
+        try:
+            future: Future[Result] = self._executor.submit(task, item)
+        except BrokenProcessPool:
+            raise
+        except OSError as error:
+            raise WorkersError(
+                f"worker processes cannot be started: {error}"
+            ) from error
         return future
 
     def _stop(self) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,17 @@ def test_folder_holds_its_label_maps(tmp_path: Path) -> None:
     assert names(find_cases([tmp_path])) == ["a", "b", "c"]
     assert names(find_cases([tmp_path], pattern="**/*.mha")) == ["d"]
     assert names(find_cases([tmp_path], pattern="**/*")) == ["a", "b", "c", "d"]
+
+
+def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
+    touch(tmp_path / "._a.nii.gz", tmp_path / "a.nii.gz")
+    assert names(find_cases([tmp_path])) == ["a"]
+    assert names(find_cases(tmp_path, pattern=".*")) == ["._a"]
+
+
+def test_file_named_twice_is_one_case(tmp_path: Path) -> None:
+    touch(tmp_path / "a.nii.gz")
+    assert names(find_cases([tmp_path, tmp_path / "a.nii.gz"])) == ["a"]
 
 
 def test_lines_are_paths_or_records(tmp_path: Path) -> None:
@@ -55,13 +67,14 @@ def test_file_is_taken_at_its_word(tmp_path: Path) -> None:
         ("no_suffix", "no_suffix"),
         ("zarr.json.nii", "_zarr.json"),
         ("...nii", "_"),
+        (".zgroup.nii", "_zgroup"),
     ],
 )
 def test_case_names(name: str, expected: str) -> None:
     assert case_name(Path("folder") / name) == expected
 
 
-@given(st.text())
+@given(st.text(st.characters()) | st.text(st.characters(categories=["Cs"])))
 def test_safe_names_are_one_folder_inside_the_store(name: str) -> None:
     safe = safe_name(name)
     inside = Path("/store") / safe
@@ -69,6 +82,7 @@ def test_safe_names_are_one_folder_inside_the_store(name: str) -> None:
     assert inside.name == safe
     assert safe not in ("", ".", "..", "zarr.json")
     assert not safe.startswith("__")
+    os.fsencode(safe)
 
 
 def test_two_files_of_one_name(tmp_path: Path) -> None:
@@ -85,7 +99,17 @@ def test_names_that_become_one_when_made_safe() -> None:
         find_cases(["-"], lines=lines)
 
 
-@pytest.mark.parametrize("line", ['{"case": 1', '{"case": "x"}', '{"label": 3}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"case": 1',
+        '{"case": "x"}',
+        '{"label": 3}',
+        '{"case": null, "label": "x"}',
+        "a.nii\0b.nii",
+        '{"case": ' + "[" * 100_000,
+    ],
+)
 def test_lines_that_are_not_understood(line: str) -> None:
     with pytest.raises(InputError, match="standard input: expected a path or"):
         find_cases(["-"], lines=[line])

@@ -97,6 +97,15 @@ def test_values_on_the_command_line() -> None:
     assert parse_classes("0, 5,2").table.values.tolist() == [0, 2, 5]
 
 
+def test_bids_says_n_a_for_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "dseg.tsv"
+    path.write_text("index\tname\tcolor\n0\tbackground\tn/a\n1\tn/a\t#ff0000\n")
+    assert [c.name for c in parse_classes(str(path)).table.classes] == [
+        "background",
+        "label 1",
+    ]
+
+
 def test_nnunet_ignore_label(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json"
     path.write_text('{"labels": {"background": 0, "liver": 1, "ignore": 2}}')
@@ -120,6 +129,11 @@ def test_nnunet_ignore_label(tmp_path: Path) -> None:
         ("a.csv", "value,color\n1,red\n", "'red' is not a colour"),
         ("a.csv", "value\n1\n1\n", "value given twice"),
         ("a.csv", "value\n", "no classes"),
+        ("a.json", '{"a": 0, "b": 1, "c": 1}', "class value given twice: 1"),
+        ("a.json", '{"0": "a", "0": "b"}', "key given twice: 0"),
+        ("a.json", '{"²": "a"}', "'a' is not a label value"),
+        ("a.json", '{"%s": "a"}' % ("9" * 5000), "is not a label value"),
+        ("a.json", "[" * 100_000, "recursion"),
     ],
 )
 def test_broken_class_files(

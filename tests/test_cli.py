@@ -157,7 +157,7 @@ def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     (tmp_path / "o.zarr" / "stranger").mkdir()
     result = run("inspect", "--verify", "--json", "o.zarr", code=4)
     found = records(result.stdout)
-    assert found["stranger"]["reason"] == "incomplete: no case"
+    assert found["stranger"]["reason"] == "incomplete or damaged: no case"
     assert "cannot be decoded" in found["case_03"]["reason"]
     assert sum(r["status"] == "done" for r in found.values()) == 7
     table = run("inspect", "--verify", "o.zarr", code=4).stdout

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 from conftest import OBLIQUE, blobs, tree, write_image
 
 from svls_cli import find_cases, open_store, smooth, smooth_cases
-from svls_cli.errors import InvalidParameterError, UnknownCaseError
+from svls_cli.errors import InputError, InvalidParameterError, UnknownCaseError
 from svls_cli.export import ExportOptions, export_cases, file_names
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable
@@ -123,6 +124,57 @@ def test_names_are_told_apart() -> None:
     names = {0: "a b", 1: "a-b", 2: "Optic_nerve (left)", 3: "--"}
     table = ClassTable.from_values(names, names=names)
     assert file_names(table) == ["aB0", "aB1", "OpticNerveLeft", "label3"]
+    names = {0: "bg", 1: "lung l", 2: "lung_l", 3: "lungL1"}
+    table = ClassTable.from_values(names, names=names)
+    assert len(set(file_names(table))) == 4
+
+
+def test_damaged_case_is_not_exported(store: Path) -> None:
+    for array in ("0", "labels/hard/0"):
+        shutil.rmtree(store / "one" / array / "c")
+        options = ExportOptions("hard")
+        found = list(export_cases(store, store.parent / "x", options=options))
+        assert {r.case: r.status for r in found}["one"] == "failed"
+        reason = next(r.reason for r in found if r.case == "one")
+        assert "the stored case is damaged: array" in (reason or "")
+        shutil.rmtree(store.parent / "x")
+
+
+def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None:
+    with pytest.raises(InputError, match="inside the store"):
+        export_cases(store, store / "out")
+    out = store.parent / "out"
+    out.mkdir()
+    (store.parent / "precious").write_text("mine")
+    (out / "dseg.tsv").symlink_to(store.parent / "precious")
+    export(store, "one", content="hard", bids=True, overwrite=True)
+    assert (store.parent / "precious").read_text() == "mine"
+    assert "label 3" in (out / "dseg.tsv").read_text()
+
+
+def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
+    write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
+    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    out = export(tmp_path / "a.zarr", content="hard", bids=True)
+    assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
+
+
+def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
+    header = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nspace: left-posterior-superior\n"
+        "sizes: 14 13 12\nspace directions: (1,0,0) (0.2,1,0) (0,0,1)\n"
+        "kinds: domain domain domain\nencoding: raw\nspace origin: (0,0,0)\n\n"
+    )
+    (tmp_path / "labels").mkdir()
+    content = header.encode() + blobs((12, 13, 14), 3).tobytes()
+    (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
+    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    found = list(
+        export_cases(tmp_path / "a.zarr", tmp_path / "x", options=ExportOptions("hard"))
+    )
+    assert "cannot hold this geometry" in (found[0].reason or "")
+    assert not list((tmp_path / "x").iterdir())
+    export(tmp_path / "a.zarr", content="hard", format="nrrd")
 
 
 @pytest.mark.parametrize("options", [{"content": "firm"}, {"format": "png"}])

@@ -103,9 +103,9 @@ def test_auto_size_holds_three_sigmas() -> None:
     [
         ((1, 1, 1), (3, 4, 3), "odd"),
         ((1, 1, 1), (131, 3, 3), "1..129"),
-        ((1, 0, 1), (3, 3, 3), "positive, found 0"),
-        ((1, math.nan, 1), (3, 3, 3), "positive, found nan"),
-        ((1, math.inf, 1), (3, 3, 3), "positive, found inf"),
+        ((1, 0, 1), (3, 3, 3), "and finite, found 0"),
+        ((1, math.nan, 1), (3, 3, 3), "and finite, found nan"),
+        ((1, math.inf, 1), (3, 3, 3), "and finite, found inf"),
         ((1, 1), (3, 3, 3), "sigma has 2 values and size 3"),
         ((1, 1, 1), (1, 1, 1), "no neighbours"),
     ],

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from svls_cli.errors import InvalidParameterError
@@ -55,6 +57,15 @@ def test_integer_and_float_sigma_are_one_parameter() -> None:
         ({"sigma": -1.0}, "sigma must be positive"),
         ({"sigma": (1.0, 1.0, 0.0)}, "sigma must be positive"),
         ({"size": 4}, "odd"),
+        ({"size": 0}, "odd"),
+        ({"size": 3.5}, "odd"),
+        ({"sigma_mm": float("nan")}, "positive"),
+        ({"sigma_mm": float("inf")}, "finite"),
+        ({"sigma_mm": -1.0, "size": 3}, "positive"),
+        ({"sigma_mm": 1.0, "size": 4}, "odd"),
+        ({"sigma": float("inf"), "size": "auto"}, "finite"),
+        ({"sigma": 1e308, "size": "auto"}, "size must be odd and in 1..129"),
+        ({"sigma": 1e-200}, "at least 1e-100"),
         ({"size": (3, 3, 2)}, "odd"),
         ({"strength": 2.0}, "strength must lie"),
         ({"sigma": (1.0, 1.0, 1.0, 1.0)}, "one value, or one per axis"),
@@ -66,6 +77,19 @@ def test_parameters_that_do_not_go_together(
 ) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         Method(**parameters)
+
+
+def test_lists_and_arrays_will_do() -> None:
+    expected = Method(sigma=(1.0, 2.0, 3.0), size=(3, 5, 7))
+    assert Method(sigma=[1.0, 2.0, 3.0], size=np.array([3, 5, 7])) == expected  # type: ignore[arg-type]
+    json.dumps(Method(sigma=np.float64(2), size=np.int64(5)).to_json())  # type: ignore[arg-type]
+
+
+def test_wide_sigma_mm_is_judged_on_the_images_own_grid() -> None:
+    method = Method(sigma_mm=25.0)
+    assert method.window((5.0, 5.0, 5.0))[1] == (31, 31, 31)
+    with pytest.raises(InvalidParameterError, match="size must be odd and in 1"):
+        method.on_grid((1.0, 1.0, 1.0))
 
 
 def test_number_of_axes_must_fit_the_image() -> None:

@@ -113,6 +113,38 @@ def test_overwrite_with_a_failed_case_keeps_the_old_store(labels: Path) -> None:
     assert list(open_store(labels.parent / "a.zarr")) == ["case_0", "case_1"]
 
 
+def test_overwrite_with_a_case_that_cannot_be_read_keeps_the_old_store(
+    labels: Path,
+) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    (labels / "case_0.nrrd").write_bytes(b"")
+    found = compile_store(labels, overwrite=True, dtype="uint16")
+    assert statuses(found) == ["failed", "done", "done"]
+    assert tree(labels.parent / "a.zarr.old") == before
+
+
+def test_overwrite_without_a_single_case_changes_nothing(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    found = compile_store(labels, overwrite=True, classes=parse_classes("0"))
+    assert statuses(found) == ["failed"] * 3
+    for path in labels.iterdir():
+        path.write_bytes(b"")
+    assert statuses(compile_store(labels, overwrite=True)) == ["failed"] * 3
+    assert tree(labels.parent / "a.zarr") == before
+    assert names(labels.parent) == ["a.zarr", "labels"]
+
+
+def test_store_in_the_working_folder_itself(
+    labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (labels.parent / "empty.zarr").mkdir()
+    monkeypatch.chdir(labels.parent / "empty.zarr")
+    found = smooth_cases(find_cases([labels]), ".")
+    assert {record.output for record in found} == {"case_0", "case_1", "case_2"}
+
+
 def test_overwrite_never_touches_what_is_no_store(labels: Path) -> None:
     with pytest.raises(StoreError, match="not a Zarr v3 group"):
         compile_store(labels, "labels", overwrite=True)
@@ -198,10 +230,51 @@ def test_one_value_under_two_names(tmp_path: Path) -> None:
     found = compile_store(tmp_path / "labels")
     assert statuses(found) == ["done", "failed"]
     assert found["b"].reason == (
-        "label 1 is named 'spleen' here and 'liver: left lobe' in the classes"
+        "label 1 is named 'spleen' here and 'liver: left lobe' in the cases before"
     )
+    again = compile_store(tmp_path / "labels")
+    assert statuses(again) == ["skipped", "failed"]
+    assert (again["b"].reason or "").endswith("'liver: left lobe' in the classes")
     plain = compile_store(tmp_path / "labels", "b.zarr", classes=parse_classes("0,1"))
     assert statuses(plain) == ["done", "done"], "values alone name nothing"
+
+
+def test_one_name_for_two_values(tmp_path: Path) -> None:
+    array = blobs((8, 9, 10), 2)
+    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
+    other = {**LIVER, "Segment0_LabelValue": "2"}
+    segmentation(tmp_path / "labels" / "b.seg.nrrd", 2 * array, **other)
+    found = compile_store(tmp_path / "labels")
+    assert statuses(found) == ["done", "failed"]
+    assert found["b"].reason == (
+        "'liver: left lobe' is label 2 here and 1 in the cases before"
+    )
+
+
+def test_case_with_too_many_labels_fails_alone(labels: Path) -> None:
+    many = np.arange(65_600, dtype=np.uint32).reshape(1, 400, 164)
+    write_image(labels / "many.nrrd", many)
+    found = compile_store(labels)
+    assert statuses(found) == ["done", "done", "done", "failed"]
+    assert "65600 distinct labels" in (found["many"].reason or "")
+
+
+def test_no_cases(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no cases"):
+        list(smooth_cases([], tmp_path / "a.zarr", classes=parse_classes("0")))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_store_behind_a_link(there: bool, labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "real.zarr").mkdir()
+    (tmp_path / "a.zarr").symlink_to(tmp_path / "disk" / "real.zarr")
+    compile_store(labels)
+    compile_store(labels, overwrite=True, dtype="uint16")
+    assert (tmp_path / "a.zarr").is_symlink()
+    assert len(open_store(tmp_path / "disk" / "real.zarr")) == 3
+    assert names(tmp_path / "disk") == ["real.zarr"]
 
 
 def test_ignore_label_from_the_class_file(labels: Path, tmp_path: Path) -> None:

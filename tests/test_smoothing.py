@@ -199,6 +199,21 @@ def test_ignored_voxels(sigma: float, strength: float) -> None:
     )
 
 
+@pytest.mark.parametrize(("sigma", "size"), [(0.3, 7), (0.5, 9), (0.1, 3), (0.3, 9)])
+def test_far_neighbours_take_over_where_the_near_are_ignored(
+    sigma: float, size: int
+) -> None:
+    """Scribbles: most voxels carry no label, and weights span hundreds of decades."""
+    rng = np.random.default_rng(0)
+    labels = np.where(rng.random((14, 15, 16)) < 0.03, rng.integers(0, 2), 2)
+    labels = np.where(labels < 2, rng.integers(0, 2, labels.shape), 2).astype(np.uint8)
+    soft = soften(labels, 2, sigma=sigma, size=size)
+    expected = reference.soft_labels(
+        labels, 2, sigma=(sigma,) * 3, size=(size,) * 3, ignored=2
+    )
+    np.testing.assert_allclose(soft, expected, atol=1e-6, rtol=0)
+
+
 def test_nothing_but_ignored_voxels() -> None:
     labels = np.full((4, 4, 4), 2, np.uint8)
     assert not soften(labels, 2, "uint8").any()
@@ -218,10 +233,14 @@ def test_label_smoothing(alpha: float) -> None:
     assert (levels[:, 1:].sum(axis=0, dtype=int) == 255).all()
 
 
-def test_label_smoothing_of_more_classes_than_levels() -> None:
-    labels = np.arange(400, dtype=np.uint16).reshape(20, 20)
-    levels = soften(labels, 400, "uint8", name="ls", alpha=0.9)
-    assert (levels.sum(axis=0, dtype=int) == 255).all()
+def test_label_smoothing_below_half_a_level() -> None:
+    labels = np.arange(120, dtype=np.uint8).reshape(10, 12)
+    with pytest.raises(ValueError, match="below half a level of uint8"):
+        soften(labels, 120, "uint8", name="ls", alpha=0.1)
+    levels = soften(labels, 120, "uint16", name="ls", alpha=0.1)
+    assert set(np.unique(levels)) == {55, 65535 - 119 * 55}
+    nearly = soften(labels, 120, "uint8", name="ls", alpha=1.0)
+    assert (nearly.sum(axis=0, dtype=int) == 255).all()
 
 
 def test_onehot() -> None:
@@ -263,19 +282,27 @@ def test_smooth_maps_values_to_classes() -> None:
 
 def test_smooth_in_mm() -> None:
     labels = blobs((9, 20, 20), 3)
-    by_mm = smooth(labels, sigma_mm=2.0, spacing_mm=(4.0, 1.0, 1.0), size=3)
+    spacing = np.array([4.0, 1.0, 1.0])
+    by_mm = smooth(labels, sigma_mm=2.0, spacing_mm=spacing, size=3)
     np.testing.assert_array_equal(by_mm, smooth(labels, sigma=(0.5, 2.0, 2.0), size=3))
 
 
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        (np.zeros((2, 2, 2, 2), int), {}, "2-D or 3-D, found 4-D"),
+        (np.zeros((2, 2, 2, 2), int), {}, "2-D or 3-D, found shape"),
         (np.array([[0.0, 0.5]]), {}, r"0.5 at voxel \(y, x\) = \(0, 1\)"),
         (np.array([[0, -1]]), {}, "-1 at voxel"),
         (np.array([[0, 4]]), {"classes": [0, 1]}, "label values 4 are not among"),
         (np.array([[0, 1]]), {"sigma_mm": 1.0}, "sigma_mm needs spacing_mm"),
         (np.array([[9, 9]]), {"ignore_label": 9}, "no classes"),
+        (np.array([[0, 1]]), {"ignore_label": -1}, "ignore_label must lie in 0"),
+        (np.array([[0, 1]]), {"ignore_label": 1, "classes": [0, 1]}, "also a class"),
+        (np.array([[0, 1]]), {"dtype": "int16"}, "dtype must be one of uint8"),
+        (np.array([[0, 1j]]), {}, "whole numbers, found complex"),
+        (np.zeros((0, 3)), {}, "2-D or 3-D, found shape"),
+        (np.array([[0, 1]]), {"spacing_mm": (1.0,)}, "must be 2 positive numbers"),
+        (np.array([[0, 1]]), {"spacing_mm": (1.0, 0)}, "must be 2 positive numbers"),
     ],
 )
 def test_smooth_refuses(

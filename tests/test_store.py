@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from ome_zarr_models.v05.image_label import ImageLabel
 
 from svls_cli import Method, find_cases, open_store, smooth, smooth_cases
 from svls_cli.errors import StoreError, UnknownCaseError
+from svls_cli.inspection import inspect_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.store.layout import Layout
@@ -191,6 +194,56 @@ def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
             store[name]
 
 
+DAMAGE: dict[str, Any] = {
+    "inputs": None,
+    "geometry": 5,
+    "classes": 5,
+    "shards": [1],
+    "method": {},
+    "dtype": "int8",
+    "state": "writing",
+}
+
+
+@pytest.mark.parametrize("key", DAMAGE)
+def test_case_with_damaged_attributes_is_no_case(key: str, tmp_path: Path) -> None:
+    store = make(tmp_path, blobs((9, 9, 9), 2))
+    group = zarr.open_group(store.path / "case")
+    group.attrs["svls"] = {**group.attrs["svls"], key: DAMAGE[key]}
+    assert list(open_store(store.path)) == []
+    assert open_store(store.path).incomplete() == ["case"]
+    (inspected,) = inspect_cases(store.path)
+    assert inspected.record.reason == "incomplete or damaged: no case"
+    again = smooth_cases(find_cases(tmp_path / "labels"), store.path)
+    assert [record.status for record in again] == ["done"]
+
+
+def test_metadata_that_is_no_object(tmp_path: Path) -> None:
+    store = make(tmp_path, blobs((9, 9, 9), 2))
+    (store.path / "case" / "zarr.json").write_text("null")
+    assert list(open_store(store.path)) == []
+    (store.path / "zarr.json").write_text("null")
+    with pytest.raises(StoreError, match="not a Zarr v3 group"):
+        open_store(store.path)
+
+
+def test_case_of_another_store(tmp_path: Path) -> None:
+    make(tmp_path / "x", blobs((9, 9, 9), 2))
+    make(tmp_path / "y", blobs((9, 9, 9), 2), name="other", method=Method(sigma=5))
+    shutil.copytree(tmp_path / "y/a.zarr/other", tmp_path / "x/a.zarr/other")
+    found = {i.record.case: i.record for i in inspect_cases(tmp_path / "x/a.zarr")}
+    assert found["other"].reason == "made with other parameters than its store"
+    assert found["case"].status == "done"
+
+
+def test_open_arrays_do_not_travel(tmp_path: Path) -> None:
+    case = make(tmp_path, blobs((9, 9, 9), 2))["case"]
+    before = len(pickle.dumps(case))
+    expected = case.soft[...]
+    assert len(pickle.dumps(case)) == before
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(case)).soft[...], expected)
+
+
 def test_what_is_not_a_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such store"):
         open_store(tmp_path / "none")
@@ -267,12 +320,23 @@ def test_the_designed_layout() -> None:
     assert small.chunk == small.shard == (35, 51, 36)
 
 
+def crc32c(data: bytes) -> int:
+    """Bit by bit, from the polynomial."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
 def test_golden_shard() -> None:
     """Two of four chunks: their bytes, then offsets and lengths, then crc32c."""
     chunk = encode_chunk(np.arange(4, dtype=np.uint8))
     shard = encode_shard([((1, 1), chunk), ((0, 0), chunk)], (2, 2))
     index = np.frombuffer(shard[2 * len(chunk) : -4], "<u8").reshape(4, 2)
     absent = 2**64 - 1
+    assert int.from_bytes(shard[-4:], "little") == crc32c(shard[2 * len(chunk) : -4])
     assert index.tolist() == [
         [0, len(chunk)],
         [absent, absent],

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from svls_cli.store.transaction import folder_bytes, publish, workspace
+from svls_cli.errors import StoreError
+from svls_cli.store.transaction import (
+    folder_bytes,
+    publish,
+    replace_store,
+    workspace,
+)
 
 
 def build(folder: Path, content: str) -> Path:
@@ -107,6 +113,41 @@ def test_runs_that_may_be_alive_are_left_alone(
     with workspace(root):
         pass
     assert (folder / "half" / "data").exists()
+
+
+def test_worker_of_a_killed_run_publishes_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    build(root / "case", "good, by the next run")
+    folder = stale(root, dead_pid())
+    with pytest.raises(StoreError, match="the run that this case belonged to"):
+        publish(folder / "half", root / "case", workspace=folder)
+    assert (root / "case" / "data").read_text() == "good, by the next run"
+
+
+@pytest.mark.parametrize("keep_old", [True, False])
+def test_store_is_replaced(keep_old: bool, tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    build(root, "old")
+    with workspace(root) as area:
+        new = build(area / "store", "new")
+        replace_store(root, new, workspace=area, keep_old=keep_old)
+    assert (root / "data").read_text() == "new"
+    kept = ["a.zarr", "a.zarr.old"] if keep_old else ["a.zarr"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == kept
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_killed_replacement_loses_neither_store(arrived: bool, tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    folder = stale(root, dead_pid())
+    build(folder / "old store", "old")
+    if arrived:
+        build(root, "new")
+    with workspace(root):
+        pass
+    assert (root / "data").read_text() == ("new" if arrived else "old")
+    if arrived:
+        assert (tmp_path / "a.zarr.old" / "data").read_text() == "old"
 
 
 def test_folder_bytes(tmp_path: Path) -> None:

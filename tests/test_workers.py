@@ -8,6 +8,7 @@ from pathlib import Path
 import joblib
 import pytest
 
+from svls_cli.errors import InvalidParameterError
 from svls_cli.workers import Workers
 
 
@@ -57,19 +58,37 @@ def test_errors_are_raised() -> None:
         list(workers.map(complain, [5], crashed=name_and_reason))
 
 
-def slow_mark(path: Path) -> None:
-    time.sleep(0.2)
+def mark_and_linger(path: Path) -> None:
+    time.sleep(0.3)
     path.touch()
-    time.sleep(60)
 
 
-def test_leaving_ends_the_workers(tmp_path: Path) -> None:
-    start = time.monotonic()
-    with Workers(1, items=1) as workers:
-        results = workers.map(slow_mark, [tmp_path / "a"], crashed=name_and_reason)
-        workers._submit(slow_mark, tmp_path / "b")
+def test_closing_early_ends_the_work(tmp_path: Path) -> None:
+    paths = [tmp_path / str(n) for n in range(40)]
+    with Workers(2, items=40) as workers:
+        results = workers.map(mark_and_linger, paths, crashed=name_and_reason)
+        next(results)
         results.close()
-    assert time.monotonic() - start < 30
+        done = len(list(tmp_path.iterdir()))
+        time.sleep(1)
+        assert len(list(tmp_path.iterdir())) == done < 10
+
+
+def test_crash_while_a_result_is_looked_at() -> None:
+    """The pool breaks behind the caller's back, between two submissions."""
+    found = []
+    with Workers(1, items=20) as workers:
+        for result in workers.map(double_or_die, range(20), crashed=name_and_reason):
+            found.append(result)
+            time.sleep(0.3)
+    assert len(found) == 20
+    assert sum(isinstance(f, str) for f in found) == 3
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs(jobs: int) -> None:
+    with pytest.raises(InvalidParameterError, match="jobs must be at least 1"):
+        Workers(jobs, items=1)
 
 
 def test_jobs_default_to_the_cores_at_hand() -> None:

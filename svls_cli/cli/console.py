@@ -20,6 +20,18 @@ EXIT_SOME_FAILED = 4
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+class ReaderGoneError(Exception):
+    """Standard output is a pipe that nobody reads any more."""
+
+
+def echo(text: str) -> None:
+    """Print a line at once: the next program in the pipe may be waiting."""
+    try:
+        click.echo(text)
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+
+
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
     """A bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
@@ -66,7 +78,7 @@ def report(records: Generator[Record], *, as_json: bool, done: str, where: str) 
         parts = [f"{counts['done']} {done} ({readable(size)})"]
         parts += [f"{counts['skipped']} already complete"] if counts["skipped"] else []
         parts += [f"{counts['failed']} failed"] if counts["failed"] else []
-        click.echo(f"{where}: {', '.join(parts)}")
+        echo(f"{where}: {', '.join(parts)}")
     return EXIT_SOME_FAILED if counts["failed"] else 0
 
 
@@ -87,19 +99,19 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> int:
     settings = "".join(f", {key} {value}" for key, value in method.items())
     classes = [f"{c.value} {c.name}" for c in config.classes.classes]
     total = sum(case.record.bytes or 0 for case in cases)
-    click.echo(f"store    {store.path}")
-    click.echo(f"method   {name}{settings}")
-    click.echo(f"dtype    {config.dtype}")
+    echo(f"store    {store.path}")
+    echo(f"method   {name}{settings}")
+    echo(f"dtype    {config.dtype}")
     if config.ignore_label is not None:
-        click.echo(f"ignored  label {config.ignore_label}")
-    click.echo(f"classes  {len(classes)}: {', '.join(classes)}")
-    click.echo(f"cases    {len(cases)}, {readable(total)}\n")
+        echo(f"ignored  label {config.ignore_label}")
+    echo(f"classes  {len(classes)}: {', '.join(classes)}")
+    echo(f"cases    {len(cases)}, {readable(total)}\n")
     rows = [_row(case) for case in cases]
     header = ("case", "shape", "spacing mm", "size", "state")
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        echo("  ".join(cells).rstrip())
     failed = any(case.record.status == "failed" for case in cases)
     return EXIT_SOME_FAILED if failed else 0
 
@@ -116,8 +128,8 @@ def _row(case: Inspected) -> tuple[str, ...]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One line, at once: the next program in the pipe may be waiting."""
-    click.echo(json.dumps(record, ensure_ascii=False))
+    """One record, one line."""
+    echo(json.dumps(record, ensure_ascii=False))
 
 
 def readable(size: float) -> str:

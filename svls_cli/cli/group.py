@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from importlib import import_module
+from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
+from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
 from svls_cli.version import __version__
 
@@ -38,9 +41,8 @@ class LazyGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
-        except BrokenPipeError:
-            # Nobody reads on. Left to click this would be exit code 1, which is a bug
-            # here; and Python would complain once more when it flushes at the end.
+        except ReaderGoneError:
+            # Python would complain once more when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_BROKEN_PIPE
 
@@ -55,13 +57,14 @@ def cli() -> None:
 
     \b
     Exit codes: 0 done, 2 usage, 3 bad input or store, 4 some cases failed,
-    130 interrupted, 1 a bug.
+    130 interrupted (143 by SIGTERM), 141 nobody reads the output, 1 a bug.
     """
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; every error that a user can mend becomes a line and a code."""
     signal.signal(signal.SIGTERM, _terminate)
+    _open_streams()
     try:
         result = cli.main(arguments, prog_name="svls-cli", standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -78,6 +81,17 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         code = _complain("interrupted; run it again to go on", EXIT_INTERRUPTED)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Have all streams, also where the shell closed one, and any file name in them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # For as long as the process lives.
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _complain(message: str, code: int) -> int:

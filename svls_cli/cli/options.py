@@ -47,53 +47,54 @@ as_json = click.option(
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
 
+_SMOOTHING = (
+    click.option(
+        "--method",
+        type=click.Choice(["svls", "ls", "gaussian", "onehot"]),
+        default="svls",
+        show_default=True,
+        help="svls: Spatially Varying Label Smoothing. ls: uniform label "
+        "smoothing. gaussian: blur, as svls but with the centre in the window. "
+        "onehot: none.",
+    ),
+    click.option(
+        "--sigma",
+        type=numbers(float),
+        metavar="NUMBER|Z,Y,X",
+        help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
+        "published]",
+    ),
+    click.option(
+        "--sigma-mm",
+        type=numbers(float),
+        metavar="NUMBER|Z,Y,X",
+        help="Standard deviation in mm: one number, or z,y,x; each image's "
+        "spacing turns it into voxels.",
+    ),
+    click.option(
+        "--size",
+        type=numbers(int, word="auto"),
+        metavar="NUMBER|Z,Y,X|auto",
+        help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: "
+        "1,3,3 is in-plane), or auto: three sigmas either side. [default: 3, as "
+        "published; auto with --sigma-mm]",
+    ),
+    click.option(
+        "--strength",
+        type=float,
+        help="Share of the soft label that comes from the neighbours. [default: "
+        "0.5, as published]",
+    ),
+    click.option(
+        "--alpha",
+        type=float,
+        help="Share spread evenly over all classes, for ls. [default: 0.1]",
+    ),
+)
+
 
 def smoothing(command: Command) -> Command:
     """The method and its parameters."""
-    options = (
-        click.option(
-            "--method",
-            type=click.Choice(["svls", "ls", "gaussian", "onehot"]),
-            default="svls",
-            show_default=True,
-            help="svls: Spatially Varying Label Smoothing. ls: uniform label "
-            "smoothing. gaussian: blur, as svls but with the centre in the window. "
-            "onehot: none.",
-        ),
-        click.option(
-            "--sigma",
-            type=numbers(float),
-            metavar="NUMBER|Z,Y,X",
-            help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
-            "published]",
-        ),
-        click.option(
-            "--sigma-mm",
-            type=numbers(float),
-            metavar="NUMBER|Z,Y,X",
-            help="Standard deviation in mm: one number, or z,y,x; each image's "
-            "spacing turns it into voxels.",
-        ),
-        click.option(
-            "--size",
-            type=numbers(int, word="auto"),
-            metavar="NUMBER|Z,Y,X|auto",
-            help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: "
-            "1,3,3 is in-plane), or auto: three sigmas either side. [default: 3, as "
-            "published; auto with --sigma-mm]",
-        ),
-        click.option(
-            "--strength",
-            type=float,
-            help="Share of the soft label that comes from the neighbours. [default: "
-            "0.5, as published]",
-        ),
-        click.option(
-            "--alpha",
-            type=float,
-            help="Share spread evenly over all classes, for ls. [default: 0.1]",
-        ),
-    )
-    for option in reversed(options):
+    for option in reversed(_SMOOTHING):
         command = option(command)
     return command

@@ -29,7 +29,7 @@ from svls_cli.cli import console, options
 )
 @click.option(
     "--ignore-label",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 2**32 - 1),
     metavar="VALUE",
     help="Voxels of this value get no soft label (all classes 0) and count for no "
     "neighbour.",
@@ -88,7 +88,7 @@ def command(
             cases,
             out,
             method=Method(*of_method),
-            classes=parse_classes(classes) if classes else None,
+            classes=None if classes is None else parse_classes(classes),
             jobs=workers,
             progress=console.show_progress,
             **parameters,

@@ -22,7 +22,7 @@ SUFFIXES = (
     ".mhd",
 )
 # Names that Zarr keeps for itself.
-_RESERVED = {"", ".", "..", "zarr.json"}
+_RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Case:
 
 
 def find_cases(
-    inputs: Iterable[str | Path],
+    inputs: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
     lines: Iterable[str] = (),
@@ -66,7 +66,7 @@ def find_cases(
         two files have one name. (A folder that cannot be read is a case that fails.)
     """
     cases: list[Case] = []
-    for given in inputs:
+    for given in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(given)
         if str(given) == "-":
             cases += [_parse_line(line) for line in lines if line.strip()]
@@ -77,6 +77,7 @@ def find_cases(
         else:
             raise InputError(f"{given}: no such file or folder")
     _check_unique(cases)
+    cases = list(dict.fromkeys(cases))  # a file named twice is one
     if not cases:
         raise InputError(
             "no label maps found; expected files that end in " + ", ".join(SUFFIXES)
@@ -117,7 +118,8 @@ def safe_name(name: str) -> str:
     >>> safe_name("../../etc/passwd")
     '.._.._etc_passwd'
     """
-    safe = re.sub(r"[/\\\x00-\x1f\x7f]", "_", name)
+    # Lone surrogates, too, but for those that stand for a file name's own bytes.
+    safe = re.sub("[/\\\\\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]", "_", name)
     # A leading "__" is reserved by the Zarr specification.
     safe = re.sub(r"^__+", "_", safe)
     return f"_{safe.strip('.')}" if safe in _RESERVED else safe
@@ -130,7 +132,8 @@ def _case(path: Path) -> Case:
 def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
     try:
         next(folder.iterdir(), None)  # glob passes over what it may not read
-        found = [path for path in folder.glob(pattern or "*") if path.is_file()]
+        # Hidden files (macOS leaves `._case.nii.gz`) only where the pattern says so.
+        found = [path for path in folder.glob(pattern or "[!.]*") if path.is_file()]
     except OSError:
         return [folder]  # one failed case, when it is read: the others go on
     except (ValueError, NotImplementedError) as error:
@@ -146,20 +149,24 @@ def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
 
 def _parse_line(line: str) -> Case:
     text = line.rstrip("\r\n")
-    if not text.lstrip().startswith("{"):
-        return _case(Path(text))
     try:
+        if "\0" in text:
+            raise ValueError("a null byte")
+        if not text.lstrip().startswith("{"):
+            return _case(Path(text))
         record = json.loads(text)
         path = Path(record["label"])
+        if not isinstance(record.get("case", ""), str):
+            raise TypeError("case is no text")
         return (
             Case(safe_name(str(record["case"])), path)
             if "case" in record
             else (_case(path))
         )
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected a path or {"case": ..., "label": ...} per line, '
-            f"found {text!r}"
+            f"found {text[:200]!r}"
         ) from error
 
 
@@ -167,7 +174,7 @@ def _check_unique(cases: Sequence[Case]) -> None:
     first: dict[str, Path] = {}
     for case in cases:
         other = first.setdefault(case.name, case.path)
-        if other is not case.path:
+        if other != case.path:
             raise InputError(
                 f"two files are case {case.name!r}: {other} and {case.path}; rename "
                 "one, or name the cases with JSON records on standard input"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,13 @@ from typing import Any
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.values import some
 
 _VALUE_COLUMNS = ("value", "index", "label", "id")
+
+
+# BIDS writes n/a.
+_MISSING = (None, "", "n/a")
 
 
 @dataclass(frozen=True)
@@ -53,13 +59,13 @@ def parse_classes(text: str) -> ClassSpec:
     >>> [c.name for c in parse_classes("0,1").table.classes]
     ['background', 'label 1']
     """
-    if re.fullmatch(r"\s*\d+\s*(,\s*\d+\s*)*", text):
+    if re.fullmatch(r"\s*[0-9]{1,10}\s*(,\s*[0-9]{1,10}\s*)*", text):
         return ClassSpec(ClassTable.from_values(int(v) for v in text.split(",")))
     path = Path(text)
     try:
         content = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            return _from_json(json.loads(content))
+            return _from_json(json.loads(content, object_pairs_hook=_unique))
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
         rows = list(csv.DictReader(content.splitlines(), delimiter=delimiter))
         return ClassSpec(_from_rows(rows))
@@ -68,7 +74,7 @@ def parse_classes(text: str) -> ClassSpec:
             f"classes: {text!r} is neither label values such as 0,1,2 nor a file that "
             f"can be read ({error.strerror})"
         ) from error
-    except (InputError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+    except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"classes: {path}: {error}") from error
 
 
@@ -82,12 +88,24 @@ def _from_json(content: Any) -> ClassSpec:
     labels = content.get("labels", content)  # nnU-Net keeps them under "labels"
     if not isinstance(labels, dict):
         raise InputError('"labels" must map names to values')
-    names = dict(_name_and_value(key, value) for key, value in labels.items())
+    pairs = [_name_and_value(key, value) for key, value in labels.items()]
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        twice = [v for v, n in Counter(v for v, _ in pairs).items() if n > 1]
+        raise InputError(f"class value given twice: {some(twice)}")
     ignore_label = None
     if "labels" in content:  # in nnU-Net the name alone makes it no class
         ignore_label = next((v for v, n in names.items() if n == "ignore"), None)
         names = {v: n for v, n in names.items() if v != ignore_label}
     return ClassSpec(ClassTable.from_values(names, names=names), ignore_label)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; of a key given twice, JSON itself would keep the last."""
+    counts = Counter(key for key, _ in pairs)
+    if twice := [key for key, n in counts.items() if n > 1]:
+        raise InputError(f"key given twice: {some(twice)}")
+    return dict(pairs)
 
 
 def _name_and_value(key: str, value: Any) -> tuple[int, str]:
@@ -96,7 +114,7 @@ def _name_and_value(key: str, value: Any) -> tuple[int, str]:
         raise InputError(
             f"{key!r} is a region of several labels {value}; give one value per class"
         )
-    if isinstance(value, str) and key.isdigit():
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", key):
         return int(key), value
     return _integer(value), key
 
@@ -107,7 +125,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
     colors: dict[int, str] = {}
     for row in rows:
         given = {str(k).strip().lower(): v for k, v in row.items()}
-        fields = {k: v for k, v in given.items() if v not in (None, "")}
+        fields = {k: v for k, v in given.items() if v not in _MISSING}
         column = next((c for c in _VALUE_COLUMNS if c in fields), None)
         if column is None:
             raise InputError(
@@ -125,7 +143,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
 
 def _integer(value: Any) -> int:
     text = str(value).strip()
-    if isinstance(value, bool) or not re.fullmatch(r"\d+(\.0*)?", text):
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,10}(\.0*)?", text):
         raise InputError(f"{value!r} is not a label value (a whole number >= 0)")
     return int(text.partition(".")[0])
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.values import MAX_VALUE, UIntArray, look_up, some
 
 MAX_CLASSES = 65_535
@@ -56,7 +56,7 @@ class ClassTable:
 
     def __post_init__(self) -> None:
         if not self.classes:
-            raise InputError("no classes: all voxels carry the ignore label")
+            raise InputError("no classes are left or given")
         if len(self.classes) > MAX_CLASSES:
             raise InputError(
                 f"{len(self.classes)} distinct labels; at most {MAX_CLASSES} are "
@@ -167,6 +167,18 @@ class ClassTable:
     def value_dtype(self, ignore_label: int | None) -> np.dtype[Any]:
         """Smallest unsigned type that holds every label value."""
         return np.min_scalar_type(max(int(self.values.max()), ignore_label or 0))
+
+
+def check_ignore_label(ignore_label: int | None, table: ClassTable) -> None:
+    """Raise InvalidParameterError unless it can stand beside the classes."""
+    if ignore_label is None:
+        return
+    if not 0 <= ignore_label <= MAX_VALUE:
+        raise InvalidParameterError(
+            f"ignore_label must lie in 0..{MAX_VALUE}, found {ignore_label}"
+        )
+    if ignore_label in table.values:
+        raise InvalidParameterError(f"ignore_label {ignore_label} is also a class")
 
 
 def default_name(value: int) -> str:

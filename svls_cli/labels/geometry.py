@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -40,10 +41,40 @@ class Geometry:
         """Names of the spatial axes in array order."""
         return ("z", "y", "x")[-self.ndim :]
 
+    def is_close(self, other: Geometry, *, relative: float) -> bool:
+        """Whether no voxel lies elsewhere, within a share of the image's extent."""
+        extent = max(
+            *(n * mm for n, mm in zip(self.shape, self.spacing_mm, strict=True)),
+            *(abs(mm) for mm in self.origin_mm),
+        )
+        corners = (grid._corners() for grid in (self, other))
+        return self.shape == other.shape and all(
+            math.dist(mine, theirs) <= relative * extent
+            for mine, theirs in zip(*corners, strict=True)
+        )
+
+    def _corners(self) -> list[tuple[float, ...]]:
+        """Physical points of the first voxel and of the far end of each axis."""
+        points = [self.origin_mm]
+        for axis, (n, mm) in enumerate(zip(self.shape, self.spacing_mm, strict=True)):
+            column = self.direction[axis :: self.ndim]
+            points.append(
+                tuple(
+                    o + d * mm * n for o, d in zip(self.origin_mm, column, strict=True)
+                )
+            )
+        return points
+
     def to_json(self) -> dict[str, Any]:
         """As stored: this class's fields, plus the world they live in."""
         fields = {name: list(value) for name, value in asdict(self).items()}
-        return {**fields, "space": "LPS", "axes": list(self.axes)}
+        world = ("S", "P", "L")[-self.ndim :]
+        return {
+            **fields,
+            "space": "LPS",
+            "axes": list(self.axes),
+            "world_axes": list(world),
+        }
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Geometry:

@@ -30,8 +30,15 @@ _NRRD_BYTES = {
     "unsigned long long int": 8, "double": 8,
 }  # fmt: skip
 _META_BYTES = {
-    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 8,
-    "ULONG": 8, "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+    "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4,
+    "ULONG": 4, "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
+}  # fmt: skip
+
+
+# By NIfTI's datatype, as ITK does; its bitpix says the same, when it is right.
+_NIFTI_BYTES = {
+    2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8,
+    1280: 8, 1536: 16, 1792: 16, 2048: 32, 2304: 4,
 }  # fmt: skip
 
 
@@ -108,7 +115,7 @@ def _nifti(path: Path) -> Container:
             raise InputError("NIfTI-2 is not supported; convert it to NIfTI-1 or NRRD")
         raise InputError("not a NIfTI file: its header does not start with its length")
     dim = struct.unpack(f"{order}8h", header[40:56])
-    datatype, bits = struct.unpack(f"{order}2h", header[70:74])
+    datatype = struct.unpack(f"{order}h", header[70:72])[0]
     vox_offset = struct.unpack(f"{order}f", header[108:112])[0]
     if not 1 <= dim[0] <= 7 or any(n < 1 for n in dim[1 : dim[0] + 1]):
         raise InputError(f"broken NIfTI header: dim is {dim}")
@@ -119,7 +126,7 @@ def _nifti(path: Path) -> Container:
         path,
         _image_beside(path) if detached else path,
         data_offset=int(vox_offset) if detached else max(int(vox_offset), 352),
-        data_bytes=math.prod(dim[1 : dim[0] + 1]) * bits // 8,
+        data_bytes=math.prod(dim[1 : dim[0] + 1]) * _NIFTI_BYTES.get(datatype, 0),
         compression="gzip" if packed else "",
         float_dtype={16: f"{order}f4", 64: f"{order}f8"}.get(datatype, ""),
     )
@@ -141,32 +148,37 @@ def _nrrd(path: Path) -> Container:
         while (line := file.readline(_LINE_BYTES)).strip():
             lines.append(line)
         offset = file.tell()
-    fields = {}
-    for line in lines[1:]:
-        text = line.decode("utf-8", "replace").rstrip("\r\n")
-        key, _, value = text.partition(":=") if ":=" in text else text.partition(":")
-        fields[key.strip().lower() if ":=" not in text else key] = value.strip()
+    fields = _nrrd_fields(lines[1:])
     data_file = fields.get("data file", fields.get("datafile", ""))
-    data_path = _detached(path, data_file) if data_file else path
     # Skips count packed or unpacked bytes by rules of their own: left to ITK, which
     # notices short data in NRRD files.
-    skips = any(
-        fields.get(k, "0") != "0"
-        for k in ("line skip", "lineskip", "byte skip", "byteskip")
-    )
-    encoding = {"gz": "gzip", "bz2": "bzip2"}.get(
-        fields.get("encoding", ""), fields.get("encoding", "")
-    )
+    skips = ("line skip", "lineskip", "byte skip", "byteskip")
+    skipped = any(fields.get(key, "0") != "0" for key in skips)
+    encoding = fields.get("encoding", "").lower()
+    encoding = {"gz": "gzip", "bz2": "bzip2"}.get(encoding, encoding)
     plain = [ln for ln in lines if not ln.lower().startswith((b"data", b"encoding"))]
     return Container(
         path,
-        data_path,
+        _detached(path, data_file) if data_file else path,
         data_offset=0 if data_file else offset,
-        data_bytes=None if skips else _nrrd_bytes(fields, encoding),
-        compression=encoding if encoding in ("gzip", "bzip2") and not skips else "",
+        data_bytes=None if skipped else _nrrd_bytes(fields, encoding),
+        compression=encoding if encoding in ("gzip", "bzip2") and not skipped else "",
         plain_header=b"".join([*plain, b"encoding: raw\n", b"\n"]),
         fields=fields,
     )
+
+
+def _nrrd_fields(lines: list[bytes]) -> dict[str, str]:
+    """Fields (``name: value``, the name in lower case) and pairs (``key:=value``)."""
+    fields = {}
+    for line in lines:
+        text = line.decode("utf-8", "replace").rstrip("\r\n")
+        key, pair, value = text.partition(":=")
+        if not pair:
+            key, _, value = text.partition(":")
+            key = key.strip().lower()
+        fields[key] = value.strip()
+    return fields
 
 
 def _nrrd_bytes(fields: Mapping[str, str], encoding: str) -> int | None:
@@ -196,8 +208,10 @@ def _meta_image(path: Path) -> Container:
     local = data_file.upper() == "LOCAL"
     binary = fields.get("BinaryData", "True").lower() in ("true", "1")
     packed = fields.get("CompressedData", "False").lower() in ("true", "1")
-    plain = [ln for ln in lines if not ln.startswith(b"CompressedData")]
-    header_size = int(fields.get("HeaderSize", "0") or 0)
+    # The twin's voxels follow its header at once, unpacked.
+    dropped = (b"CompressedData", b"HeaderSize")
+    plain = [ln for ln in lines if not ln.lstrip().startswith(dropped)]
+    header_size = _whole(fields, "HeaderSize", 0)
     return Container(
         path,
         path if local else _detached(path, data_file),
@@ -214,8 +228,15 @@ def _meta_bytes(fields: Mapping[str, str]) -> int | None:
     sizes = fields.get("DimSize", "").split()
     if item is None or not all(n.isdigit() for n in sizes):
         return None
-    channels = int(fields.get("ElementNumberOfChannels", "1"))
+    channels = _whole(fields, "ElementNumberOfChannels", 1)
     return math.prod(map(int, sizes)) * item * channels
+
+
+def _whole(fields: Mapping[str, str], key: str, default: int) -> int:
+    try:
+        return int(fields.get(key, default))
+    except ValueError:
+        raise InputError(f"broken header: {key} is {fields[key]!r}") from None
 
 
 def _detached(path: Path, name: str) -> Path:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from svls_cli.errors import InputError
+from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import Container, read_container
@@ -181,12 +182,29 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
         Any real type.
     geometry
         The voxel grid.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written whole, or its format cannot hold the geometry.
     """
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(geometry.spacing_mm[::-1])
     image.SetOrigin(geometry.origin_mm[::-1])
     image.SetDirection(geometry.direction[::-1])
-    sitk.WriteImage(image, str(path), useCompression=True)
+    _itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
+    # ITK's NIfTI writer reports neither a full disk nor a direction it has to bend.
+    container = read_container(path)
+    with plain_file(container) as plain:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(plain))
+        _itk(reader.ReadImageInformation)
+        written = _geometry(reader, geometry.ndim)
+    if not written.is_close(geometry, relative=1e-6):
+        raise InputError(
+            f"{suffix_of(path)} cannot hold this geometry: it would become {written}; "
+            "nrrd and mha can"
+        )
 
 
 def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
@@ -216,23 +234,28 @@ def _geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
     """The grid as ITK's images have it: a negative spacing is a flipped direction."""
     dimension = reader.GetDimension()
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:ndim, :ndim]
+    spacing = np.array(reader.GetSpacing()[:ndim])
+    origin = reader.GetOrigin()[:ndim]
+    if not all(np.isfinite(v).all() for v in (direction, spacing, origin)):
+        raise InputError(
+            f"its geometry is not finite: {spacing}, {origin}, {direction}"
+        )
     if np.linalg.det(direction) == 0:
         raise InputError(f"its direction cosines are singular: {direction.tolist()}")
-    spacing = np.array(reader.GetSpacing()[:ndim])
     direction = direction * np.where(spacing < 0, -1.0, 1.0)
     return Geometry(
         shape=tuple(reversed(reader.GetSize()[:ndim])),
         spacing_mm=tuple(np.abs(spacing)[::-1].tolist()),
-        origin_mm=tuple(reversed(reader.GetOrigin()[:ndim])),
+        origin_mm=tuple(reversed(origin)),
         # Reversing a row-major matrix reverses both its rows and its columns.
         direction=tuple(direction.ravel()[::-1].tolist()),
     )
 
 
-def _itk(call: Any) -> Any:
+def _itk(call: Any, doing: str = "read") -> Any:
     """Call ITK; its exceptions are all RuntimeError, their last line says why."""
     try:
         return call()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
-        raise InputError(f"ITK cannot read it: {reason}") from error
+        raise InputError(f"ITK cannot {doing} it: {reason}") from error

@@ -25,6 +25,7 @@ from svls_cli.labels.headers import Container
 _READ_BYTES = 2**20
 # Label maps can shrink a thousandfold: without a bound, one read could fill the memory.
 _WRITE_BYTES = 2**24
+_GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_SUFFIX = {
     ".nii.gz": ".nii",
     ".nrrd": ".nrrd",
@@ -115,8 +116,10 @@ def _inflate(packed: IO[bytes], target: IO[bytes]) -> None:
         target.write(stream.decompress(block, _WRITE_BYTES))
         block = stream.unconsumed_tail
         if stream.eof:
-            block = stream.unused_data or packed.read(_READ_BYTES)
-            if not block.startswith(b"\x1f\x8b"):  # no further gzip member
+            block = stream.unused_data
+            while len(block) < len(_GZIP_MAGIC) and (more := packed.read(_READ_BYTES)):
+                block += more
+            if not block.startswith(_GZIP_MAGIC):  # padding, or the end
                 return
             stream = zlib.decompressobj(wbits=47)
         block = block or packed.read(_READ_BYTES)

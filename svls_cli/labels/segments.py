@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 
 from svls_cli.errors import InputError
 from svls_cli.labels.headers import Container
+from svls_cli.labels.values import MAX_VALUE
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ def read_segments(container: Container) -> dict[int, Segment]:
     ------
     InputError
         If the header's entries are not what 3D Slicer writes, or two segments share a
-        value in one layer.
+        name, or a value in one layer.
     """
     fields = container.fields
     found: dict[tuple[str, int], Segment] = {}
@@ -44,14 +47,18 @@ def read_segments(container: Container) -> dict[int, Segment]:
             raise InputError(f"two segments share label value {place[1]}")
         name = fields.get(f"{prefix}Name", "")
         found[place] = Segment(name, _hex_color(fields.get(f"{prefix}Color", "")))
+    # Segments of several layers overlap, and are refused for that.
+    single = len({layer for layer, _ in found}) == 1
+    names = Counter(segment.name for segment in found.values() if segment.name)
+    if single and (twice := [name for name, n in names.items() if n > 1]):
+        raise InputError(f"two segments are named {twice[0]!r}")
     return {value: segment for (_, value), segment in found.items()}
 
 
 def _number(text: str, key: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"broken header: {key} is {text!r}") from None
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) > MAX_VALUE:
+        raise InputError(f"broken header: {key} is {text!r}")
+    return int(text)
 
 
 def _hex_color(text: str) -> str:

@@ -63,6 +63,8 @@ def as_labels(slab: npt.NDArray[Any], *, first_row: int = 0) -> UIntArray:
     InputError
         At the first voxel that is not a whole number from 0 to 2^32 - 1.
     """
+    if slab.dtype.kind not in "biuf":
+        raise InputError(f"label maps hold whole numbers, found {slab.dtype}")
     values = distinct_values(slab)
     good = (values >= 0) & (values <= MAX_VALUE)
     if slab.dtype.kind == "f":

@@ -15,6 +15,8 @@ FloatArray = npt.NDArray[np.float64]
 
 # Beyond this a window no longer describes a boundary, and its halo dwarfs the block.
 MAX_SIZE = 129
+# Below this its square has no digits; the nearest neighbours have all weight anyway.
+_MIN_SIGMA = 1e-100
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,19 @@ def auto_size(sigma_vox: Sequence[float]) -> tuple[int, ...]:
     >>> auto_size((0.4, 1, 1))
     (5, 7, 7)
     """
-    return tuple(2 * max(1, math.ceil(3 * sigma - 1e-6)) + 1 for sigma in sigma_vox)
+    check_sigma(sigma_vox)
+    reach = (min(3 * sigma - 1e-6, MAX_SIZE) for sigma in sigma_vox)
+    return tuple(2 * max(1, math.ceil(r)) + 1 for r in reach)
+
+
+def check_sigma(sigma_vox: Sequence[float]) -> None:
+    """Raise InvalidParameterError unless every sigma is positive and finite."""
+    for sigma in sigma_vox:
+        if not _MIN_SIGMA <= sigma < math.inf:
+            raise InvalidParameterError(
+                f"sigma must be positive (at least {_MIN_SIGMA}) and finite, found "
+                f"{sigma}"
+            )
 
 
 def check_strength(strength: float) -> None:
@@ -158,11 +172,9 @@ def _check_window(sigma_vox: Sequence[float], size: Sequence[int]) -> None:
         raise InvalidParameterError(
             f"sigma has {len(sigma_vox)} values and size {len(size)}: give one per axis"
         )
-    for sigma in sigma_vox:
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise InvalidParameterError(f"sigma must be positive, found {sigma}")
+    check_sigma(sigma_vox)
     for n in size:
-        if not 1 <= n <= MAX_SIZE or n % 2 == 0:
+        if not 1 <= n <= MAX_SIZE or n % 2 != 1:
             raise InvalidParameterError(
                 f"size must be odd and in 1..{MAX_SIZE} voxels, found {n}"
             )

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from svls_cli.errors import InvalidParameterError
 from svls_cli.soften.kernel import (
     NeighbourWeights,
     auto_size,
+    check_sigma,
     check_strength,
     neighbour_weights,
 )
@@ -83,24 +86,19 @@ class Method:
             raise InvalidParameterError(
                 f"method must be one of {', '.join(METHODS)}, found {self.name!r}"
             )
-        window = self.name in ("svls", "gaussian")
-        applies = {
-            "sigma": window,
-            "sigma_mm": window,
-            "size": window,
-            "strength": self.name == "svls",
-            "alpha": self.name == "ls",
-        }
-        for parameter, allowed in applies.items():
-            if getattr(self, parameter) is not None and not allowed:
-                raise InvalidParameterError(
-                    f"{parameter} does not apply to method {self.name}"
-                )
-        if self.sigma is not None and self.sigma_mm is not None:
-            raise InvalidParameterError("give sigma or sigma_mm, not both")
-        for axes in (2, 3):  # find what is wrong in itself before any file is read
-            if axes in self._lengths() or not self._lengths():
-                self.on_grid((1.0,) * axes)
+        for name in ("sigma", "sigma_mm", "size"):  # lists and arrays will do
+            plain = np.asarray(getattr(self, name)).tolist()
+            value = tuple(plain) if isinstance(plain, list) else plain
+            object.__setattr__(self, name, value)
+        self._check_applicable()
+        # Find what is wrong in itself before any file is read. What a sigma in mm is
+        # in voxels is not known yet; on a grid with this spacing it is 1.
+        spacing: Any = 1.0
+        if self.sigma_mm is not None:
+            spacing = self.sigma_mm
+            check_sigma(np.atleast_1d(spacing).tolist())
+        for axes in self._lengths() or {2, 3}:
+            self.on_grid(_per_axis(spacing, axes, "sigma_mm"))
 
     def on_grid(self, spacing_mm: Sequence[float]) -> Softening:
         """The method on a grid of ``len(spacing_mm)`` axes.
@@ -175,7 +173,9 @@ class Method:
 
     @property
     def _size(self) -> int | tuple[int, ...] | Literal["auto"]:
-        return self.size or (3 if self.sigma_mm is None else "auto")
+        if self.size is None:
+            return 3 if self.sigma_mm is None else "auto"
+        return self.size
 
     @property
     def _strength(self) -> float:
@@ -184,6 +184,24 @@ class Method:
     @property
     def _alpha(self) -> float:
         return 0.1 if self.alpha is None else float(self.alpha)
+
+    def _check_applicable(self) -> None:
+        """Refuse parameters of other methods, and two for one thing."""
+        window = self.name in ("svls", "gaussian")
+        applies = {
+            "sigma": window,
+            "sigma_mm": window,
+            "size": window,
+            "strength": self.name == "svls",
+            "alpha": self.name == "ls",
+        }
+        for parameter, allowed in applies.items():
+            if getattr(self, parameter) is not None and not allowed:
+                raise InvalidParameterError(
+                    f"{parameter} does not apply to method {self.name}"
+                )
+        if self.sigma is not None and self.sigma_mm is not None:
+            raise InvalidParameterError("give sigma or sigma_mm, not both")
 
     def _lengths(self) -> set[int]:
         """Numbers of axes that parameters were given for."""

@@ -19,15 +19,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import UIntArray, distinct_values
 from svls_cli.soften.kernel import NeighbourWeights
 from svls_cli.soften.methods import Softening
 
 SoftArray = npt.NDArray[Any]
-Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
+FloatKind = type[np.float32] | type[np.float64]
 Places = tuple[npt.NDArray[np.intp], ...]
 
+DTYPES = ("uint8", "uint16", "float16", "float32")
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
 # Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
@@ -85,6 +87,11 @@ def soften_block(
     SoftBlock
         Each voxel's vector sums to exactly `levels` for integers; to 0 if ignored.
 
+    Raises
+    ------
+    InvalidParameterError
+        If ``dtype`` is none of these, or too coarse for uniform label smoothing.
+
     References
     ----------
     .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
@@ -93,6 +100,10 @@ def soften_block(
     radius = softening.radius or (0,) * region.ndim
     inner = region[_crop(radius)]
     dtype = np.dtype(dtype)
+    if dtype.name not in DTYPES:
+        raise InvalidParameterError(
+            f"dtype must be one of {', '.join(DTYPES)}, found {dtype}"
+        )
     if softening.uniform:
         return _uniform_block(inner, softening.uniform, n_classes, dtype)
     found = distinct_values(region).astype(np.intp)
@@ -114,9 +125,12 @@ def _uniform_block(
     top = levels(dtype)
     other = top * uniform / n_classes
     if dtype.kind == "u":
-        # Many classes may leave each of them less than half a level, or, rounded up,
-        # leave nothing to the voxel's own.
-        other = min(int(other + 0.5), top // n_classes)
+        if 0 < other < 0.5:
+            raise InvalidParameterError(
+                f"alpha {uniform} over {n_classes} classes is below half a level of "
+                f"{dtype}: it would be stored as one-hot; use a wider dtype"
+            )
+        other = min(int(other + 0.5), top // n_classes)  # leave the own class its part
     soft = np.full((n_classes, *inner.shape), other, dtype)
     for index in range(n_classes):
         soft[index][inner == index] = top - other * (n_classes - 1)
@@ -160,12 +174,8 @@ class _Smoother:
     ) -> list[tuple[int, SoftArray]]:
         """Place and soft labels of each class in a batch of windows (n, z, y, x)."""
         top = levels(dtype)
-        scale: Any = np.float32(top * self.softening.strength)
         ignored = batch == self.ignored
-        if ignored.any():
-            valid = _neighbour_sum(~ignored, self.weights)
-            some = (valid > 0) & ~ignored
-            scale = np.divide(scale, valid, out=np.zeros_like(valid), where=some)
+        kind, scale = self._scale(ignored, top)
         half = np.float32(0.5 - top * _ROUNDING_MARGIN)
         shares: list[tuple[int, BoolArray, SoftArray]] = []
         # One step wider, and signed: the others may round up to more than there is.
@@ -174,7 +184,7 @@ class _Smoother:
             own = batch == index
             if not own.any():
                 continue
-            share = _neighbour_sum(own, self.weights)
+            share = _neighbour_sum(own, self.weights, kind)
             share *= scale
             if dtype.kind == "u":
                 share += half
@@ -188,14 +198,29 @@ class _Smoother:
             values += (rest * own).astype(dtype)
         return [(k, values) for k, _, values in shares]
 
+    def _scale(self, ignored: BoolArray, top: int) -> tuple[FloatKind, Any]:
+        """Number type to compute in, and what turns a neighbour sum into levels.
 
-def _neighbour_sum(mask: BoolArray, weights: NeighbourWeights) -> Float32Array:
+        Where near neighbours are ignored the far ones share all weight, and theirs may
+        have no digits in single precision.
+        """
+        full = top * self.softening.strength
+        if not ignored.any():
+            return np.float32, np.float32(full)
+        valid = _neighbour_sum(~ignored, self.weights, np.float64)
+        some = (valid > np.finfo(np.float64).tiny) & ~ignored
+        return np.float64, np.divide(full, valid, out=np.zeros_like(valid), where=some)
+
+
+def _neighbour_sum(
+    mask: BoolArray, weights: NeighbourWeights, kind: FloatKind
+) -> SoftArray:
     """Weighted sum over the neighbours of each voxel of a batch of windows (n, ...).
 
     Right in the inner part only. The batch is filtered as one flat line, every shift
     one contiguous pass: what wraps around lands in the halo and never leaves it.
     """
-    wide = mask.ravel().astype(np.float32)
+    wide: SoftArray = mask.ravel().astype(kind)
     result = np.zeros_like(wide)
     step = wide.size // mask.shape[0]
     for length, offsets in zip(mask.shape[1:], weights.offsets, strict=True):
@@ -204,9 +229,9 @@ def _neighbour_sum(mask: BoolArray, weights: NeighbourWeights) -> Float32Array:
             continue
         reach = len(offsets) * step
         inner = slice(reach, wide.size - reach)
-        part = np.zeros_like(wide[inner])
+        part: SoftArray = np.zeros_like(wide[inner])
         pair = np.empty_like(part)
-        for distance, weight in enumerate(offsets.astype(np.float32), start=1):
+        for distance, weight in enumerate(offsets.astype(kind), start=1):
             shift = distance * step
             before = wide[reach - shift : wide.size - reach - shift]
             after = wide[reach + shift : wide.size - reach + shift]
@@ -214,7 +239,7 @@ def _neighbour_sum(mask: BoolArray, weights: NeighbourWeights) -> Float32Array:
             pair *= weight
             part += pair
         result[inner] += part
-        part *= np.float32(weights.total)
+        part *= kind(weights.total)
         wide[inner] += part
     return result.reshape(mask.shape)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import UIntArray, as_labels, distinct_values, some
 from svls_cli.soften.methods import Method, MethodName, Softening
 from svls_cli.soften.smoothing import soften_block
@@ -143,18 +143,23 @@ def smooth(
     <BLANKLINE>
            [[0.   , 0.172, 0.828, 1.   ]]], dtype=float32)
     """
-    labels = as_labels(np.asarray(label_map))
-    if labels.ndim not in (2, 3):
-        raise InputError(f"label_map must be 2-D or 3-D, found {labels.ndim}-D")
+    given = np.asarray(label_map)
+    if given.ndim not in (2, 3) or not given.size:
+        raise InputError(f"label_map must be 2-D or 3-D, found shape {given.shape}")
+    labels = as_labels(given)
     if sigma_mm is not None and spacing_mm is None:
         raise InvalidParameterError("sigma_mm needs spacing_mm")
+    spacing = (1.0,) * labels.ndim if spacing_mm is None else tuple(spacing_mm)
+    if len(spacing) != labels.ndim or not all(0 < mm < np.inf for mm in spacing):
+        raise InvalidParameterError(
+            f"spacing_mm must be {labels.ndim} positive numbers, found {spacing_mm}"
+        )
     values = distinct_values(labels).tolist()
     wanted = classes if classes is not None else sorted({*values} - {ignore_label})
     table = ClassTable.from_values(wanted)
+    check_ignore_label(ignore_label, table)
     if unknown := table.unknown(values, ignore_label=ignore_label):
         raise InputError(f"label values {some(unknown)} are not among the classes")
-    softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(
-        spacing_mm or (1.0,) * labels.ndim
-    )
+    softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
     indices = table.indices(labels, ignore_label=ignore_label)
     return soften_volume(indices, softening, n_classes=len(table), dtype=dtype)

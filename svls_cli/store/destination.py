@@ -14,7 +14,7 @@ from typing import Any
 from svls_cli.errors import StoreError
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, renamed, workspace
+from svls_cli.store.transaction import publish, renamed, replace_store, workspace
 from svls_cli.store.writer import create_root
 
 
@@ -93,8 +93,8 @@ def destination(
     config
         Of the store.
     replace
-        The store at ``out``, if a new one is to take its place when the block ends. If
-        a case failed it is kept as ``OUT.old``.
+        The store at ``out``, if a new one is to take its place when the block ends,
+        unless that has no case. If a case failed it is kept as ``OUT.old``.
     dry_run
         Leave ``out`` alone.
 
@@ -103,28 +103,36 @@ def destination(
     StoreError
         If the store exists with another configuration.
     """
+    # A link's target may be on another file system, and "." has no name.
+    shown, out = out, out.resolve()
     if dry_run:
         if replace is None and (existing := existing_store(out)):
             _refuse_mixture(out, existing, config)
         with TemporaryDirectory(prefix="svls-") as folder:
             root = out if replace is None else Path(folder) / "none"
-            yield Destination(root, out, Path(folder), dry_run)
+            yield Destination(root, shown, Path(folder), dry_run)
         return
     with workspace(out) as folder:
         if replace is not None:
             new = folder / "store"
             create_root(new, config)
-            place = Destination(new, out, folder, dry_run)
+            place = Destination(new, shown, folder, dry_run)
             yield place
-            _replace(out, new, keep_old=bool(place.failed))
+            if _has_cases(new):
+                keep_old = bool(place.failed)
+                replace_store(out, new, workspace=folder, keep_old=keep_old)
             return
         made = _claim(out, config, folder)
         try:
-            yield Destination(out, out, folder, dry_run)
+            yield Destination(out, shown, folder, dry_run)
         finally:
             alone = len(list(folder.parent.iterdir())) == 1
-            if made and alone and not any(p.is_dir() for p in out.iterdir()):
+            if made and alone and not _has_cases(out):
                 shutil.rmtree(out)
+
+
+def _has_cases(root: Path) -> bool:
+    return any(path.is_dir() for path in root.iterdir())
 
 
 def _claim(out: Path, config: StoreConfig, workspace: Path) -> bool:
@@ -151,13 +159,3 @@ def _refuse_mixture(out: Path, existing: Store, config: StoreConfig) -> None:
             f"{out} was made with other parameters: {difference}. Use the same "
             "parameters, another store, or --overwrite to make it anew"
         )
-
-
-def _replace(out: Path, new: Path, *, keep_old: bool) -> None:
-    old = out.with_name(f"{out.name}.old")
-    while old.exists():
-        old = old.with_name(f"{old.name}.old")
-    out.rename(old)
-    new.rename(out)
-    if not keep_old:
-        shutil.rmtree(old)

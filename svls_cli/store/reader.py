@@ -18,7 +18,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.soften.smoothing import levels
 from svls_cli.store import ome
-from svls_cli.store.schema import check_root
+from svls_cli.store.schema import DAMAGE, StoreConfig, check_root
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class StoredCase:
     name: str
     path: Path
     attributes: Mapping[str, Any]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # An open array does not travel: a process that gets the case opens its own.
+        return {key: self.__dict__[key] for key in ("name", "path", "attributes")}
 
     @property
     def geometry(self) -> Geometry:
@@ -144,15 +148,18 @@ def open_store(path: str | Path) -> Store:
 
 
 def case_attributes_at(folder: Path) -> dict[str, Any] | None:
-    """The `svls` attributes of a case; None unless it is complete."""
+    """The `svls` attributes of a case; None unless complete and sound."""
     try:
         group = zarr.open_group(folder, mode="r", zarr_format=3)
-    except (OSError, ValueError, KeyError, TypeError):
+        svls: Any = group.attrs.asdict()["svls"]
+        complete = svls["state"] == "complete"
+        Geometry.from_json(svls["geometry"])
+        StoreConfig.from_json(svls)
+        [given["name"] for given in svls["inputs"]]
+        dict(svls["shards"])
+        return dict(svls) if complete else None
+    except DAMAGE:
         return None
-    svls = group.attrs.asdict().get("svls")
-    if not isinstance(svls, dict) or svls.get("state") != "complete":
-        return None
-    return svls
 
 
 def _folders(root: Path) -> list[str]:
@@ -162,16 +169,16 @@ def _folders(root: Path) -> list[str]:
 def _root_attributes(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"{path}: no such store")
-    if any((path / old).exists() for old in (".zgroup", ".zarray", ".zmetadata")):
+    if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
         raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
     try:
         return zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 
 
 def _open_array(case: Path, name: str) -> zarr.Array[Any]:
     try:
         return zarr.open_array(case, path=name, mode="r", zarr_format=3)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGE as error:
         raise StoreError(f"{case}: array {name} cannot be opened: {error}") from error

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 
 from svls_cli.errors import InvalidParameterError, StoreError
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.soften.methods import Method
+from svls_cli.soften.smoothing import DTYPES
 from svls_cli.version import __version__
 
 FORMAT = "svls-soft-labels"
 FORMAT_VERSION = 1
-DTYPES = ("uint8", "uint16", "float16", "float32")
+
+
+# What reading metadata that somebody else wrote, or damaged, may raise.
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,7 @@ class StoreConfig:
             raise InvalidParameterError(
                 f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
             )
-        if self.ignore_label in self.classes.values.tolist():
-            raise InvalidParameterError(
-                f"ignore_label {self.ignore_label} is also a class"
-            )
+        check_ignore_label(self.ignore_label, self.classes)
 
     @classmethod
     def create(
@@ -119,6 +120,7 @@ def case_attributes(
     geometry: Mapping[str, Any],
     window: Mapping[str, Any],
     inputs: list[dict[str, Any]],
+    shards: Mapping[str, int],
 ) -> dict[str, Any]:
     """The `svls` attribute of a case, its state aside.
 
@@ -132,6 +134,8 @@ def case_attributes(
         `Method.window_json` of this case's grid.
     inputs
         ``name``, ``rater`` and ``sha256`` of each file.
+    shards
+        How many files each array has: a missing one would read as zeros.
     """
     return {
         "format_version": FORMAT_VERSION,
@@ -139,6 +143,7 @@ def case_attributes(
         **config.to_json(),
         "method": {**config.method, **window},
         "inputs": inputs,
+        "shards": dict(shards),
         "config_hash": config.hash,
         "tool_version": __version__,
     }
@@ -163,7 +168,7 @@ def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
         )
     try:
         return StoreConfig.from_json(svls)
-    except (KeyError, TypeError, ValueError) as error:
+    except DAMAGE as error:
         raise StoreError(f"{path}: damaged attributes: {error!r}") from error
 
 

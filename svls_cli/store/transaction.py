@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from svls_cli.errors import StoreError
+
 _REPLACED = "replaced"
+_OLD_STORE = "old store"
 
 
 @contextmanager
@@ -46,15 +49,45 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
     workspace
         Of this run.
     """
-    _flush(built)
+    if not _owner_lives(workspace):
+        raise StoreError("the run that this case belonged to was killed")
     aside = workspace / _REPLACED / target.name
     aside.parent.mkdir(exist_ok=True)
     while not renamed(built, target):
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(FileNotFoundError):  # another run may move it first
             target.rename(aside)
-    _flush_path(target.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def replace_store(root: Path, new: Path, *, workspace: Path, keep_old: bool) -> None:
+    """Put a finished store in the place of an old one.
+
+    Parameters
+    ----------
+    root
+        The old store.
+    new
+        The new one, inside ``workspace``.
+    workspace
+        Of this run.
+    keep_old
+        Keep the old one beside it, as ``ROOT.old``.
+    """
+    aside = workspace / _OLD_STORE
+    root.rename(aside)
+    renamed(new, root)
+    if keep_old:
+        _keep(aside, root)
+    else:
+        shutil.rmtree(aside)
+
+
+def _keep(old: Path, root: Path) -> None:
+    name = root.with_name(f"{root.name}.old")
+    while name.exists():
+        name = name.with_name(f"{name.name}.old")
+    old.rename(name)
 
 
 def folder_bytes(folder: Path) -> int:
@@ -63,13 +96,23 @@ def folder_bytes(folder: Path) -> int:
 
 
 def renamed(folder: Path, target: Path) -> bool:
-    """Whether the folder got its name; False if there is one of that name already."""
+    """Whether the folder got its name; False if there is one of that name already.
+
+    All of it is on the disk before it has the name, and the name when this returns.
+
+    Raises
+    ------
+    OSError
+        If it cannot be renamed for another reason.
+    """
+    _flush(folder)
     try:
         folder.rename(target)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
         raise
+    _flush_path(target.parent)
     return True
 
 
@@ -78,14 +121,24 @@ def _tidy(area: Path, root: Path) -> None:
     if not area.is_dir():
         return
     for folder in area.iterdir():
-        host, _, rest = folder.name.partition("~")
-        pid = rest.partition("~")[0]
-        if host == socket.gethostname() and pid.isdigit() and not _alive(int(pid)):
+        if not _owner_lives(folder):
             _discard(folder, root)
+
+
+def _owner_lives(folder: Path) -> bool:
+    """Whether a workspace's run may be alive; on another machine it may."""
+    host, _, rest = folder.name.partition("~")
+    pid = rest.partition("~")[0]
+    return host != socket.gethostname() or not pid.isdigit() or _alive(int(pid))
 
 
 def _discard(folder: Path, root: Path) -> None:
     """Remove a run's folder; what it had moved aside and not replaced goes back."""
+    old_store = folder / _OLD_STORE
+    if old_store.is_dir() and not root.exists():
+        old_store.rename(root)
+    elif old_store.is_dir():  # replaced, and not known whether it was to be kept
+        _keep(old_store, root)
     replaced = folder / _REPLACED
     for old in replaced.iterdir() if replaced.is_dir() else ():
         if root.is_dir() and not (root / old.name).exists():

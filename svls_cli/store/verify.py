@@ -19,10 +19,10 @@ _SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
 def verify_case(case: StoredCase) -> list[str]:
     """Read everything of a case and say what is wrong with it.
 
-    Checked: shape and type of the arrays; every checksum; that soft labels sum to
-    exactly the largest integer (floats: 1), or to 0 where the voxel is ignored, which a
-    missing chunk would not; and that the hard label's class is nowhere less likely than
-    another, for methods that promise it.
+    Checked: shape, type and files of the arrays; every checksum; that soft labels sum
+    to exactly the largest integer (floats: 1), or to 0 where the voxel is ignored,
+    which a missing chunk would not; and that the hard label's class is nowhere less
+    likely than another, for methods that promise it.
 
     Returns
     -------
@@ -39,6 +39,11 @@ def verify_case(case: StoredCase) -> list[str]:
         return [f"arrays are {soft.shape} and {hard.shape}, the geometry says {shape}"]
     if soft.dtype != case.attributes["dtype"]:
         return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
+    for array, expected in case.attributes["shards"].items():
+        files = (case.path / array / "c").rglob("*")
+        found = sum(1 for path in files if path.is_file())
+        if found != expected:
+            return [f"array {array} has {found} of {expected} files"]
     problems = (
         problem and f"{problem} in voxels {_text(block)}"
         for block in _blocks(soft)

@@ -60,6 +60,11 @@ class CaseWriter:
         Its voxel grid.
     config
         Of the store.
+
+    Attributes
+    ----------
+    shards
+        Files written so far, per array.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class CaseWriter:
             geometry.shape, n_classes=len(classes), itemsize=dtype.itemsize
         )
         self._folder = folder
+        self.shards = {"0": 0, f"labels/{ome.HARD}/0": 0}
         self._config = config
         self._hard_dtype = classes.value_dtype(config.ignore_label)
         self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
@@ -178,6 +184,7 @@ class CaseWriter:
         path = self._folder.joinpath(array, "c", *map(str, shard))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+        self.shards[array] += 1
 
 
 def _whole(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
