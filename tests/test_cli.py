@@ -199,6 +199,39 @@ def test_reader_that_stops_reading(tmp_path: Path) -> None:
     assert not (tmp_path / "o.zarr.tmp").exists()
 
 
+def test_closed_streams(tmp_path: Path) -> None:
+    write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    for line, code in (
+        ("smooth - o.zarr <&-", 3),
+        ("smooth l o.zarr >&-", 0),
+        ("smooth l p.zarr 2>&-", 0),
+        ("smooth l q.zarr <&- >&- 2>&-", 0),
+    ):
+        result = subprocess.run(
+            ["bash", "-c", f"'{COMMAND}' {line}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == code, (line, result.stderr)
+        assert "Traceback" not in result.stderr
+
+
+def test_names_that_are_no_unicode(run: Run, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    path.rename(path.with_name(os.fsdecode(b"bad\xff.nrrd")))
+    for arguments in (
+        ["smooth", "--json", "l", "o.zarr"],
+        ["smooth", "l", "p.zarr"],
+        ["inspect", "o.zarr"],
+        ["export", "--json", "o.zarr", "e"],
+    ):
+        subprocess.run([COMMAND, *arguments], cwd=tmp_path, check=True)
+    line = '{"case": "\\ud800", "label": "none.nii"}'
+    result = run("smooth", "--json", "-", "q.zarr", input=line, code=4)
+    assert records(result.stdout)["_"]["status"] == "failed"
+
+
 def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object) -> None:
         raise ZeroDivisionError("a bug")

@@ -158,6 +158,82 @@ def test_killed_overwrite_keeps_the_old_store(
     assert sorted(p.name for p in labels.parent.iterdir()) == ["good.zarr", "labels"]
 
 
+@pytest.mark.parametrize("moment", ["os.rename:/store:1", "os.rename:good.zarr:1"])
+def test_kill_while_stores_change_places(
+    moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
+) -> None:
+    """Whenever it dies, one whole store is there, or comes back with the next run."""
+    arguments = ("smooth", "--overwrite", "--strength", "0.3", "labels", "good.zarr")
+    process = start(*arguments, cwd=labels.parent, env=fault(f"kill:{moment}"))
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    run("smooth", "--classes", "0,1,2", "labels", "good.zarr")
+    assert tree(labels.parent / "good.zarr") == undisturbed
+    run(*arguments)
+    run("smooth", "--strength", "0.3", "labels", "fresh.zarr")
+    assert tree(labels.parent / "good.zarr") == tree(labels.parent / "fresh.zarr")
+
+
+def test_worker_that_outlives_its_run(
+    labels: Path, undisturbed: dict[str, bytes], run: Run, tmp_path: Path
+) -> None:
+    """The parent alone is killed, a rerun finishes, then the orphan wakes up."""
+    env = fault("wait:open:/c/0:2", SVLS_MARK=str(tmp_path / "mark"), SVLS_WAIT_S="4")
+    process = start("smooth", "-j1", "labels", "a.zarr", cwd=tmp_path, env=env)
+    while not (tmp_path / "mark").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        assert stream
+        stream.close()  # the orphan has them too: there is no end to wait for
+    run("smooth", "labels", "a.zarr")
+    assert tree(tmp_path / "a.zarr") == undisturbed
+    time.sleep(5)
+    assert tree(tmp_path / "a.zarr") == undisturbed
+    run("smooth", "labels", "a.zarr")
+    assert not (tmp_path / "a.zarr.tmp").exists()
+
+
+def test_folder_that_may_not_be_read(labels: Path, run: Run) -> None:
+    write_image(labels.parent / "secret" / "x.nrrd", blobs((3, 4, 5), 2))
+    env = fault("eacces:os.listdir:secret:1")
+    result = run("smooth", "--json", "labels", "secret", "a.zarr", code=4, env=env)
+    found = records(result.stdout)
+    assert found["secret"]["status"] == "failed"
+    assert "cannot be read" in found["secret"]["reason"]
+    assert sum(r["status"] == "done" for r in found.values()) == 3
+
+
+def test_file_that_may_not_be_read(labels: Path, run: Run) -> None:
+    env = fault("eacces:open:case_1:1")
+    result = run("smooth", "--json", "labels", "a.zarr", code=4, env=env)
+    reason = records(result.stdout)["case_1"]["reason"]
+    assert reason == "cannot be read: Permission denied"
+
+
+def test_store_that_is_forbidden(labels: Path, run: Run) -> None:
+    env = fault("eacces:os.mkdir:a.zarr.tmp:1")
+    result = run("smooth", "labels", "a.zarr", code=3, env=env)
+    assert "Permission denied" in result.stderr
+    assert not (labels.parent / "a.zarr").exists()
+
+
+@pytest.mark.parametrize("suffix", ["nii", "nii.gz", "nrrd"])
+def test_export_onto_a_full_disk(
+    suffix: str, undisturbed: dict[str, bytes], labels: Path
+) -> None:
+    """ITK's NIfTI writer does not notice; a limit on file sizes plays the full disk."""
+    command = f"ulimit -f 1; '{COMMAND}' export --format {suffix} good.zarr out"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=labels.parent, capture_output=True, text=True
+    )
+    assert result.returncode == 4, result.stderr
+    assert "report this bug" not in result.stderr
+    assert not list((labels.parent / "out").iterdir())
+
+
 def test_store_that_may_not_be_written(labels: Path, run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = run("smooth", "labels", "file/a.zarr", code=3)

@@ -7,7 +7,6 @@ import signal
 import sys
 from importlib import import_module
 from io import TextIOWrapper
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -85,10 +84,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _open_streams() -> None:
     """Have all streams, also where the shell closed one, and any file name in them."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:  # or the next file opened would be taken for it
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
         if getattr(sys, name) is None:
-            # For as long as the process lives.
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="surrogateescape")

@@ -3,8 +3,9 @@
 With this folder on PYTHONPATH, ``SVLS_FAULT=ACTION:EVENT:PART:COUNT`` does ACTION when
 a process meets, for the COUNT-th time, an audit event EVENT whose path holds PART:
 ``crash`` ends that process as a segmentation fault does, ``kill`` ends the whole group
-of processes as ``kill -9`` does, ``enospc`` is a full disk, ``wait`` marks the moment
-by making the file SVLS_MARK and then sleeps.
+of processes as ``kill -9`` does, ``enospc`` is a full disk and ``eacces`` a forbidden
+file from then on, ``wait`` marks the moment by making the file SVLS_MARK and then
+sleeps for SVLS_WAIT_S seconds.
 """
 
 import errno
@@ -26,7 +27,7 @@ def _fault(event: str, arguments: tuple[object, ...]) -> None:
         if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
             return
     _left -= 1
-    if _left > 0 or (_left < 0 and _action != "enospc"):
+    if _left > 0 or (_left < 0 and _action not in ("enospc", "eacces")):
         return
     if _action == "crash":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -34,10 +35,14 @@ def _fault(event: str, arguments: tuple[object, ...]) -> None:
         os.killpg(0, signal.SIGKILL)
     elif _action == "enospc":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]))
+    elif _action == "eacces":
+        raise PermissionError(
+            errno.EACCES, os.strerror(errno.EACCES), str(arguments[0])
+        )
     elif _action == "wait":
         mark = os.environ["SVLS_MARK"]
         os.close(os.open(mark, os.O_CREAT | os.O_WRONLY))
-        time.sleep(60)
+        time.sleep(float(os.environ.get("SVLS_WAIT_S", "60")))
 
 
 if _action:
