@@ -120,9 +120,9 @@ class Workers:
                     del running[future]
                     yield future.result()
                 if suspects:
-                    items = list(running.values())
+                    in_flight = list(running.values())
                     running.clear()
-                    for item in items:
+                    for item in in_flight:
                         yield self._alone(task, item, crashed)
         finally:
             if running:  # left early: nobody may go on writing

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
-    parser.add_argument("--volumes", type=int, default=10, help="of the 4-class row")
+    parser.add_argument("--volumes", type=int, default=30, help="of the 4-class row")
     parser.add_argument("--classes", type=int, help="of --label-maps")
     parser.add_argument(
         "--label-maps", type=Path, nargs="+", help="instead of phantoms"
