@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,11 +132,16 @@ def test_folder_that_cannot_be_read_is_a_case_that_fails(
 ) -> None:
     touch(tmp_path / "good" / "a.nii", tmp_path / "secret" / "b.nii")
 
-    def iterdir(self: Path) -> None:
-        raise PermissionError(13, "Permission denied", str(self))
+    scandir = os.scandir
 
+    def guarded(folder: Path) -> Any:
+        if Path(folder).name == "secret":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    secret = Case("secret", tmp_path / "secret")
+    good = Case("a", tmp_path / "good" / "a.nii")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "iterdir", iterdir)
-        assert find_cases([tmp_path / "secret"]) == [
-            Case("secret", tmp_path / "secret")
-        ]
+        patch.setattr(os, "scandir", guarded)
+        assert find_cases([tmp_path / "secret"]) == [secret]
+        assert find_cases([tmp_path], pattern="**/*.nii") == [good, secret]

@@ -198,8 +198,9 @@ def test_worker_that_outlives_its_run(
 
 def test_folder_that_may_not_be_read(labels: Path, run: Run) -> None:
     write_image(labels.parent / "secret" / "x.nrrd", blobs((3, 4, 5), 2))
-    env = fault("eacces:os.listdir:secret:1")
-    result = run("smooth", "--json", "labels", "secret", "a.zarr", code=4, env=env)
+    env = fault("eacces:os.scandir:secret:1")
+    options = ("--json", "--pattern", "**/*")
+    result = run("smooth", *options, "labels", "secret", "a.zarr", code=4, env=env)
     found = records(result.stdout)
     assert found["secret"]["status"] == "failed"
     assert "cannot be read" in found["secret"]["reason"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -130,21 +131,30 @@ def _case(path: Path) -> Case:
 
 
 def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
+    forbidden = _forbidden(folder, deep="/" in (pattern or ""))
+    if folder in forbidden:
+        return [folder]  # one failed case, when it is read: the others go on
     try:
-        next(folder.iterdir(), None)  # glob passes over what it may not read
         # Hidden files (macOS leaves `._case.nii.gz`) only where the pattern says so.
         found = [path for path in folder.glob(pattern or "[!.]*") if path.is_file()]
-    except OSError:
-        return [folder]  # one failed case, when it is read: the others go on
     except (ValueError, NotImplementedError) as error:
         raise InputError(f"pattern {pattern!r}: {error}") from error
-    readable = [path for path in found if suffix_of(path)]
+    readable = [path for path in found if suffix_of(path)] + forbidden
     if not readable:
         raise InputError(
             f"{folder}: no label maps match {pattern or '*'}; expected files that end "
             f"in {', '.join(SUFFIXES)}"
         )
     return readable
+
+
+def _forbidden(folder: Path, *, deep: bool) -> list[Path]:
+    """Folders that may not be read, which glob passes over in silence."""
+    found: list[Path] = []
+    for _ in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
+        if not deep:
+            break
+    return found
 
 
 def _parse_line(line: str) -> Case:
