@@ -12,8 +12,8 @@ from svls_cli.cli import console, options
 @click.option(
     "--verify",
     is_flag=True,
-    help="Read everything: checksums, sums over the classes, agreement with the hard "
-    "labels. Exit code 4 if something is wrong.",
+    help="Read everything: checksums, missing files, sums over the classes, agreement "
+    "with the hard labels. Exit code 4 if something is wrong.",
 )
 @options.jobs
 @options.as_json
