@@ -226,4 +226,4 @@ def _replacing(path: Path, parts: Path, options: ExportOptions) -> Iterator[Path
 
 
 def _crashed(case: StoredCase, how: str) -> Record:
-    return Record(case.name, "failed", how, (str(case.path),), None, 0.0)
+    return Record.failure(case.name, how, (str(case.path),))

@@ -71,7 +71,7 @@ def inspect_cases(
     """
     opened = store if isinstance(store, Store) else open_store(store)
     for name in opened.incomplete():
-        record = Record(name, "failed", "incomplete or damaged: no case", (), None, 0.0)
+        record = Record.failure(name, "incomplete or damaged: no case")
         yield Inspected(record, {})
     task = partial(_inspect, verify=verify, config_hash=opened.config.hash)
     if not verify:
@@ -96,5 +96,4 @@ def _inspect(case: StoredCase, *, verify: bool, config_hash: str) -> Inspected:
 
 
 def _crashed(case: StoredCase, how: str) -> Inspected:
-    record = Record(case.name, "failed", how, (), str(case.path), 0.0)
-    return Inspected(record, dict(case.attributes))
+    return Inspected(Record.failure(case.name, how), dict(case.attributes))

@@ -220,4 +220,4 @@ def _check_names(file: LabelFile, table: ClassTable) -> None:
 
 
 def _crashed(case: Case, how: str) -> Record:
-    return Record(case.name, "failed", how, (str(case.path),), None, 0.0)
+    return Record.failure(case.name, how, (str(case.path),))

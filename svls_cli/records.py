@@ -43,6 +43,11 @@ class Record:
     seconds: float
     bytes: int | None = None
 
+    @classmethod
+    def failure(cls, case: str, reason: str, inputs: tuple[str, ...] = ()) -> Record:
+        """Of a case on which no work could be done, or whose worker died."""
+        return cls(case, "failed", reason, inputs, None, 0.0)
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"seconds": round(self.seconds, 3)}
 

@@ -122,5 +122,4 @@ def _scan(case: Case) -> _Found:
 
 
 def _crashed(case: Case, how: str) -> _Found:
-    record = Record(case.name, "failed", how, (str(case.path),), None, 0.0)
-    return _Found(case, record, [], {})
+    return _Found(case, Record.failure(case.name, how, (str(case.path),)), [], {})

@@ -18,6 +18,9 @@ from conftest import COMMAND, SAMPLE, Run, blobs, records, tree, write_image
 from svls_cli import __version__, open_store
 from svls_cli.cli.console import readable
 from svls_cli.cli.group import COMMANDS, cli
+from svls_cli.export import CONTENTS, FORMATS
+from svls_cli.soften.methods import METHODS
+from svls_cli.soften.smoothing import DTYPES
 
 
 def test_smooth_inspect_export(run: Run, tmp_path: Path) -> None:
@@ -264,6 +267,20 @@ def test_help_speaks_of_every_option(command: str) -> None:
     for parameter in cli.get_command(None, command).params:  # type: ignore[arg-type,union-attr]
         if parameter.param_type_name == "option":
             assert parameter.help, parameter.name  # type: ignore[attr-defined]
+
+
+def test_choices_are_those_of_the_library() -> None:
+    """They stand twice, for --help must not import NumPy."""
+    known = {
+        ("smooth", "method"): METHODS,
+        ("smooth", "dtype"): DTYPES,
+        ("export", "content"): CONTENTS,
+        ("export", "image_format"): FORMATS,
+    }
+    for (command, name), expected in known.items():
+        found = cli.get_command(None, command)  # type: ignore[arg-type]
+        option = next(p for p in found.params if p.name == name)  # type: ignore[union-attr]
+        assert tuple(option.type.choices) == expected  # type: ignore[attr-defined]
 
 
 def test_help_imports_nothing_heavy() -> None:

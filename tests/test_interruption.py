@@ -46,6 +46,13 @@ def start(*arguments: str, cwd: Path, env: dict[str, str]) -> subprocess.Popen[s
     )
 
 
+def run_until_killed(*arguments: str, cwd: Path, moment: str) -> None:
+    """Run the command; `kill -9` ends it and its workers at that moment."""
+    process = start(*arguments, cwd=cwd, env=fault(f"kill:{moment}"))
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+
+
 def only_complete(store: Path, undisturbed: dict[str, bytes]) -> None:
     """What is in the store is what an undisturbed run writes, whole cases only."""
     if not store.exists():
@@ -75,9 +82,7 @@ def test_kill_9(
     moment: str, jobs: str, labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:
     arguments = ("smooth", "--jobs", jobs, "labels", "a.zarr")
-    process = start(*arguments, cwd=labels.parent, env=fault(f"kill:{moment}"))
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    run_until_killed(*arguments, cwd=labels.parent, moment=moment)
     store = labels.parent / "a.zarr"
     only_complete(store, undisturbed)
     run(*arguments)
@@ -149,9 +154,7 @@ def test_killed_overwrite_keeps_the_old_store(
     moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:
     arguments = ("smooth", "--overwrite", "--strength", "0.3", "labels", "good.zarr")
-    process = start(*arguments, cwd=labels.parent, env=fault(f"kill:{moment}"))
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    run_until_killed(*arguments, cwd=labels.parent, moment=moment)
     assert tree(labels.parent / "good.zarr") == undisturbed
     run(*arguments)
     assert tree(labels.parent / "good.zarr") != undisturbed
@@ -164,9 +167,7 @@ def test_kill_while_stores_change_places(
 ) -> None:
     """Whenever it dies, one whole store is there, or comes back with the next run."""
     arguments = ("smooth", "--overwrite", "--strength", "0.3", "labels", "good.zarr")
-    process = start(*arguments, cwd=labels.parent, env=fault(f"kill:{moment}"))
-    process.communicate(timeout=60)
-    assert process.returncode == -signal.SIGKILL
+    run_until_killed(*arguments, cwd=labels.parent, moment=moment)
     run("smooth", "--classes", "0,1,2", "labels", "good.zarr")
     assert tree(labels.parent / "good.zarr") == undisturbed
     run(*arguments)

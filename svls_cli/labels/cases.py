@@ -106,7 +106,7 @@ def case_name(path: Path) -> str:
     'liver_01'
     """
     suffix = suffix_of(path) or path.suffix
-    return safe_name(path.name.removesuffix(path.name[len(path.name) - len(suffix) :]))
+    return safe_name(path.name[: len(path.name) - len(suffix)])
 
 
 def safe_name(name: str) -> str:
@@ -169,9 +169,7 @@ def _parse_line(line: str) -> Case:
         if not isinstance(record.get("case", ""), str):
             raise TypeError("case is no text")
         return (
-            Case(safe_name(str(record["case"])), path)
-            if "case" in record
-            else (_case(path))
+            Case(safe_name(record["case"]), path) if "case" in record else _case(path)
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(

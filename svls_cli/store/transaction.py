@@ -48,6 +48,13 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
         Where it goes; a folder already there is replaced.
     workspace
         Of this run.
+
+    Raises
+    ------
+    StoreError
+        If the run was killed and this worker outlived it.
+    OSError
+        If the disk or its permissions do not allow it.
     """
     if not _owner_lives(workspace):
         raise StoreError("the run that this case belonged to was killed")

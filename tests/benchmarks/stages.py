@@ -1,0 +1,90 @@
+"""Where the time of the whole command goes, one 4-class volume.
+
+    python tests/benchmarks/stages.py [--rounds 5]
+
+Prints median seconds of each stage, run by itself in this process (1 thread); then of
+the start of an interpreter with our imports, which a run pays in the parent and in each
+worker, partly at the same time; of the whole command; and of a run that skips its case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import phantoms
+import SimpleITK as sitk
+from timing import print_table, time_functions
+
+from svls_cli import find_cases, smooth_cases
+from svls_cli.labels.class_files import parse_classes
+from svls_cli.labels.images import file_sha256, open_label_file
+from svls_cli.soften.methods import Method
+from svls_cli.soften.smoothing import SoftBlock, soften_block
+from svls_cli.soften.volume import region_with_halo
+from svls_cli.store.layout import Layout
+from svls_cli.store.shards import encode_chunk
+
+
+def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
+    """What is timed, by name."""
+    spec = parse_classes("0,1,2,3")
+    with open_label_file(path) as file:
+        indices = file.indices(spec.table, ignore_label=None)
+    softening = Method().on_grid((1.0,) * 3)
+    layout = Layout.choose(indices.shape, n_classes=4, itemsize=1)
+    blocks = [v for shard in layout.shards() for _, v in layout.blocks(shard)]
+
+    def read() -> None:
+        with open_label_file(path) as opened:
+            opened.indices(spec.table, ignore_label=None)
+
+    def soften() -> list[SoftBlock]:
+        regions = (region_with_halo(indices, b, (1, 1, 1)) for b in blocks)
+        return [soften_block(r, softening, n_classes=4, dtype="uint8") for r in regions]
+
+    softened = [block.soft for block in soften()]
+
+    def command() -> None:
+        shutil.rmtree(folder / "a.zarr", ignore_errors=True)
+        script = Path(sys.executable).with_name("svls-cli")
+        arguments = [script, "smooth", path, folder / "a.zarr"]
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
+
+    def again() -> list[object]:
+        return list(smooth_cases(find_cases([path]), folder / "a.zarr"))
+
+    imports = [sys.executable, "-c", "import svls_cli.pipeline"]
+    return {
+        "hash the file": lambda: file_sha256(path),
+        "unpack, check, read, map to classes": read,
+        "soften every block": soften,
+        "pack every block": lambda: [encode_chunk(s) for s in softened],
+        "interpreter and imports": lambda: subprocess.run(imports),
+        "whole command": command,
+        "whole run, all of it skipped": again,
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volume")
+    options = parser.parse_args(arguments)
+    shape = [max(8, int(n * options.scale)) for n in (155, 240, 240)]
+    with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
+        path = Path(folder) / "lesion.nii.gz"
+        image = sitk.GetImageFromArray(phantoms.lesion(shape, 4))
+        sitk.WriteImage(image, str(path), useCompression=True)
+        seconds = time_functions(stages(path, Path(folder)), options.rounds)
+    rows = [[stage, f"{median:.3f}"] for stage, median in seconds.items()]
+    print_table("One volume, median seconds", ["stage", "seconds"], rows)
+
+
+if __name__ == "__main__":
+    main()
