@@ -1,7 +1,8 @@
 """Soft labels for medical image segmentation (Spatially Varying Label Smoothing).
 
 What the commands do, for Python: `smooth` on arrays, `find_cases` and `smooth_cases` on
-files, `open_store` and `export_cases` on stores.
+files, `find_rated_cases` and `fuse_cases` on several raters', `open_store` and
+`export_cases` on stores.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsE
 from svls_cli.version import __version__
 
 if TYPE_CHECKING:
+    from svls_cli.consensus import write_consensus
     from svls_cli.export import export_cases
+    from svls_cli.fusing import fuse_cases
     from svls_cli.labels.cases import find_cases
     from svls_cli.labels.class_files import parse_classes
+    from svls_cli.labels.raters import find_rated_cases
     from svls_cli.pipeline import smooth_cases
+    from svls_cli.soften.fusion import Fusion
     from svls_cli.soften.kernel import svls_kernel
     from svls_cli.soften.methods import Method
     from svls_cli.soften.volume import smooth
@@ -24,19 +29,24 @@ if TYPE_CHECKING:
 
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
+    "Fusion": "soften.fusion",
     "Method": "soften.methods",
     "Store": "store.reader",
     "StoredCase": "store.reader",
     "export_cases": "export",
     "find_cases": "labels.cases",
+    "find_rated_cases": "labels.raters",
+    "fuse_cases": "fusing",
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
     "smooth": "soften.volume",
     "smooth_cases": "pipeline",
     "svls_kernel": "soften.kernel",
+    "write_consensus": "consensus",
 }
 
 __all__ = [
+    "Fusion",
     "InputError",
     "InvalidParameterError",
     "Method",
@@ -47,11 +57,14 @@ __all__ = [
     "__version__",
     "export_cases",
     "find_cases",
+    "find_rated_cases",
+    "fuse_cases",
     "open_store",
     "parse_classes",
     "smooth",
     "smooth_cases",
     "svls_kernel",
+    "write_consensus",
 ]
 
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.images import write_image
+from svls_cli.labels.output import write_image
 from svls_cli.labels.values import some
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.store.reader import StoredCase, open_store

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from svls_cli.errors import InputError
+from svls_cli.compiling import SoftCase, compile_cases, write_case
 from svls_cli.labels.cases import Case
 from svls_cli.labels.class_files import ClassSpec
-from svls_cli.labels.classes import ClassTable, default_name
-from svls_cli.labels.images import LabelFile, file_sha256, open_label_file
-from svls_cli.labels.values import UIntArray
+from svls_cli.labels.images import file_sha256, open_label_file
+from svls_cli.labels.segments import check_names
 from svls_cli.records import Outcome, Record, recorded, until_failure
-from svls_cli.scan import ClassScan
-from svls_cli.soften.methods import Method, Softening
-from svls_cli.soften.smoothing import soften_block
-from svls_cli.soften.volume import region_with_halo
-from svls_cli.store.destination import Destination, destination, existing_store
-from svls_cli.store.schema import StoreConfig, case_attributes
-from svls_cli.store.transaction import folder_bytes
-from svls_cli.store.writer import CaseWriter, EncodedBlock
+from svls_cli.soften.methods import Method
+from svls_cli.store.destination import Destination
+from svls_cli.store.schema import StoreConfig
 from svls_cli.workers import Progress, Workers, no_progress
 
 
@@ -88,13 +80,15 @@ def smooth_cases(
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
     """
-    records = _smooth(
+    method = method or Method()
+    records = compile_cases(
         cases,
         Path(out),
-        method=method or Method(),
+        partial(_smooth_case, method=method),
+        configure=partial(StoreConfig.create, method, dtype=dtype),
+        doing="smooth",
         classes=classes,
         ignore_label=ignore_label,
-        dtype=dtype,
         jobs=jobs,
         overwrite=overwrite,
         dry_run=dry_run,
@@ -103,121 +97,25 @@ def smooth_cases(
     return until_failure(records, fail_fast=fail_fast)
 
 
-def _smooth(
-    cases: Sequence[Case],
-    out: Path,
-    *,
-    method: Method,
-    classes: ClassSpec | None,
-    ignore_label: int | None,
-    dtype: str,
-    jobs: int | Workers | None,
-    overwrite: bool,
-    dry_run: bool,
-    progress: Progress,
-) -> Generator[Record]:
-    if not cases:
-        raise InputError("no cases to smooth")
-    existing = existing_store(out)
-    kept = None if overwrite else existing
-    if ignore_label is None and classes is not None:
-        ignore_label = classes.ignore_label
-    table = classes.table if classes else kept.classes if kept else None
-    with Workers.of(jobs, items=len(cases)) as workers:
-        scan = ClassScan()
-        if table is None:
-            yield from scan.run(cases, workers, progress)
-            cases = scan.cases
-            if not cases:
-                return
-            table = scan.table(ignore_label)
-        config = StoreConfig.create(method, table, ignore_label, dtype)
-        replaced = existing if overwrite else None
-        with destination(out, config, replace=replaced, dry_run=dry_run) as place:
-            place.failed.extend(scan.failed)
-            task = partial(
-                _smooth_case,
-                method=method,
-                config=config,
-                place=place,
-                threads=max(1, workers.jobs // len(cases)),
-            )
-            with closing(workers.map(task, cases, crashed=_crashed)) as records:
-                for record in progress(records, len(cases), "smooth"):
-                    if record.status == "failed":
-                        place.failed.append(record.case)
-                    yield record
-
-
 def _smooth_case(
     case: Case, *, method: Method, config: StoreConfig, place: Destination, threads: int
 ) -> Record:
     def work() -> Outcome:
-        output = str(place.shown / case.name)
         digest = file_sha256(case.path)
         inputs = [{"name": case.path.name, "rater": None, "sha256": digest}]
         if place.holds(case.name, config, inputs):
-            return Outcome(output, skipped="already complete")
+            return Outcome(place.output(case.name), skipped="already complete")
         with open_label_file(case.path) as file:
-            _check_names(file, config.classes)
+            check_names(file.segments, config.classes)
             geometry = file.geometry
             indices = file.indices(config.classes, ignore_label=config.ignore_label)
-        sigma_size = method.window_json(geometry.spacing_mm)
-        softening = method.on_grid(geometry.spacing_mm)
-        with place.building(case.name) as folder:
-            writer = CaseWriter(folder, case.name, geometry=geometry, config=config)
-            _write_volume(writer, indices, softening, config, threads)
-            writer.finish(
-                case_attributes(
-                    config,
-                    geometry=geometry.to_json(),
-                    window=sigma_size,
-                    inputs=inputs,
-                    shards=writer.shards,
-                )
-            )
-            size = folder_bytes(folder)
-        return Outcome(output, size)
+        return write_case(
+            place,
+            case.name,
+            SoftCase(geometry, indices, inputs),
+            method=method,
+            config=config,
+            threads=threads,
+        )
 
     return recorded(case.name, (str(case.path),), work)
-
-
-def _write_volume(
-    writer: CaseWriter,
-    indices: UIntArray,
-    softening: Softening,
-    config: StoreConfig,
-    threads: int,
-) -> None:
-    """Soften and encode block by block, write shard by shard."""
-    radius = softening.radius or (0,) * indices.ndim
-
-    def encode(block: tuple[tuple[int, ...], list[slice]]) -> EncodedBlock:
-        place, voxels = block
-        soft = soften_block(
-            region_with_halo(indices, voxels, radius),
-            softening,
-            n_classes=len(config.classes),
-            dtype=config.dtype,
-        )
-        return writer.encode(place, soft, indices[tuple(voxels)])
-
-    with ThreadPoolExecutor(threads) as pool:
-        for shard in writer.layout.shards():
-            writer.write_shard(shard, pool.map(encode, writer.layout.blocks(shard)))
-
-
-def _check_names(file: LabelFile, table: ClassTable) -> None:
-    """A segment must not be smoothed under another's name."""
-    for label in table.classes:
-        segment = file.segments.get(label.value)
-        named = label.name != default_name(label.value)
-        if segment and segment.name and named and segment.name != label.name:
-            raise InputError(
-                f"label {label.value} is named {segment.name!r} here and "
-                f"{label.name!r} in the classes"
-            )
-
-
-def _crashed(case: Case, how: str) -> Record:
-    return Record.failure(case.name, how, (str(case.path),))

@@ -24,7 +24,7 @@ class Record:
     status
         ``skipped`` means that it was complete already.
     reason
-        Why it failed or was skipped, else None.
+        Why it failed or was skipped, or what is worth knowing of it, else None.
     inputs
         The files it came from.
     output
@@ -64,12 +64,15 @@ class Outcome:
         Why there was nothing to do.
     failure
         What was found wrong.
+    note
+        What is worth knowing of a case that went well.
     """
 
     output: str
     bytes: int | None = None
     skipped: str | None = None
     failure: str | None = None
+    note: str | None = None
 
 
 def recorded(case: str, inputs: tuple[str, ...], work: Callable[[], Outcome]) -> Record:
@@ -95,7 +98,9 @@ def recorded(case: str, inputs: tuple[str, ...], work: Callable[[], Outcome]) ->
         return record("failed", f"unexpected {error!r}: please report this bug", None)
     if outcome.failure:
         return record("failed", outcome.failure, outcome)
-    return record("skipped" if outcome.skipped else "done", outcome.skipped, outcome)
+    if outcome.skipped:
+        return record("skipped", outcome.skipped, outcome)
+    return record("done", outcome.note, outcome)
 
 
 def until_failure(records: Generator[Record], *, fail_fast: bool) -> Generator[Record]:

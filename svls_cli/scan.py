@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import Case
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.segments import Segment
@@ -14,11 +15,21 @@ from svls_cli.records import Outcome, Record, recorded
 from svls_cli.workers import Progress, Workers
 
 
+class Scannable(Protocol):
+    """A case and its label map files."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def paths(self) -> tuple[Path, ...]: ...
+
+
 @dataclass(frozen=True)
 class _Found:
     """What one case holds; its record matters if it failed."""
 
-    case: Case
+    case: Scannable
     record: Record
     values: list[int]
     segments: dict[int, Segment]
@@ -36,13 +47,13 @@ class ClassScan:
         Names of the others.
     """
 
-    cases: list[Case] = field(default_factory=list)
+    cases: list[Scannable] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
 
     def run(
-        self, cases: Sequence[Case], workers: Workers, progress: Progress
+        self, cases: Sequence[Scannable], workers: Workers, progress: Progress
     ) -> Iterator[Record]:
         """Scan, and yield the records of the cases that fail."""
         found = []
@@ -107,19 +118,22 @@ class ClassScan:
         )
 
 
-def _scan(case: Case) -> _Found:
+def _scan(case: Scannable) -> _Found:
     values: list[int] = []
     segments: dict[int, Segment] = {}
 
     def work() -> Outcome:
-        with open_label_file(case.path) as file:
-            values.extend(file.distinct())
-            segments.update(file.segments)
+        for path in case.paths:
+            with open_label_file(path) as file:
+                values.extend(file.distinct())
+                segments.update(file.segments)
         return Outcome(output="")
 
-    record = recorded(case.name, (str(case.path),), work)
-    return _Found(case, record, values, segments)
+    record = recorded(case.name, tuple(map(str, case.paths)), work)
+    return _Found(case, record, sorted(set(values)), segments)
 
 
-def _crashed(case: Case, how: str) -> _Found:
-    return _Found(case, Record.failure(case.name, how, (str(case.path),)), [], {})
+def _crashed(case: Scannable, how: str) -> _Found:
+    return _Found(
+        case, Record.failure(case.name, how, tuple(map(str, case.paths))), [], {}
+    )

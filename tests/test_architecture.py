@@ -18,7 +18,11 @@ LAYERS = (
     "records",
     "workers",
     "scan",
+    "compiling",
     "pipeline",
+    "fusing",
+    "consensus",
+    "evaluation",
     "inspection",
     "export",
     "__init__",
@@ -26,7 +30,7 @@ LAYERS = (
 )
 # Who alone may use a library.
 OWNERS = {
-    "SimpleITK": "labels/images.py",
+    "SimpleITK": ("labels/images.py", "labels/output.py"),
     "zarr": "store/",
     "numcodecs": "store/",
     "google_crc32c": "store/",

@@ -20,7 +20,7 @@ from svls_cli.labels import images
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256, open_label_file
-from svls_cli.labels.images import write_image as write
+from svls_cli.labels.output import write_image as write
 
 FLIPPED = np.diag([-1.0, 1.0, -1.0])
 DIRECTIONS = {"oblique": OBLIQUE, "flipped": FLIPPED, "both": OBLIQUE @ FLIPPED}

@@ -73,7 +73,9 @@ def report(records: Generator[Record], *, as_json: bool, done: str, where: str) 
                 print_json(record.to_json())
             elif record.status == "failed":
                 inputs = ", ".join(record.inputs)
-                _above_bar(f"{record.case}: {record.reason} [{inputs}]")
+                _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
+            elif record.status == "done" and record.reason:
+                _above_bar(f"note: {record.case}: {record.reason}")
     if not as_json:
         parts = [f"{counts['done']} {done} ({readable(size)})"]
         parts += [f"{counts['skipped']} already complete"] if counts["skipped"] else []
@@ -101,6 +103,10 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> int:
     total = sum(case.record.bytes or 0 for case in cases)
     echo(f"store    {store.path}")
     echo(f"method   {name}{settings}")
+    if config.fusion:
+        fusion = dict(config.fusion)
+        weights = fusion["weights"]
+        echo(f"fusion   {fusion['name']}, weights {weights}, ties {fusion['ties']}")
     echo(f"dtype    {config.dtype}")
     if config.ignore_label is not None:
         echo(f"ignored  label {config.ignore_label}")
@@ -150,4 +156,4 @@ def readable(size: float) -> str:
 def _above_bar(message: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(f"failed: {message}", file=sys.stderr)
+    tqdm.write(message, file=sys.stderr)

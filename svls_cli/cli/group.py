@@ -16,7 +16,7 @@ from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
 from svls_cli.version import __version__
 
-COMMANDS = ("smooth", "inspect", "export")
+COMMANDS = ("smooth", "fuse-raters", "inspect", "export")
 
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
@@ -34,7 +34,8 @@ class LazyGroup(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"svls_cli.cli.{name}").command
+        module = name.replace("-", "_")
+        command: click.Command = import_module(f"svls_cli.cli.{module}").command
         return command
 
     def invoke(self, context: click.Context) -> Any:

@@ -43,6 +43,29 @@ as_json = click.option(
     help="Print one JSON record per case and line instead of a summary.",
 )
 
+classes = click.option(
+    "--classes",
+    "classes",
+    metavar="VALUES|FILE",
+    help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
+    "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
+)
+ignore_label = click.option(
+    "--ignore-label",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="VALUE",
+    help="Voxels of this value get no soft label (all classes 0) and count for no "
+    "neighbour.",
+)
+dtype = click.option(
+    "--dtype",
+    type=click.Choice(["uint8", "uint16", "float16", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
+    "65535 is certain; floats: probabilities.",
+)
+
 
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")

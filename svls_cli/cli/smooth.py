@@ -20,28 +20,9 @@ from svls_cli.cli import console, options
     help="Glob that picks files in folders, such as '**/*_seg.nii.gz' (** is any "
     "depth). [default: every label map directly in the folder]",
 )
-@click.option(
-    "--classes",
-    "classes",
-    metavar="VALUES|FILE",
-    help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
-    "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
-)
-@click.option(
-    "--ignore-label",
-    type=click.IntRange(0, 2**32 - 1),
-    metavar="VALUE",
-    help="Voxels of this value get no soft label (all classes 0) and count for no "
-    "neighbour.",
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["uint8", "uint16", "float16", "float32"]),
-    default="uint8",
-    show_default=True,
-    help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
-    "65535 is certain; floats: probabilities.",
-)
+@options.classes
+@options.ignore_label
+@options.dtype
 @options.jobs
 @click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast

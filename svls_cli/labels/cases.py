@@ -41,6 +41,11 @@ class Case:
     name: str
     path: Path
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All label map files: this one."""
+        return (self.path,)
+
 
 def find_cases(
     inputs: str | Path | Iterable[str | Path],

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+_GRID_TOLERANCE_MM = 1e-3
+_GRID_TOLERANCE_COSINE = 1e-4
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -52,6 +55,33 @@ class Geometry:
             math.dist(mine, theirs) <= relative * extent
             for mine, theirs in zip(*corners, strict=True)
         )
+
+    def difference(self, other: Geometry) -> str:
+        """What sets two grids apart beyond a file format's rounding, or "".
+
+        Spacing and origin may differ by 1e-3 mm, direction cosines by 1e-4: files of
+        one scan that went through several programs often differ by 1e-7.
+
+        Examples
+        --------
+        >>> grid = Geometry((9, 9), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
+        >>> moved = Geometry((9, 9), (1.0, 1.0), (0.0, 5.0), (1.0, 0.0, 0.0, 1.0))
+        >>> grid.difference(moved)
+        'origin_mm is (0.0, 0.0) and (0.0, 5.0)'
+        """
+        tolerances = {
+            "shape": 0.0,
+            "spacing_mm": _GRID_TOLERANCE_MM,
+            "origin_mm": _GRID_TOLERANCE_MM,
+            "direction": _GRID_TOLERANCE_COSINE,
+        }
+        for name, tolerance in tolerances.items():
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if len(mine) != len(theirs) or any(
+                abs(a - b) > tolerance for a, b in zip(mine, theirs, strict=True)
+            ):
+                return f"{name} is {mine} and {theirs}"
+        return ""
 
     def _corners(self) -> list[tuple[float, ...]]:
         """Physical points of the first voxel and of the far end of each axis."""

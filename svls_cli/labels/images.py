@@ -1,4 +1,4 @@
-"""Reading label maps and writing images; the only user of SimpleITK.
+"""Reading label maps; with `output`, the only user of SimpleITK.
 
 SimpleITK's (x, y, z) is reversed here, and nowhere else.
 """
@@ -16,7 +16,6 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import Container, read_container
@@ -120,7 +119,9 @@ class LabelFile:
         size += [0] * (self._reader.GetDimension() - len(size))
         self._reader.SetExtractIndex(index)
         self._reader.SetExtractSize(size)
-        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(_itk(self._reader.Execute))
+        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(
+            call_itk(self._reader.Execute)
+        )
         return voxels
 
     def _check_nifti_floats(self) -> None:
@@ -154,9 +155,9 @@ def open_label_file(path: Path) -> Iterator[LabelFile]:
     with plain_file(container) as plain:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(plain))
-        _itk(reader.ReadImageInformation)
+        call_itk(reader.ReadImageInformation)
         ndim = _check_header(reader, overlapping=bool(segments))
-        yield LabelFile(_geometry(reader, ndim), segments, reader, container, plain)
+        yield LabelFile(read_geometry(reader, ndim), segments, reader, container, plain)
 
 
 def file_sha256(path: Path) -> str:
@@ -168,43 +169,6 @@ def file_sha256(path: Path) -> str:
         If it cannot be read or its header is broken.
     """
     return content_sha256(read_container(path))
-
-
-def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> None:
-    """Write an image with its geometry, compressed where the format can.
-
-    Parameters
-    ----------
-    path
-        Its suffix chooses the format. NRRD and MetaImage keep the geometry as
-        doubles; NIfTI-1 has room for single precision only.
-    voxels : (*geometry.shape)
-        Any real type.
-    geometry
-        The voxel grid.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be written whole, or its format cannot hold the geometry.
-    """
-    image = sitk.GetImageFromArray(voxels)
-    image.SetSpacing(geometry.spacing_mm[::-1])
-    image.SetOrigin(geometry.origin_mm[::-1])
-    image.SetDirection(geometry.direction[::-1])
-    _itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
-    # ITK's NIfTI writer reports neither a full disk nor a direction it has to bend.
-    container = read_container(path)
-    with plain_file(container) as plain:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(plain))
-        _itk(reader.ReadImageInformation)
-        written = _geometry(reader, geometry.ndim)
-    if not written.is_close(geometry, relative=1e-6):
-        raise InputError(
-            f"{suffix_of(path)} cannot hold this geometry: it would become {written}; "
-            "nrrd and mha can"
-        )
 
 
 def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
@@ -230,7 +194,7 @@ def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
     return min(len(size), 3)
 
 
-def _geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
+def read_geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
     """The grid as ITK's images have it: a negative spacing is a flipped direction."""
     dimension = reader.GetDimension()
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:ndim, :ndim]
@@ -252,7 +216,7 @@ def _geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
     )
 
 
-def _itk(call: Any, doing: str = "read") -> Any:
+def call_itk(call: Any, doing: str = "read") -> Any:
     """Call ITK; its exceptions are all RuntimeError, their last line says why."""
     try:
         return call()

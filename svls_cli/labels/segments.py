@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable, default_name
 from svls_cli.labels.headers import Container
 from svls_cli.labels.values import MAX_VALUE
 
@@ -53,6 +55,24 @@ def read_segments(container: Container) -> dict[int, Segment]:
     if single and (twice := [name for name, n in names.items() if n > 1]):
         raise InputError(f"two segments are named {twice[0]!r}")
     return {value: segment for (_, value), segment in found.items()}
+
+
+def check_names(segments: Mapping[int, Segment], classes: ClassTable) -> None:
+    """A segment must not be smoothed under another's name.
+
+    Raises
+    ------
+    InputError
+        If a file and the classes name one label value differently.
+    """
+    for label in classes.classes:
+        segment = segments.get(label.value)
+        named = label.name != default_name(label.value)
+        if segment and segment.name and named and segment.name != label.name:
+            raise InputError(
+                f"label {label.value} is named {segment.name!r} here and "
+                f"{label.name!r} in the classes"
+            )
 
 
 def _number(text: str, key: str) -> int:

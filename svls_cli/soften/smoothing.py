@@ -6,6 +6,9 @@ others each class present in them is smoothed by itself, axis by axis.
 
 All classes but a voxel's own are computed; its own takes the rest. So the sum is exact
 in every number type, and a voxel away from boundaries is exactly one-hot.
+
+Several raters are no other matter: SVLS is linear, so their weighted mean is smoothed
+once, and a voxel whose window holds one combination of their labels keeps its mean.
 """
 
 from __future__ import annotations
@@ -23,18 +26,24 @@ from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import UIntArray, distinct_values
 from svls_cli.soften.kernel import NeighbourWeights
 from svls_cli.soften.methods import Softening
+from svls_cli.soften.mixture import (
+    ROUNDING_MARGIN,
+    BoolArray,
+    HardLabels,
+    MixedLabels,
+    Mixture,
+    SoftArray,
+    levels,
+    mixed_labels,
+    take_back,
+)
 
-SoftArray = npt.NDArray[Any]
-BoolArray = npt.NDArray[np.bool_]
 FloatKind = type[np.float32] | type[np.float64]
 Places = tuple[npt.NDArray[np.intp], ...]
 
 DTYPES = ("uint8", "uint16", "float16", "float32")
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
-# Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
-# that it stays the argmax; far below the .5 of a level that rounding costs anyway.
-_ROUNDING_MARGIN = 4e-7
 
 
 @dataclass(frozen=True)
@@ -53,20 +62,13 @@ class SoftBlock:
     soft: SoftArray
 
 
-def levels(dtype: npt.DTypeLike) -> int:
-    """What a certain class is stored as: the largest integer, or 1 for floats.
-
-    Examples
-    --------
-    >>> levels("uint8"), levels("float32")
-    (255, 1)
-    """
-    dtype = np.dtype(dtype)
-    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
-
-
 def soften_block(
-    region: UIntArray, softening: Softening, *, n_classes: int, dtype: npt.DTypeLike
+    region: UIntArray,
+    softening: Softening,
+    *,
+    n_classes: int,
+    dtype: npt.DTypeLike,
+    mixture: Mixture | None = None,
 ) -> SoftBlock:
     """Soft labels of the inner part of a label region.
 
@@ -81,6 +83,9 @@ def soften_block(
         Classes of the data set.
     dtype
         uint8, uint16, float16 or float32.
+    mixture
+        What the numbers in ``region`` stand for, if they are codes of several raters'
+        labels instead of class indices.
 
     Returns
     -------
@@ -105,17 +110,28 @@ def soften_block(
             f"dtype must be one of {', '.join(DTYPES)}, found {dtype}"
         )
     if softening.uniform:
+        _check_uniform(softening.uniform, n_classes, dtype)
+    labels: HardLabels | MixedLabels = HardLabels(n_classes, dtype)
+    if mixture is not None:
+        labels = mixed_labels(mixture, dtype, uniform=softening.uniform)
+    elif softening.uniform:
         return _uniform_block(inner, softening.uniform, n_classes, dtype)
     found = distinct_values(region).astype(np.intp)
-    classes = found[found < n_classes]
+    classes = labels.classes(found)
     soft = np.empty((len(classes), *inner.shape), dtype)
     for k, index in enumerate(classes):
-        np.multiply(inner == index, dtype.type(levels(dtype)), out=soft[k])
+        labels.fill(inner, index, out=soft[k])
     if softening.neighbours is not None and len(found) > 1:
-        _Smoother(softening, softening.neighbours, classes, n_classes).apply(
-            region, soft
-        )
+        _Smoother(softening, softening.neighbours, classes, labels).apply(region, soft)
     return SoftBlock(classes, soft)
+
+
+def _check_uniform(uniform: float, n_classes: int, dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "u" and 0 < levels(dtype) * uniform / n_classes < 0.5:
+        raise InvalidParameterError(
+            f"alpha {uniform} over {n_classes} classes is below half a level of "
+            f"{dtype}: it would be stored as one-hot; use a wider dtype"
+        )
 
 
 def _uniform_block(
@@ -125,11 +141,6 @@ def _uniform_block(
     top = levels(dtype)
     other = top * uniform / n_classes
     if dtype.kind == "u":
-        if 0 < other < 0.5:
-            raise InvalidParameterError(
-                f"alpha {uniform} over {n_classes} classes is below half a level of "
-                f"{dtype}: it would be stored as one-hot; use a wider dtype"
-            )
         other = min(int(other + 0.5), top // n_classes)  # leave the own class its part
     soft = np.full((n_classes, *inner.shape), other, dtype)
     for index in range(n_classes):
@@ -145,7 +156,7 @@ class _Smoother:
     softening: Softening
     weights: NeighbourWeights
     classes: npt.NDArray[np.intp]
-    ignored: int
+    labels: HardLabels | MixedLabels
 
     def apply(self, region: UIntArray, soft: SoftArray) -> None:
         """Overwrite, in ``soft``, the tiles whose windows hold more than one class."""
@@ -174,18 +185,21 @@ class _Smoother:
     ) -> list[tuple[int, SoftArray]]:
         """Place and soft labels of each class in a batch of windows (n, z, y, x)."""
         top = levels(dtype)
-        ignored = batch == self.ignored
-        kind, scale = self._scale(ignored, top)
-        half = np.float32(0.5 - top * _ROUNDING_MARGIN)
+        hard = self.labels.hard(batch)
+        kind, scale = self._scale(hard == self.labels.n_classes, top)
+        half = np.float32(0.5 - top * ROUNDING_MARGIN)
         shares: list[tuple[int, BoolArray, SoftArray]] = []
         # One step wider, and signed: the others may round up to more than there is.
         rest = np.full(batch.shape, top, np.result_type(dtype, np.int8))
         for k, index in enumerate(self.classes):
-            own = batch == index
-            if not own.any():
+            own = hard == index
+            given = self.labels.given(batch, own, index)
+            if not given.any():
                 continue
-            share = _neighbour_sum(own, self.weights, kind)
+            share = _neighbour_sum(given, self.weights, kind)
             share *= scale
+            if self.labels.mixed:
+                share += given * kind(top * (1 - self.softening.strength))
             if dtype.kind == "u":
                 share += half
             values = share.astype(dtype)
@@ -193,7 +207,7 @@ class _Smoother:
             rest -= values
             shares.append((k, own, values))
         if rest.min() < 0:
-            _take_back([values for _, _, values in shares], rest)
+            take_back([values for _, _, values in shares], rest)
         for _, own, values in shares:
             values += (rest * own).astype(dtype)
         return [(k, values) for k, _, values in shares]
@@ -213,17 +227,17 @@ class _Smoother:
 
 
 def _neighbour_sum(
-    mask: BoolArray, weights: NeighbourWeights, kind: FloatKind
+    given: SoftArray, weights: NeighbourWeights, kind: FloatKind
 ) -> SoftArray:
     """Weighted sum over the neighbours of each voxel of a batch of windows (n, ...).
 
     Right in the inner part only. The batch is filtered as one flat line, every shift
     one contiguous pass: what wraps around lands in the halo and never leaves it.
     """
-    wide: SoftArray = mask.ravel().astype(kind)
+    wide: SoftArray = given.ravel().astype(kind)
     result = np.zeros_like(wide)
-    step = wide.size // mask.shape[0]
-    for length, offsets in zip(mask.shape[1:], weights.offsets, strict=True):
+    step = wide.size // given.shape[0]
+    for length, offsets in zip(given.shape[1:], weights.offsets, strict=True):
         step //= length
         if not len(offsets):
             continue
@@ -241,24 +255,7 @@ def _neighbour_sum(
         result[inner] += part
         part *= kind(weights.total)
         wide[inner] += part
-    return result.reshape(mask.shape)
-
-
-def _take_back(shares: Sequence[SoftArray], rest: SoftArray) -> None:
-    """Where the others got too much, take it from the largest; ``rest`` becomes >= 0.
-
-    Only when neighbours hold nearly everything (strength close to 1) and many of them
-    round up.
-    """
-    if rest.dtype.kind == "f":
-        np.maximum(rest, 0, out=rest)
-        return
-    while (over := np.nonzero(rest < 0))[0].size:
-        columns = np.stack([values[over] for values in shares])
-        largest = columns.argmax(axis=0)
-        for k, values in enumerate(shares):
-            values[over] -= (largest == k).astype(values.dtype)
-        rest[over] += 1
+    return result.reshape(given.shape)
 
 
 def _tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:

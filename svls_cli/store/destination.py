@@ -53,6 +53,10 @@ class Destination:
             and stored.get("inputs") == inputs
         )
 
+    def output(self, name: str) -> str:
+        """Where users will find a case."""
+        return str(self.shown / name)
+
     @contextmanager
     def building(self, name: str) -> Iterator[Path]:
         """A folder that becomes the case when the block ends well."""

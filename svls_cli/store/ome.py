@@ -13,7 +13,6 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 
 VERSION = "0.5"
-HARD = "hard"
 
 
 def image(

@@ -16,9 +16,9 @@ from svls_cli.errors import StoreError, UnknownCaseError
 from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.soften.smoothing import levels
-from svls_cli.store import ome
-from svls_cli.store.schema import DAMAGE, StoreConfig, check_root
+from svls_cli.labels.raters import HARD
+from svls_cli.soften.mixture import levels
+from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,25 @@ class StoredCase:
 
     @cached_property
     def hard(self) -> zarr.Array[Any]:
-        """Label values as they were given, (z, y, x)."""
-        return _open_array(self.path, f"labels/{ome.HARD}/0")
+        """Label values as they were given, or fused, (z, y, x)."""
+        return self.label_map(HARD)
+
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """Raters whose own label maps are kept."""
+        arrays = [a for a in self.attributes["shards"] if a.startswith("labels/")]
+        names = (array.split("/")[1] for array in arrays)
+        return tuple(name for name in names if name != HARD)
+
+    def label_map(self, name: str) -> zarr.Array[Any]:
+        """Label values as one of `raters` gave them, (z, y, x).
+
+        Raises
+        ------
+        StoreError
+            If there is none of this name, or it cannot be opened.
+        """
+        return _open_array(self.path, label_array(name))
 
     def probabilities(
         self, region: tuple[slice, ...] = (), *, classes: slice | int = slice(None)

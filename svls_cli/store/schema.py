@@ -38,12 +38,16 @@ class StoreConfig:
         Label value of voxels that carry no soft label, or None.
     dtype
         Type of the soft labels: one of `DTYPES`.
+    fusion
+        How several raters were fused and what was kept of them; None for one label map
+        a case.
     """
 
     method: Mapping[str, Any]
     classes: ClassTable
     ignore_label: int | None
     dtype: str
+    fusion: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -54,9 +58,14 @@ class StoreConfig:
 
     @classmethod
     def create(
-        cls, method: Method, classes: ClassTable, ignore_label: int | None, dtype: str
+        cls,
+        method: Method,
+        classes: ClassTable,
+        ignore_label: int | None,
+        dtype: str,
+        fusion: Mapping[str, Any] | None = None,
     ) -> StoreConfig:
-        return cls(method.to_json(), classes, ignore_label, dtype)
+        return cls(method.to_json(), classes, ignore_label, dtype, fusion)
 
     @property
     def hash(self) -> str:
@@ -66,12 +75,13 @@ class StoreConfig:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        record = {
             "method": dict(self.method),
             "ignore_label": self.ignore_label,
             "dtype": self.dtype,
             "classes": self.classes.to_json(),
         }
+        return record if self.fusion is None else {**record, "fusion": self.fusion}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StoreConfig:
@@ -80,6 +90,7 @@ class StoreConfig:
             ClassTable.from_json(record["classes"]),
             record["ignore_label"],
             record["dtype"],
+            dict(record["fusion"]) if record.get("fusion") else None,
         )
 
     def difference(self, other: StoreConfig) -> str:
@@ -102,6 +113,11 @@ class StoreConfig:
         )
 
 
+def label_array(name: str) -> str:
+    """Where in a case a label image is: the hard one or a rater's."""
+    return f"labels/{name}/0"
+
+
 def root_attributes(config: StoreConfig) -> dict[str, Any]:
     """Attributes of the store's root group."""
     return {
@@ -121,6 +137,7 @@ def case_attributes(
     window: Mapping[str, Any],
     inputs: list[dict[str, Any]],
     shards: Mapping[str, int],
+    raters: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The `svls` attribute of a case, its state aside.
 
@@ -136,13 +153,17 @@ def case_attributes(
         ``name``, ``rater`` and ``sha256`` of each file.
     shards
         How many files each array has: a missing one would read as zeros.
+    raters
+        ``name`` and ``weight`` of each, for fused cases.
     """
+    rated = {} if raters is None else {"raters": raters}
     return {
         "format_version": FORMAT_VERSION,
         "geometry": dict(geometry),
         **config.to_json(),
         "method": {**config.method, **window},
         "inputs": inputs,
+        **rated,
         "shards": dict(shards),
         "config_hash": config.hash,
         "tool_version": __version__,
@@ -183,8 +204,12 @@ def _flat(config: StoreConfig) -> dict[str, Any]:
     classes = [f"{c.value}={c.name}" for c in config.classes.classes]
     colors = [c.color for c in config.classes.classes]
     method = {"method" if k == "name" else k: v for k, v in config.method.items()}
+    fusion = {
+        "fusion" if k == "name" else k: v for k, v in (config.fusion or {}).items()
+    }
     return {
         **method,
+        **fusion,
         "ignore_label": config.ignore_label,
         "dtype": config.dtype,
         "classes": ", ".join(classes),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import zarr
 
-from svls_cli.soften.smoothing import levels
+from svls_cli.labels.raters import HARD
+from svls_cli.soften.mixture import levels
 from svls_cli.store.reader import StoredCase
 
 # Rounding of the sum over classes, in units of 1.
@@ -21,8 +23,8 @@ def verify_case(case: StoredCase) -> list[str]:
 
     Checked: shape, type and files of the arrays; every checksum; that soft labels sum
     to exactly the largest integer (floats: 1), or to 0 where the voxel is ignored,
-    which a missing chunk would not; and that the hard label's class is nowhere less
-    likely than another, for methods that promise it.
+    which a missing chunk would not; that label maps hold classes; and that the hard
+    label's class is nowhere less likely than another, for methods that promise it.
 
     Returns
     -------
@@ -30,13 +32,17 @@ def verify_case(case: StoredCase) -> list[str]:
         Empty if nothing is wrong.
     """
     try:
-        soft, hard = case.soft, case.hard
+        soft = case.soft
+        maps = {name: case.label_map(name) for name in (HARD, *case.raters)}
         shape = case.geometry.shape
         classes = len(case.classes)
     except (ValueError, KeyError, TypeError) as error:
         return [str(error)]
-    if soft.shape != (classes, *shape) or hard.shape != shape:
-        return [f"arrays are {soft.shape} and {hard.shape}, the geometry says {shape}"]
+    if soft.shape != (classes, *shape):
+        return [f"soft labels are {soft.shape}, the geometry says {shape}"]
+    for name, labels in maps.items():
+        if labels.shape != shape:
+            return [f"{name} labels are {labels.shape}, the geometry says {shape}"]
     if soft.dtype != case.attributes["dtype"]:
         return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
     for array, expected in case.attributes["shards"].items():
@@ -44,23 +50,23 @@ def verify_case(case: StoredCase) -> list[str]:
         found = sum(1 for path in files if path.is_file())
         if found != expected:
             return [f"array {array} has {found} of {expected} files"]
-    problems = (
-        problem and f"{problem} in voxels {_text(block)}"
+    return [
+        f"{problem} in voxels {_text(block)}"
         for block in _blocks(soft)
-        for problem in _block_problems(case, soft, hard, block)
-    )
-    return [problem for problem in problems if problem]
+        for problem in _block_problems(case, soft, maps, block)
+    ]
 
 
-def keeps_argmax(method: dict[str, Any]) -> bool:
+def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
     """Whether a voxel's own class is never less likely than another.
 
     Examples
     --------
-    >>> keeps_argmax({"name": "svls", "strength": 0.8})
+    >>> keeps_argmax({"method": {"name": "svls", "strength": 0.8}})
     False
     """
-    if method["name"] == "gaussian":
+    method, fusion = attributes["method"], attributes.get("fusion")
+    if method["name"] == "gaussian" or (fusion and fusion["name"] != "majority"):
         return False
     return bool(method.get("strength", 0) <= 0.5)
 
@@ -68,7 +74,7 @@ def keeps_argmax(method: dict[str, Any]) -> bool:
 def _block_problems(
     case: StoredCase,
     soft: zarr.Array[Any],
-    hard: zarr.Array[Any],
+    maps: Mapping[str, zarr.Array[Any]],
     block: tuple[slice, ...],
 ) -> list[str]:
     # What a damaged file makes the codecs raise is theirs to choose; none of it may
@@ -77,19 +83,24 @@ def _block_problems(
         values = np.asarray(soft[(slice(None), *block)])
     except Exception as error:
         return [f"soft labels cannot be decoded ({error})"]
-    try:
-        labels = np.asarray(hard[block])
-    except Exception as error:
-        return [f"hard labels cannot be decoded ({error})"]
-    return _check_values(case, values, labels)
+    found = {}
+    for name, array in maps.items():
+        try:
+            found[name] = np.asarray(array[block])
+        except Exception as error:
+            return [f"{name} labels cannot be decoded ({error})"]
+    table, ignore_label = case.classes, case.attributes["ignore_label"]
+    for name, labels in found.items():
+        given = np.unique(labels).tolist()
+        if unknown := table.unknown(given, ignore_label=ignore_label):
+            return [f"{name} labels {unknown} are no classes"]
+    return _check_values(case, values, found[HARD])
 
 
 def _check_values(
     case: StoredCase, values: npt.NDArray[Any], labels: npt.NDArray[Any]
 ) -> list[str]:
     table, ignore_label = case.classes, case.attributes["ignore_label"]
-    if unknown := table.unknown(np.unique(labels).tolist(), ignore_label=ignore_label):
-        return [f"hard labels {unknown} are no classes"]
     indices = table.indices(labels, ignore_label=ignore_label)
     ignored = indices == len(table)
     top = levels(values.dtype)
@@ -99,7 +110,7 @@ def _check_values(
     wrong = np.abs(total - np.where(ignored, 0, top)) > tolerance
     if not np.isfinite(total).all() or wrong.any():
         return [f"soft labels of {int(wrong.sum())} voxels do not sum to {top}"]
-    if not keeps_argmax(case.attributes["method"]):
+    if not keeps_argmax(case.attributes):
         return []
     place = np.where(ignored, 0, indices)[np.newaxis].astype(np.intp)
     own = np.take_along_axis(values, place, axis=0)[0]

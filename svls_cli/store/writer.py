@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,18 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
-from svls_cli.soften.smoothing import SoftBlock, levels
+from svls_cli.soften.mixture import levels
+from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store import ome
 from svls_cli.store.layout import Layout
-from svls_cli.store.schema import StoreConfig, root_attributes, scale_factor
+from svls_cli.store.schema import (
+    StoreConfig,
+    label_array,
+    root_attributes,
+    scale_factor,
+)
 from svls_cli.store.shards import ZSTD_LEVEL, Place, encode_chunk, encode_shard
 
 # Metadata without white space: in small cases of many classes most bytes are metadata.
@@ -39,12 +46,12 @@ class EncodedBlock:
     ----------
     soft
         Those of each shard along the class axis; none for absent classes.
-    hard
-        At most one: none where every label is 0.
+    labels
+        At most one of each label image: none where every label is 0.
     """
 
     soft: dict[int, list[EncodedChunk]]
-    hard: list[EncodedChunk]
+    labels: dict[str, list[EncodedChunk]]
 
 
 class CaseWriter:
@@ -60,6 +67,8 @@ class CaseWriter:
         Its voxel grid.
     config
         Of the store.
+    raters
+        Whose own label maps are kept beside the hard one.
 
     Attributes
     ----------
@@ -68,7 +77,13 @@ class CaseWriter:
     """
 
     def __init__(
-        self, folder: Path, name: str, *, geometry: Geometry, config: StoreConfig
+        self,
+        folder: Path,
+        name: str,
+        *,
+        geometry: Geometry,
+        config: StoreConfig,
+        raters: Sequence[str] = (),
     ) -> None:
         dtype = np.dtype(config.dtype)
         classes = config.classes
@@ -76,7 +91,9 @@ class CaseWriter:
             geometry.shape, n_classes=len(classes), itemsize=dtype.itemsize
         )
         self._folder = folder
-        self.shards = {"0": 0, f"labels/{ome.HARD}/0": 0}
+        self._label_images = (HARD, *raters)
+        arrays = ("0", *map(label_array, self._label_images))
+        self.shards = dict.fromkeys(arrays, 0)
         self._config = config
         self._hard_dtype = classes.value_dtype(config.ignore_label)
         self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
@@ -88,10 +105,10 @@ class CaseWriter:
                 folder, zarr_format=3, attributes={"ome": image}
             )
             self._create_soft(geometry, dtype)
-            self._create_hard(geometry)
+            self._create_labels(geometry)
 
     def encode(
-        self, place: Place, block: SoftBlock, indices: npt.NDArray[Any]
+        self, place: Place, block: SoftBlock, indices: Mapping[str, npt.NDArray[Any]]
     ) -> EncodedBlock:
         """Compress one block of voxels; several threads may call it at a time.
 
@@ -101,30 +118,35 @@ class CaseWriter:
             Of the block's chunks in their shard, spatial axes.
         block
             Its soft labels.
-        indices : (z, y, x)
-            Its hard labels as class indices, ``n_classes`` where ignored.
+        indices : (z, y, x) each
+            Its hard labels and each rater's, as class indices, ``n_classes`` where
+            ignored.
         """
-        chunk = self.layout.chunk
-        values = look_up(self._hard_values, indices)
-        hard = [(place, encode_chunk(_whole(values, chunk)))] if values.any() else []
-        return EncodedBlock(self._encode_soft(place, block), hard)
+        labels = {}
+        for name, found in indices.items():
+            values = look_up(self._hard_values, found)
+            if values.any():
+                encoded = encode_chunk(_whole(values, self.layout.chunk))
+                labels[name] = [(place, encoded)]
+        return EncodedBlock(self._encode_soft(place, block), labels)
 
     def write_shard(self, shard: Sequence[int], blocks: Iterable[EncodedBlock]) -> None:
         """Write one spatial shard, all classes, from all its blocks."""
         layout = self.layout
         soft: dict[int, list[EncodedChunk]] = {}
-        hard: list[EncodedChunk] = []
+        labels: dict[str, list[EncodedChunk]] = {}
         for block in blocks:
-            hard += block.hard
             for class_shard, chunks in block.soft.items():
                 soft.setdefault(class_shard, []).extend(chunks)
+            for name, chunks in block.labels.items():
+                labels.setdefault(name, []).extend(chunks)
         chunk_classes = layout.shard_classes // layout.chunk_classes
         for class_shard, chunks in soft.items():
             content = encode_shard(chunks, (chunk_classes, *layout.chunks_per_shard))
             self._write("0", (class_shard, *shard), content)
-        if hard:
-            content = encode_shard(hard, layout.chunks_per_shard)
-            self._write(f"labels/{ome.HARD}/0", shard, content)
+        for name, chunks in labels.items():
+            content = encode_shard(chunks, layout.chunks_per_shard)
+            self._write(label_array(name), shard, content)
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Mark the case complete; the last thing written."""
@@ -163,22 +185,23 @@ class CaseWriter:
             attributes={} if factor is None else {"scale_factor": factor},
         )
 
-    def _create_hard(self, geometry: Geometry) -> None:
-        layout = self.layout
+    def _create_labels(self, geometry: Geometry) -> None:
+        layout, names = self.layout, list(self._label_images)
         labels = self._group.create_group(
-            "labels", attributes={"ome": ome.label_list([ome.HARD])}
+            "labels", attributes={"ome": ome.label_list(names)}
         )
-        image = ome.label_image(ome.HARD, geometry, self._config.classes)
-        labels.create_group(ome.HARD, attributes={"ome": image}).create_array(
-            "0",
-            shape=layout.shape,
-            dtype=self._hard_dtype,
-            chunks=layout.chunk,
-            shards=layout.shard,
-            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
-            fill_value=0,
-            dimension_names=geometry.axes,
-        )
+        for name in names:
+            image = ome.label_image(name, geometry, self._config.classes)
+            labels.create_group(name, attributes={"ome": image}).create_array(
+                "0",
+                shape=layout.shape,
+                dtype=self._hard_dtype,
+                chunks=layout.chunk,
+                shards=layout.shard,
+                compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
+                fill_value=0,
+                dimension_names=geometry.axes,
+            )
 
     def _write(self, array: str, shard: Sequence[int], content: bytes) -> None:
         path = self._folder.joinpath(array, "c", *map(str, shard))

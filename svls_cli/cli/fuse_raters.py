@@ -1,0 +1,166 @@
+"""`svls-cli fuse-raters`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from svls_cli.cli import console, options
+
+
+def parse_weights(text: str) -> Any:
+    """``staple``, ``dice``, or ``r1=2,r2=1`` as a number for each rater."""
+    if text in ("staple", "dice"):
+        return text
+    try:
+        pairs = [part.rsplit("=", 1) for part in text.split(",")]
+        weights = {rater.strip(): float(number) for rater, number in pairs}
+    except ValueError:
+        message = f"{text!r} is neither staple, dice nor r1=2,r2=1"
+        raise click.BadParameter(message) from None
+    if len(weights) < len(pairs):
+        raise click.BadParameter(f"{text!r} names a rater twice")
+    return weights
+
+
+@click.command("fuse-raters")
+@click.argument("raters", nargs=-1, required=True, metavar="RATERS...")
+@click.argument("out", metavar="OUT")
+@click.option(
+    "--fusion",
+    type=click.Choice(["mean", "majority", "staple"]),
+    default="mean",
+    show_default=True,
+    help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
+    "majority: the label of most raters. staple: how probable each label is, by "
+    "STAPLE over the voxels on which the raters disagree.",
+)
+@click.option(
+    "--weights",
+    type=parse_weights,
+    metavar="R1=2,R2=1|dice|staple",
+    help="What each rater counts for: numbers by name; or by case, the mean Dice with "
+    "the others, or the sensitivity that STAPLE finds. [default: all the same]",
+)
+@click.option(
+    "--ties",
+    type=click.Choice(["lowest", "highest"]),
+    default="lowest",
+    show_default=True,
+    help="Which of several labels with the same weight is the hard one, by value.",
+)
+@click.option(
+    "--no-smooth", is_flag=True, help="Store the fused labels as they are: no SVLS."
+)
+@options.smoothing
+@click.option(
+    "--pattern",
+    help="How a path inside RATERS names case and rater, such as "
+    "'{case}_{rater}.nii.gz' or '{case}/{rater}.nii.gz'; or, with a folder per rater, "
+    "a glob that picks files in each.",
+)
+@options.classes
+@options.ignore_label
+@options.dtype
+@click.option(
+    "--drop-raters",
+    is_flag=True,
+    help="Do not keep each rater's own label map in the store.",
+)
+@click.option(
+    "--resample-to-first",
+    is_flag=True,
+    help="Bring label maps of other grids onto the first rater's, by nearest "
+    "neighbour, instead of failing their case.",
+)
+@options.jobs
+@click.option("--overwrite", is_flag=True, help="Make OUT anew.")
+@options.fail_fast
+@click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
+@options.as_json
+def command(raters: tuple[str, ...], out: str, as_json: bool, **given: Any) -> int:
+    """Fuse the label maps of several raters.
+
+    RATERS are folders, one a rater, in which files of one case have one name; or with
+    --pattern '{case}_{rater}.nii.gz' folders of all raters' files; or - to read JSON
+    records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case may
+    lack raters.
+
+    If OUT ends in .zarr it becomes a store of soft labels, as smooth makes, which also
+    keeps each rater's own map; otherwise a folder of hard consensus label maps.
+
+    \b
+      svls-cli fuse-raters --sigma 1 a/ b/ c/ out.zarr
+      svls-cli fuse-raters --pattern '{case}/{rater}.nii.gz' lidc/ out.zarr
+      svls-cli fuse-raters --fusion staple a/ b/ c/ fused/
+    """
+    from svls_cli.labels.raters import find_rated_cases
+
+    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
+    cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
+    jobs = given.pop("jobs")
+    with console.workers(jobs, items=len(cases), module="svls_cli.fusing") as workers:
+        fuse = _into_store if out.endswith(".zarr") else _into_folder
+        records = fuse(cases, out, jobs=workers, **given)
+        done = "would be fused" if given["dry_run"] else "fused"
+        return console.report(records, as_json=as_json, done=done, where=out)
+
+
+def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any:
+    from svls_cli.fusing import fuse_cases
+    from svls_cli.labels.class_files import parse_classes
+
+    fusion, method = _fusion(given), _method(given)
+    classes = given.pop("classes")
+    return fuse_cases(
+        cases,
+        out,
+        fusion=fusion,
+        method=method,
+        keep_raters=not drop_raters,
+        classes=None if classes is None else parse_classes(classes),
+        progress=console.show_progress,
+        **given,
+    )
+
+
+def _into_folder(cases: Any, out: str, **given: Any) -> Any:
+    from svls_cli.consensus import write_consensus
+    from svls_cli.errors import InvalidParameterError
+    from svls_cli.soften.methods import Method
+
+    method = _method(given)
+    soft = {
+        "--no-smooth or smoothing": method != Method(),
+        "--dtype": given.pop("dtype") != "uint8",
+        "--drop-raters": given.pop("drop_raters"),
+        "--classes": given.pop("classes") is not None,
+    }
+    if unused := [option for option, used in soft.items() if used]:
+        raise InvalidParameterError(
+            f"{', '.join(unused)}: of no use for {out}, a folder of hard label maps; a "
+            "store of soft labels ends in .zarr"
+        )
+    return write_consensus(
+        cases, out, fusion=_fusion(given), progress=console.show_progress, **given
+    )
+
+
+def _fusion(given: dict[str, Any]) -> Any:
+    from svls_cli.soften.fusion import Fusion
+
+    return Fusion(*map(given.pop, ("fusion", "weights", "ties")))
+
+
+def _method(given: dict[str, Any]) -> Any:
+    from svls_cli.errors import InvalidParameterError
+    from svls_cli.soften.methods import Method
+
+    no_smooth = given.pop("no_smooth")
+    method = Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))
+    if no_smooth and method != Method():
+        raise InvalidParameterError("--no-smooth goes with no smoothing option")
+    return Method("onehot") if no_smooth else method

@@ -1,0 +1,200 @@
+"""What `pipeline` and `fusing` share: many cases into one store, one case written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from svls_cli.errors import InputError
+from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.raters import HARD
+from svls_cli.labels.values import UIntArray, look_up
+from svls_cli.records import Outcome, Record
+from svls_cli.scan import ClassScan, Scannable
+from svls_cli.soften.methods import Method, Softening
+from svls_cli.soften.mixture import Mixture
+from svls_cli.soften.smoothing import soften_block
+from svls_cli.soften.volume import region_with_halo
+from svls_cli.store.destination import Destination, destination, existing_store
+from svls_cli.store.schema import StoreConfig, case_attributes
+from svls_cli.store.transaction import folder_bytes
+from svls_cli.store.writer import CaseWriter, EncodedBlock
+from svls_cli.workers import Progress, Workers
+
+
+class Compile(Protocol):
+    """Makes one case of a store, in a worker process."""
+
+    def __call__(
+        self, case: Any, *, config: StoreConfig, place: Destination, threads: int
+    ) -> Record: ...
+
+
+def compile_cases(
+    cases: Sequence[Scannable],
+    out: Path,
+    compile_case: Compile,
+    *,
+    configure: Callable[..., StoreConfig],
+    doing: str,
+    classes: ClassSpec | None,
+    ignore_label: int | None,
+    jobs: int | Workers | None,
+    overwrite: bool,
+    dry_run: bool,
+    progress: Progress,
+) -> Generator[Record]:
+    """Find the classes, open the store, and make every case in parallel.
+
+    Parameters
+    ----------
+    cases
+        What the cases are made of.
+    out
+        The store.
+    compile_case
+        Run in a worker on each case.
+    configure
+        Makes the configuration, given ``classes`` and ``ignore_label``.
+    doing
+        Shown by the progress bar.
+    classes, ignore_label, jobs, overwrite, dry_run, progress
+        As in `svls_cli.smooth_cases`.
+
+    Raises
+    ------
+    InputError
+        If there are no cases or no classes.
+    StoreError
+        If ``out`` is no soft-label store, or one made with other parameters.
+    """
+    if not cases:
+        raise InputError(f"no cases to {doing}")
+    existing = existing_store(out)
+    kept = None if overwrite else existing
+    if ignore_label is None and classes is not None:
+        ignore_label = classes.ignore_label
+    table = classes.table if classes else kept.classes if kept else None
+    with Workers.of(jobs, items=len(cases)) as workers:
+        scan = ClassScan()
+        if table is None:
+            yield from scan.run(cases, workers, progress)
+            cases = scan.cases
+            if not cases:
+                return
+            table = scan.table(ignore_label)
+        config = configure(classes=table, ignore_label=ignore_label)
+        replaced = existing if overwrite else None
+        with destination(out, config, replace=replaced, dry_run=dry_run) as place:
+            place.failed.extend(scan.failed)
+            task = partial(
+                compile_case,
+                config=config,
+                place=place,
+                threads=max(1, workers.jobs // len(cases)),
+            )
+            with closing(workers.map(task, cases, crashed=crashed)) as records:
+                for record in progress(records, len(cases), doing):
+                    if record.status == "failed":
+                        place.failed.append(record.case)
+                    yield record
+
+
+def crashed(case: Scannable, how: str) -> Record:
+    """The record of a case whose worker died."""
+    return Record.failure(case.name, how, tuple(map(str, case.paths)))
+
+
+@dataclass(frozen=True)
+class SoftCase:
+    """What one case of a store is made from.
+
+    Parameters
+    ----------
+    geometry
+        Its grid.
+    labels : (z, y, x) or (y, x)
+        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
+        ``mixture``.
+    inputs
+        ``name``, ``rater`` and ``sha256`` of each file.
+    mixture
+        What the codes stand for.
+    maps : by rater, like ``labels``
+        Class indices of the label maps that are kept beside the hard one.
+    raters
+        ``name`` and ``weight`` of each, for fused cases.
+    """
+
+    geometry: Geometry
+    labels: UIntArray
+    inputs: list[dict[str, Any]]
+    mixture: Mixture | None = None
+    maps: Mapping[str, UIntArray] = field(default_factory=dict)
+    raters: list[dict[str, Any]] | None = None
+
+
+def write_case(
+    place: Destination,
+    name: str,
+    case: SoftCase,
+    *,
+    method: Method,
+    config: StoreConfig,
+    threads: int,
+) -> Outcome:
+    """Soften one case and put it into the store, whole or not at all."""
+    spacing_mm = case.geometry.spacing_mm
+    with place.building(name) as folder:
+        writer = CaseWriter(
+            folder, name, geometry=case.geometry, config=config, raters=list(case.maps)
+        )
+        _write_volume(writer, case, method.on_grid(spacing_mm), config, threads)
+        writer.finish(
+            case_attributes(
+                config,
+                geometry=case.geometry.to_json(),
+                window=method.window_json(spacing_mm),
+                inputs=case.inputs,
+                shards=writer.shards,
+                raters=case.raters,
+            )
+        )
+        size = folder_bytes(folder)
+    return Outcome(place.output(name), size)
+
+
+def _write_volume(
+    writer: CaseWriter,
+    case: SoftCase,
+    softening: Softening,
+    config: StoreConfig,
+    threads: int,
+) -> None:
+    """Soften and encode block by block, write shard by shard."""
+    radius = softening.radius or (0,) * case.labels.ndim
+
+    def encode(block: tuple[tuple[int, ...], list[slice]]) -> EncodedBlock:
+        place, voxels = block
+        soft = soften_block(
+            region_with_halo(case.labels, voxels, radius),
+            softening,
+            n_classes=len(config.classes),
+            dtype=config.dtype,
+            mixture=case.mixture,
+        )
+        hard = case.labels[tuple(voxels)]
+        if case.mixture is not None:
+            hard = look_up(case.mixture.hard, hard)
+        maps = {rater: labels[tuple(voxels)] for rater, labels in case.maps.items()}
+        return writer.encode(place, soft, {HARD: hard, **maps})
+
+    with ThreadPoolExecutor(threads) as pool:
+        for shard in writer.layout.shards():
+            writer.write_shard(shard, pool.map(encode, writer.layout.blocks(shard)))

@@ -1,0 +1,103 @@
+"""Writing images, and bringing label maps onto another grid.
+
+SimpleITK's (x, y, z) is reversed here and in `images`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from svls_cli.errors import InputError
+from svls_cli.labels.cases import suffix_of
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.headers import read_container
+from svls_cli.labels.images import call_itk, read_geometry
+from svls_cli.labels.integrity import plain_file
+from svls_cli.labels.values import UIntArray
+
+
+def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> None:
+    """Write an image with its geometry, compressed where the format can.
+
+    Parameters
+    ----------
+    path
+        Its suffix chooses the format. NRRD and MetaImage keep the geometry as
+        doubles; NIfTI-1 has room for single precision only.
+    voxels : (*geometry.shape)
+        Any real type.
+    geometry
+        The voxel grid.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written whole, or its format cannot hold the geometry.
+    """
+    image = sitk.GetImageFromArray(voxels)
+    _place(image, geometry)
+    call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
+    # ITK's NIfTI writer reports neither a full disk nor a direction it has to bend.
+    container = read_container(path)
+    with plain_file(container) as plain:
+        reader = sitk.ImageFileReader()
+        reader.SetFileName(str(plain))
+        call_itk(reader.ReadImageInformation)
+        written = read_geometry(reader, geometry.ndim)
+    if not written.is_close(geometry, relative=1e-6):
+        raise InputError(
+            f"{suffix_of(path)} cannot hold this geometry: it would become {written}; "
+            "nrrd and mha can"
+        )
+
+
+def resample_nearest(
+    labels: UIntArray, source: Geometry, target: Geometry, *, outside: int
+) -> UIntArray:
+    """Bring a label map onto another grid; each voxel gets its nearest one's label.
+
+    Parameters
+    ----------
+    labels : (*source.shape)
+        Any unsigned integers.
+    source, target
+        Grids of the same number of axes.
+    outside
+        Label of voxels beyond the source.
+
+    Returns
+    -------
+    (*target.shape), same type
+
+    Raises
+    ------
+    InputError
+        If one grid is 2-D and the other 3-D.
+    """
+    if source.ndim != target.ndim:
+        raise InputError(
+            f"a {source.ndim}-D label map cannot be resampled to {target.ndim}-D"
+        )
+    image = sitk.GetImageFromArray(labels)
+    _place(image, source)
+    grid = sitk.ResampleImageFilter()
+    grid.SetSize(target.shape[::-1])
+    grid.SetOutputSpacing(target.spacing_mm[::-1])
+    grid.SetOutputOrigin(target.origin_mm[::-1])
+    grid.SetOutputDirection(target.direction[::-1])
+    grid.SetInterpolator(sitk.sitkNearestNeighbor)
+    grid.SetDefaultPixelValue(outside)
+    resampled = call_itk(lambda: grid.Execute(image), "resample")
+    voxels: UIntArray = sitk.GetArrayFromImage(resampled)
+    return voxels
+
+
+def _place(image: sitk.Image, geometry: Geometry) -> None:
+    """Give an image its grid; both reversed lists are SimpleITK's (x, y, z)."""
+    image.SetSpacing(geometry.spacing_mm[::-1])
+    image.SetOrigin(geometry.origin_mm[::-1])
+    image.SetDirection(geometry.direction[::-1])

@@ -1,0 +1,118 @@
+"""Reading the label maps of all raters of a case, onto one grid."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.images import LabelFile, file_sha256, open_label_file
+from svls_cli.labels.output import resample_nearest
+from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.segments import check_names
+from svls_cli.labels.values import UIntArray
+
+
+@dataclass(frozen=True)
+class RaterMaps:
+    """What the raters of one case drew.
+
+    Parameters
+    ----------
+    geometry
+        The grid, that of the first rater.
+    classes
+        What the numbers in ``maps`` are.
+    raters
+        Their names.
+    maps : (z, y, x) or (y, x) each
+        Class index of each voxel; ``len(classes)`` where the rater ignores it.
+    """
+
+    geometry: Geometry
+    classes: ClassTable
+    raters: tuple[str, ...]
+    maps: tuple[UIntArray, ...]
+
+
+def read_rater_maps(
+    case: RatedCase,
+    classes: ClassTable | None = None,
+    *,
+    ignore_label: int | None = None,
+    resample_to_first: bool = False,
+) -> RaterMaps:
+    """Read and check the label maps of all raters of a case.
+
+    Parameters
+    ----------
+    case
+        The files.
+    classes
+        Default: the label values that occur in this case.
+    ignore_label
+        Label value that means "no label here".
+    resample_to_first
+        Bring maps of other grids onto the first rater's by nearest neighbour; what
+        lies outside of them is background, label 0. Without it they are an error.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read or is no label map, holds other values than
+        ``classes``, or lies on another grid than the first.
+    """
+    with ExitStack() as stack:
+        files = [_open(stack, rater, path) for rater, path in case.raters]
+        first = files[0].geometry
+        for path, file in zip(case.paths[1:], files[1:], strict=True):
+            difference = first.difference(file.geometry)
+            if difference and not resample_to_first:
+                raise InputError(
+                    f"{case.paths[0]} and {path} lie on different grids: {difference}; "
+                    "--resample-to-first brings one onto the other"
+                )
+        if classes is None:
+            values = {value for file in files for value in file.distinct()}
+            classes = ClassTable.from_values(values - {ignore_label})
+        maps = tuple(_indices(file, first, classes, ignore_label) for file in files)
+    raters = tuple(rater for rater, _ in case.raters)
+    return RaterMaps(first, classes, raters, maps)
+
+
+def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
+    """``name``, ``rater`` and ``sha256`` of each file, as a store keeps them.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read.
+    """
+    return [
+        {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
+        for rater, path in case.raters
+    ]
+
+
+def _open(stack: ExitStack, rater: str, path: Path) -> LabelFile:
+    try:
+        return stack.enter_context(open_label_file(path))
+    except InputError as error:
+        raise InputError(f"rater {rater}: {error}") from error
+
+
+def _indices(
+    file: LabelFile, first: Geometry, classes: ClassTable, ignore_label: int | None
+) -> UIntArray:
+    check_names(file.segments, classes)
+    indices = file.indices(classes, ignore_label=ignore_label)
+    if not first.difference(file.geometry):
+        return indices
+    if 0 not in classes.values:
+        raise InputError("resampling needs a background, label 0, among the classes")
+    outside = int(classes.values.tolist().index(0))
+    return resample_nearest(indices, file.geometry, first, outside=outside)

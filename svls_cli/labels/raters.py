@@ -1,0 +1,190 @@
+"""Which cases several raters annotated, and who they are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from svls_cli.errors import InputError
+from svls_cli.labels.cases import find_cases, safe_name, suffix_of
+
+# The store keeps the consensus beside the raters' maps, under this name.
+HARD = "hard"
+
+
+@dataclass(frozen=True)
+class RatedCase:
+    """One scan and its label map by each rater.
+
+    Parameters
+    ----------
+    name
+        Safe as the name of one folder.
+    raters
+        Rater and label map file, in the order in which the raters were given; at least
+        one.
+    missing
+        Raters of the data set who did not annotate this case.
+    """
+
+    name: str
+    raters: tuple[tuple[str, Path], ...]
+    missing: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All label map files."""
+        return tuple(path for _, path in self.raters)
+
+
+def find_rated_cases(
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    pattern: str | None = None,
+    lines: Iterable[str] = (),
+) -> list[RatedCase]:
+    """All cases of several raters, sorted by name.
+
+    Parameters
+    ----------
+    inputs
+        A folder per rater, in which files of one case have one name; or, with a
+        ``pattern`` that holds ``{case}`` and ``{rater}``, folders of all raters; ``-``
+        stands for ``lines``.
+    pattern
+        ``{case}_{rater}.nii.gz``, ``{case}/{rater}.nii.gz`` and the like, matched with
+        the path inside the folder (``*`` and ``?`` stay within a folder's name); or,
+        for a folder per rater, a glob that picks files in each.
+    lines
+        A JSON record ``{"case": ..., "raters": {"r1": path, ...}}`` per line.
+
+    Raises
+    ------
+    InputError
+        If there are no cases, an input does not exist, a line is not understood, or a
+        rater has two files for one case.
+    """
+    given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    folders = [Path(path) for path in given if str(path) != "-"]
+    found: list[tuple[str, str, Path]] = []
+    if len(folders) < len(given):
+        found += [each for line in lines if line.strip() for each in _parse_line(line)]
+    if pattern and "{" in pattern:
+        for folder in folders:
+            found += _match(folder, pattern)
+    else:
+        for rater, folder in zip(_rater_names(folders), folders, strict=True):
+            if not folder.is_dir():
+                raise InputError(f"{folder}: no such folder; give one for each rater")
+            cases = find_cases([folder], pattern=pattern)
+            found += [(case.name, rater, case.path) for case in cases]
+    return _by_case(found)
+
+
+def _by_case(found: Sequence[tuple[str, str, Path]]) -> list[RatedCase]:
+    if not found:
+        raise InputError("no cases: no label maps of any rater were found")
+    everyone = list(dict.fromkeys(rater for _, rater, _ in found))
+    _check_names(everyone)
+    cases: dict[str, dict[str, Path]] = {}
+    for case, rater, path in found:
+        other = cases.setdefault(case, {}).setdefault(rater, path)
+        if other != path:
+            raise InputError(
+                f"two files are case {case!r} of rater {rater!r}: {other} and {path}"
+            )
+    return [
+        RatedCase(
+            name,
+            tuple((rater, maps[rater]) for rater in everyone if rater in maps),
+            tuple(rater for rater in everyone if rater not in maps),
+        )
+        for name, maps in sorted(cases.items())
+    ]
+
+
+def _check_names(raters: Sequence[str]) -> None:
+    """A rater's map is stored in a folder of this name."""
+    for rater in raters:
+        if rater == HARD or not rater or safe_name(rater) != rater:
+            raise InputError(
+                f"{rater!r} cannot be a rater's name: the store needs it, or it is no "
+                "folder's name; rename the folder or give JSON records"
+            )
+
+
+def _rater_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names; with as many of their parents' as tell them apart.
+
+    Examples
+    --------
+    >>> _rater_names([Path("/data/r1/labels"), Path("/data/r2/labels")])
+    ['r1_labels', 'r2_labels']
+    """
+    parts = [folder.resolve().parts for folder in folders]
+    if len(set(parts)) < len(parts):
+        raise InputError("a rater's folder is given twice")
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        names = ["_".join(path[-depth:]) for path in parts]
+        if len(set(names)) == len(names):
+            return [safe_name(name) for name in names]
+    return []
+
+
+def _match(folder: Path, pattern: str) -> list[tuple[str, str, Path]]:
+    expression = _expression(pattern)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = []
+    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
+        inside = path.relative_to(folder).as_posix()
+        match = expression.fullmatch(inside)
+        if match and path.is_file() and suffix_of(path):
+            found.append((safe_name(match["case"]), safe_name(match["rater"]), path))
+    if not found:
+        raise InputError(f"{folder}: no label maps match {pattern!r}")
+    return found
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression.
+
+    Examples
+    --------
+    >>> _expression("{case}_{rater}.nii.gz").fullmatch("a_1_bob.nii.gz").groupdict()
+    {'case': 'a_1', 'rater': 'bob'}
+    """
+    fields = re.findall(r"\{(.*?)\}", pattern)
+    if sorted(fields) != ["case", "rater"]:
+        raise InputError(
+            f"pattern {pattern!r} needs {{case}} and {{rater}}, once each, and no "
+            "other name in braces"
+        )
+    pieces = re.split(r"(\{case\}|\{rater\}|\*|\?)", pattern)
+    special = {
+        "{case}": "(?P<case>[^/]+)",
+        "{rater}": "(?P<rater>[^/]+)",
+        "*": "[^/]*",
+        "?": "[^/]",
+    }
+    return re.compile("".join(special.get(p) or re.escape(p) for p in pieces))
+
+
+def _parse_line(line: str) -> list[tuple[str, str, Path]]:
+    text = line.rstrip("\r\n")
+    try:
+        record = json.loads(text)
+        case, raters = record["case"], record["raters"]
+        if not isinstance(case, str) or not isinstance(raters, Mapping) or not raters:
+            raise TypeError("case is text, raters an object")
+        if any("\0" in path for path in raters.values()):
+            raise ValueError("a null byte")
+        return [(safe_name(case), rater, Path(path)) for rater, path in raters.items()]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            'standard input: expected {"case": ..., "raters": {"r1": path, ...}} per '
+            f"line, found {text[:200]!r}"
+        ) from error

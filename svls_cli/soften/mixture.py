@@ -1,0 +1,186 @@
+"""What the numbers of a region stand for: classes, or mixtures of them.
+
+A label map's voxels are class indices. Fused from several raters, a voxel is a code,
+and a table says how probable each class is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.labels.values import UIntArray, look_up
+
+SoftArray = npt.NDArray[Any]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+# Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
+# that it stays the argmax; far below the .5 of a level that rounding costs anyway.
+ROUNDING_MARGIN = 4e-7
+
+
+def levels(dtype: npt.DTypeLike) -> int:
+    """What a certain class is stored as: the largest integer, or 1 for floats.
+
+    Examples
+    --------
+    >>> levels("uint8"), levels("float32")
+    (255, 1)
+    """
+    dtype = np.dtype(dtype)
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """How probable each class is for each code of a fused volume.
+
+    Parameters
+    ----------
+    codes, classes : (m,)
+        Code and class index of each entry, ascending by class, then code.
+    shares : (m,) float64
+        Probability of the class; each code's sum to 1, or to 0 where it is ignored.
+    hard : (n,)
+        Consensus class index of each code; ``n_classes`` where it is ignored.
+    n_classes
+        Classes of the data set.
+    """
+
+    codes: IntArray
+    classes: IntArray
+    shares: SoftArray
+    hard: UIntArray
+    n_classes: int
+
+    @classmethod
+    def from_table(
+        cls, table: FloatArray, classes: IntArray, hard: IntArray, *, n_classes: int
+    ) -> Mixture:
+        """From one row a code and one column for each of ``classes``, ascending."""
+        columns, codes = np.nonzero(table.T)
+        own: UIntArray = hard.astype(np.min_scalar_type(n_classes))
+        return cls(codes, classes[columns], table[codes, columns], own, n_classes)
+
+    def column(self, index: int) -> SoftArray:
+        """(n,) shares of one class."""
+        start, stop = np.searchsorted(self.classes, [index, index + 1])
+        column = np.zeros(len(self.hard), self.shares.dtype)
+        column[self.codes[start:stop]] = self.shares[start:stop]
+        return column
+
+    def with_uniform(self, uniform: float) -> Mixture:
+        """The mixture after uniform label smoothing; ignored codes stay ignored."""
+        if not uniform:
+            return self
+        table = np.full((len(self.hard), self.n_classes), uniform / self.n_classes)
+        table[self.codes, self.classes] += (1 - uniform) * self.shares
+        table[self.hard == self.n_classes] = 0
+        every = np.arange(self.n_classes)
+        return Mixture.from_table(
+            table, every, self.hard.astype(np.int64), n_classes=self.n_classes
+        )
+
+
+class HardLabels:
+    """Each number of a region is a class index, ``n_classes`` where it is ignored."""
+
+    mixed = False
+
+    def __init__(self, n_classes: int, dtype: np.dtype[Any]) -> None:
+        self.n_classes = n_classes
+        self._one = dtype.type(levels(dtype))
+
+    def classes(self, found: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Of the numbers found in a region: those of its classes, ascending."""
+        return found[found < self.n_classes]
+
+    def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
+        """Soft labels of one class where nothing is smoothed."""
+        np.multiply(inner == index, self._one, out=out)
+
+    def hard(self, batch: UIntArray) -> UIntArray:
+        """Class that each voxel counts as."""
+        return batch
+
+    def given(self, batch: UIntArray, own: BoolArray, index: int) -> SoftArray:
+        """Share of one class before smoothing; ``own`` is where it is the voxel's."""
+        return own
+
+
+class MixedLabels:
+    """Each number of a region is a code of a mixture; methods as in `HardLabels`."""
+
+    mixed = True
+
+    def __init__(self, mixture: Mixture, dtype: np.dtype[Any]) -> None:
+        self.n_classes = mixture.n_classes
+        self._mixture = mixture
+        self._stored = _rounded(mixture, dtype)
+
+    def classes(self, found: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        seen = np.zeros(len(self._mixture.hard), bool)
+        seen[found] = True
+        return np.unique(self._mixture.classes[seen[self._mixture.codes]])
+
+    def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
+        out[...] = look_up(self._stored.column(index), inner)
+
+    def hard(self, batch: UIntArray) -> UIntArray:
+        return look_up(self._mixture.hard, batch)
+
+    def given(self, batch: UIntArray, own: BoolArray, index: int) -> SoftArray:
+        column: SoftArray = self._mixture.column(index).astype(np.float32)[batch]
+        return column
+
+
+# A volume's blocks share one; the mixture itself is the key.
+@lru_cache(maxsize=8)
+def mixed_labels(
+    mixture: Mixture, dtype: np.dtype[Any], *, uniform: float
+) -> MixedLabels:
+    """What the codes of ``mixture`` stand for, after uniform label smoothing."""
+    return MixedLabels(mixture.with_uniform(uniform), dtype)
+
+
+def _rounded(mixture: Mixture, dtype: np.dtype[Any]) -> Mixture:
+    """Shares as stored: each code's sum is exact, its hard class has the rest."""
+    top = levels(dtype)
+    values = mixture.shares * top
+    wide: Any = np.float64
+    if dtype.kind == "u":
+        wide = np.int64
+        values = np.floor(values + (0.5 - top * ROUNDING_MARGIN))
+    values = values.astype(wide)
+    own = mixture.hard[mixture.codes] == mixture.classes
+    others = np.zeros(len(mixture.hard), wide)
+    np.add.at(others, mixture.codes[~own], values[~own])
+    values[own] = top - others[mixture.codes[own]]
+    for entry in np.flatnonzero(values < 0):  # many others rounded up
+        rivals = np.flatnonzero((mixture.codes == mixture.codes[entry]) & ~own)
+        take_back([values[at : at + 1] for at in rivals], values[entry : entry + 1])
+    return replace(mixture, shares=values.astype(dtype))
+
+
+def take_back(shares: Sequence[SoftArray], rest: SoftArray) -> None:
+    """Where the others got too much, take it from the largest; ``rest`` becomes >= 0.
+
+    Only when neighbours hold nearly everything (strength close to 1) and many of them
+    round up.
+    """
+    if rest.dtype.kind == "f":
+        np.maximum(rest, 0, out=rest)
+        return
+    while (over := np.nonzero(rest < 0))[0].size:
+        columns = np.stack([values[over] for values in shares])
+        largest = columns.argmax(axis=0)
+        for k, values in enumerate(shares):
+            values[over] -= (largest == k).astype(values.dtype)
+        rest[over] += 1
