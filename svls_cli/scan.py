@@ -10,7 +10,7 @@ from typing import Protocol
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.images import open_label_file
-from svls_cli.labels.segments import Segment
+from svls_cli.labels.segments import Segment, add_segments
 from svls_cli.records import Outcome, Record, recorded
 from svls_cli.workers import Progress, Workers
 
@@ -126,7 +126,7 @@ def _scan(case: Scannable) -> _Found:
         for path in case.paths:
             with open_label_file(path) as file:
                 values.extend(file.distinct())
-                segments.update(file.segments)
+                add_segments(segments, file.segments)
         return Outcome(output="")
 
     record = recorded(case.name, tuple(map(str, case.paths)), work)

@@ -36,7 +36,8 @@ def parse_weights(text: str) -> Any:
     show_default=True,
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
     "majority: the label of most raters. staple: how probable each label is, by "
-    "STAPLE over the voxels on which the raters disagree.",
+    "STAPLE over the voxels on which the raters disagree; not for three raters or fewer, "
+    "who disagree in too few ways to tell who is right.",
 )
 @click.option(
     "--weights",

@@ -13,7 +13,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import LabelFile, file_sha256, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.segments import check_names
+from svls_cli.labels.segments import Segment, add_segments, check_names
 from svls_cli.labels.values import UIntArray
 
 
@@ -64,10 +64,13 @@ def read_rater_maps(
     ------
     InputError
         If a file cannot be read or is no label map, holds other values than
-        ``classes``, or lies on another grid than the first.
+        ``classes``, lies on another grid than the first, or names a label otherwise.
     """
     with ExitStack() as stack:
         files = [_open(stack, rater, path) for rater, path in case.raters]
+        segments: dict[int, Segment] = {}
+        for file in files:
+            add_segments(segments, file.segments)
         first = files[0].geometry
         for path, file in zip(case.paths[1:], files[1:], strict=True):
             difference = first.difference(file.geometry)

@@ -57,6 +57,23 @@ def read_segments(container: Container) -> dict[int, Segment]:
     return {value: segment for (_, value), segment in found.items()}
 
 
+def add_segments(known: dict[int, Segment], more: Mapping[int, Segment]) -> None:
+    """Add another file's segments of the same case to those known.
+
+    Raises
+    ------
+    InputError
+        If the files name one label value differently.
+    """
+    for value, segment in more.items():
+        before = known.setdefault(value, segment)
+        if segment.name and before.name and segment.name != before.name:
+            raise InputError(
+                f"label {value} is named {segment.name!r} by one rater and "
+                f"{before.name!r} by another"
+            )
+
+
 def check_names(segments: Mapping[int, Segment], classes: ClassTable) -> None:
     """A segment must not be smoothed under another's name.
 

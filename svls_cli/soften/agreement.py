@@ -39,17 +39,21 @@ def class_voxels(votes: Votes, index: int) -> IntArray:
 def pair_dice(votes: Votes, index: int) -> FloatArray:
     """(pairs,) Dice of one class for each pair of raters; NaN if neither drew it.
 
+    Voxels that one of the two ignores do not count.
+
     References
     ----------
     .. [1] Dice, "Measures of the amount of ecologic association between species",
        Ecology 26(3), 1945.
     """
-    drawn = votes.rows == index
-    voxels = votes.counts @ drawn
-    dice = np.full(len(rater_pairs(drawn.shape[1])), np.nan)
-    for at, (r, s) in enumerate(rater_pairs(drawn.shape[1])):
-        if both := int(voxels[r] + voxels[s]):
-            dice[at] = 2 * int(votes.counts @ (drawn[:, r] & drawn[:, s])) / both
+    pairs = rater_pairs(votes.rows.shape[1])
+    dice = np.full(len(pairs), np.nan)
+    for at, pair in enumerate(pairs):
+        said = votes.rows[:, pair]
+        rated = (said < votes.n_classes).all(axis=1)
+        drawn, counts = said[rated] == index, votes.counts[rated]
+        if both := int((counts @ drawn).sum()):
+            dice[at] = 2 * int(counts @ drawn.all(axis=1)) / both
     return dice
 
 

@@ -155,7 +155,7 @@ def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
     else:
         weights = rater_weights(votes, raters, fusion)
         table = mean_shares(votes, weights)
-    hard = _winner(table, classes, votes.n_classes, fusion.ties)
+    hard = _winner(table, votes, fusion.ties)
     shown = None if weights is None else tuple(weights.tolist())
     if fusion.name == "majority" or not votes.disputed.any():
         dtype = np.min_scalar_type(votes.n_classes)
@@ -230,16 +230,17 @@ def _local(votes: Votes) -> tuple[IntArray, IntArray]:
     return local, np.searchsorted(local, rows)
 
 
-def _winner(
-    table: FloatArray, classes: IntArray, n_classes: int, ties: Ties
-) -> IntArray:
-    """Class with the largest share of each row; ``n_classes`` where there is none."""
+def _winner(table: FloatArray, votes: Votes, ties: Ties) -> IntArray:
+    """Of the labels given to each row, the most probable; ``n_classes`` if none was."""
+    classes = votes.classes
     if not len(classes):
-        return np.full(len(table), n_classes)
+        return np.full(len(table), votes.n_classes)
+    given = (votes.rows[:, :, np.newaxis] == classes).any(axis=1)
+    rank = np.where(given, table, -1)
     # Sums of weights in another order differ in their last digits: that is a tie.
-    best = table >= table.max(axis=1, keepdims=True) * (1 - 1e-9)
+    best = rank >= np.maximum(rank.max(axis=1, keepdims=True), 0) * (1 - 1e-9)
     if ties == "lowest":
         column = best.argmax(axis=1)
     else:
         column = best.shape[1] - 1 - best[:, ::-1].argmax(axis=1)
-    return np.where(table.any(axis=1), classes[column], n_classes)
+    return np.where(table.any(axis=1), classes[column], votes.n_classes)

@@ -65,7 +65,11 @@ class Mixture:
         cls, table: FloatArray, classes: IntArray, hard: IntArray, *, n_classes: int
     ) -> Mixture:
         """From one row a code and one column for each of ``classes``, ascending."""
-        columns, codes = np.nonzero(table.T)
+        kept = table > 0
+        rated = np.flatnonzero(hard < n_classes)
+        # The hard class takes the rest of every sum, even where its share is 0.
+        kept[rated, np.searchsorted(classes, hard[rated])] = True
+        columns, codes = np.nonzero(kept.T)
         own: UIntArray = hard.astype(np.min_scalar_type(n_classes))
         return cls(codes, classes[columns], table[codes, columns], own, n_classes)
 

@@ -186,7 +186,7 @@ class _Smoother:
         """Place and soft labels of each class in a batch of windows (n, z, y, x)."""
         top = levels(dtype)
         hard = self.labels.hard(batch)
-        kind, scale = self._scale(hard == self.labels.n_classes, top)
+        kind, scale, centre = self._scale(hard == self.labels.n_classes, top)
         half = np.float32(0.5 - top * ROUNDING_MARGIN)
         shares: list[tuple[int, BoolArray, SoftArray]] = []
         # One step wider, and signed: the others may round up to more than there is.
@@ -194,12 +194,12 @@ class _Smoother:
         for k, index in enumerate(self.classes):
             own = hard == index
             given = self.labels.given(batch, own, index)
-            if not given.any():
+            if not (given.any() or own.any()):
                 continue
             share = _neighbour_sum(given, self.weights, kind)
             share *= scale
             if self.labels.mixed:
-                share += given * kind(top * (1 - self.softening.strength))
+                share += given * centre
             if dtype.kind == "u":
                 share += half
             values = share.astype(dtype)
@@ -212,18 +212,21 @@ class _Smoother:
             values += (rest * own).astype(dtype)
         return [(k, values) for k, _, values in shares]
 
-    def _scale(self, ignored: BoolArray, top: int) -> tuple[FloatKind, Any]:
-        """Number type to compute in, and what turns a neighbour sum into levels.
+    def _scale(self, ignored: BoolArray, top: int) -> tuple[FloatKind, Any, Any]:
+        """Number type to compute in; factors of the neighbour sum and of the centre.
+
+        A voxel none of whose neighbours counts keeps its own share whole.
 
         Where near neighbours are ignored the far ones share all weight, and theirs may
         have no digits in single precision.
         """
         full = top * self.softening.strength
         if not ignored.any():
-            return np.float32, np.float32(full)
+            return np.float32, np.float32(full), np.float32(top - full)
         valid = _neighbour_sum(~ignored, self.weights, np.float64)
         some = (valid > np.finfo(np.float64).tiny) & ~ignored
-        return np.float64, np.divide(full, valid, out=np.zeros_like(valid), where=some)
+        scale = np.divide(full, valid, out=np.zeros_like(valid), where=some)
+        return np.float64, scale, np.where(some, top - full, top)
 
 
 def _neighbour_sum(

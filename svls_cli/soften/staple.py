@@ -47,7 +47,8 @@ def staple(rows: IntArray, counts: IntArray, *, n_classes: int) -> Staple:
 
     Which voxels take part is the caller's choice. Over a whole image the background
     swamps all else, and its size moves the result; over the voxels on which the raters
-    disagree (Rohlfing et al.) it does not.
+    disagree (Rohlfing et al.) it does not; but three raters or fewer disagree in too
+    few ways to tell who is right there, and the likelihood has a wrong maximum.
 
     Parameters
     ----------

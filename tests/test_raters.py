@@ -1,0 +1,239 @@
+"""Which cases and raters are found in folders, by patterns and in records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from svls_cli.errors import InputError
+from svls_cli.labels.raters import RatedCase, find_rated_cases
+
+
+def touch(*paths: Path) -> None:
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def found(cases: list[RatedCase]) -> dict[str, list[str]]:
+    return {case.name: [rater for rater, _ in case.raters] for case in cases}
+
+
+def line(case: str, **raters: str) -> str:
+    return json.dumps({"case": case, "raters": raters})
+
+
+def test_folder_per_rater(tmp_path: Path) -> None:
+    bob, ann = tmp_path / "bob", tmp_path / "ann"
+    touch(bob / "b.nii.gz", bob / "a.nii.gz", ann / "a.nrrd", ann / "notes.txt")
+    cases = find_rated_cases([bob, ann])
+    assert cases == [
+        RatedCase("a", (("bob", bob / "a.nii.gz"), ("ann", ann / "a.nrrd"))),
+        RatedCase("b", (("bob", bob / "b.nii.gz"),), ("ann",)),
+    ]
+    assert cases[0].paths == (bob / "a.nii.gz", ann / "a.nrrd")
+
+
+def test_one_folder_need_not_be_a_list(tmp_path: Path) -> None:
+    touch(tmp_path / "ann" / "a.nii")
+    assert found(find_rated_cases(tmp_path / "ann")) == {"a": ["ann"]}
+    assert found(find_rated_cases(str(tmp_path / "ann"))) == {"a": ["ann"]}
+
+
+def test_glob_picks_files_in_each_folder(tmp_path: Path) -> None:
+    for rater in ("r1", "r2"):
+        touch(tmp_path / rater / "a_seg.nii", tmp_path / rater / "a_image.nii")
+    folders = [tmp_path / "r1", tmp_path / "r2"]
+    cases = find_rated_cases(folders, pattern="*_seg.nii")
+    assert found(cases) == {"a_seg": ["r1", "r2"]}
+
+
+def test_folders_of_one_name_are_told_apart_by_their_parents(tmp_path: Path) -> None:
+    folders = [tmp_path / rater / "labels" for rater in ("r2", "r1")]
+    touch(*(folder / "a.nii" for folder in folders))
+    assert found(find_rated_cases(folders)) == {"a": ["r2_labels", "r1_labels"]}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        (
+            "{case}_{rater}.nii.gz",
+            ["s_1_ann.nii.gz", "s_1_bob.nii.gz", "s2_ann.nii.gz"],
+        ),
+        ("{rater}-{case}.mha", ["ann-s_1.mha", "bob-s_1.mha", "ann-s2.mha"]),
+        (
+            "{case}/{rater}.nii.gz",
+            ["s_1/ann.nii.gz", "s_1/bob.nii.gz", "s2/ann.nii.gz"],
+        ),
+        ("{rater}/{case}.nrrd", ["ann/s_1.nrrd", "bob/s_1.nrrd", "ann/s2.nrrd"]),
+        (
+            "{case}/*/{rater}?.nii",
+            ["s_1/x/ann1.nii", "s_1/y/bob2.nii", "s2/z/ann3.nii"],
+        ),
+    ],
+)
+def test_patterns(pattern: str, names: list[str], tmp_path: Path) -> None:
+    touch(*(tmp_path / name for name in names))
+    touch(tmp_path / "readme.txt", tmp_path / "deep" / "er" / "and" / "er.nii.gz")
+    first, second, other = (tmp_path / name for name in names)
+    assert find_rated_cases([tmp_path], pattern=pattern) == [
+        RatedCase("s2", (("ann", other),), ("bob",)),
+        RatedCase("s_1", (("ann", first), ("bob", second))),
+    ]
+
+
+def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
+    touch(tmp_path / "a_ann.nii", tmp_path / "a_bobxnii.nii")
+    cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
+    assert found(cases) == {"a": ["ann", "bobxnii"]}
+    with pytest.raises(InputError, match=r"no label maps match '\{case\}x"):
+        find_rated_cases([tmp_path], pattern="{case}x{rater}.n.i")
+
+
+def test_patterns_pick_label_maps_only(tmp_path: Path) -> None:
+    touch(tmp_path / "a_ann.nii", tmp_path / "a_ann.txt")
+    (tmp_path / "a_bob.nii").mkdir()
+    cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
+    assert [case.paths for case in cases] == [(tmp_path / "a_ann.nii",)]
+
+
+def test_pattern_in_several_folders(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "a_ann.nii", tmp_path / "y" / "a_bob.nii")
+    folders = [tmp_path / "x", tmp_path / "y"]
+    cases = find_rated_cases(folders, pattern="{case}_{rater}.nii")
+    assert found(cases) == {"a": ["ann", "bob"]}
+
+
+def test_records(tmp_path: Path) -> None:
+    lines = [
+        line("p/1", bob="x.nii", ann="y y.nii") + "\n",
+        "\n",
+        line("o", eve="z.nii"),
+    ]
+    assert find_rated_cases("-", lines=lines) == [
+        RatedCase("o", (("eve", Path("z.nii")),), ("bob", "ann")),
+        RatedCase("p_1", (("bob", Path("x.nii")), ("ann", Path("y y.nii"))), ("eve",)),
+    ]
+
+
+def test_raters_of_one_case_on_several_lines() -> None:
+    lines = [line("a", ann="1.nii"), line("a", bob="2.nii"), line("a", ann="1.nii")]
+    assert found(find_rated_cases(["-"], lines=lines)) == {"a": ["ann", "bob"]}
+
+
+def test_records_and_folders(tmp_path: Path) -> None:
+    touch(tmp_path / "bob" / "a.nii")
+    cases = find_rated_cases([tmp_path / "bob", "-"], lines=[line("a", ann="1.nii")])
+    assert {rater for rater, _ in cases[0].raters} == {"ann", "bob"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.nii",
+        '{"case": "a"',
+        '{"case": "a"}',
+        '{"raters": {"r": "a.nii"}}',
+        '{"case": 1, "raters": {"r": "a.nii"}}',
+        '{"case": "a", "raters": {}}',
+        '{"case": "a", "raters": ["a.nii"]}',
+        '{"case": "a", "raters": "a.nii"}',
+        '{"case": "a", "raters": {"r": 1}}',
+        '{"case": "a", "raters": {"r": null}}',
+        '{"case": "a", "raters": {"r": ["a.nii"]}}',
+        '{"case": "a", "raters": {"r": "a\\u0000.nii"}}',
+        "[]",
+        "null",
+        '{"case": ' + "[" * 100_000,
+    ],
+)
+def test_lines_that_are_not_understood(text: str) -> None:
+    with pytest.raises(InputError, match=r"standard input: expected .* per line"):
+        find_rated_cases(["-"], lines=[text])
+
+
+@pytest.mark.parametrize("rater", ["hard", "", "a/b", "..", "zarr.json", "__x", "a\n"])
+def test_names_that_no_rater_can_have(rater: str) -> None:
+    lines = [json.dumps({"case": "a", "raters": {rater: "a.nii"}})]
+    with pytest.raises(InputError, match="cannot be a rater's name"):
+        find_rated_cases(["-"], lines=lines)
+
+
+def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "hard" / "a.nii", tmp_path / "ann" / "a.nii", tmp_path / "b_hard.nii"
+    )
+    with pytest.raises(InputError, match="'hard' cannot be a rater's name"):
+        find_rated_cases([tmp_path / "ann", tmp_path / "hard"])
+    with pytest.raises(InputError, match="'hard' cannot be a rater's name"):
+        find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "{case}.nii",
+        "{rater}.nii",
+        "{case}_{rater}_{rater}.nii",
+        "{case}_{case}_{rater}.nii",
+        "{case}_{rater}_{side}.nii",
+        "{}_{case}_{rater}.nii",
+        "{case",
+    ],
+)
+def test_patterns_without_both_names(pattern: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"needs \{case\} and \{rater\}, once"):
+        find_rated_cases([tmp_path], pattern=pattern)
+
+
+def test_two_files_for_one_rater(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "a_ann.nii", tmp_path / "y" / "a_ann.nii")
+    clash = "two files are case 'a' of rater 'ann': .*a_ann.nii and .*a_ann"
+    with pytest.raises(InputError, match=clash):
+        find_rated_cases([tmp_path / "x", tmp_path / "y"], pattern="{case}_{rater}.nii")
+    touch(tmp_path / "x" / "a_ann.nrrd")
+    with pytest.raises(InputError, match=clash):
+        find_rated_cases([tmp_path / "x"], pattern="{case}_{rater}.*")
+    lines = [line("a", ann="a_ann.nii"), line("a", ann="b/a_ann.nii")]
+    with pytest.raises(InputError, match=clash):
+        find_rated_cases(["-"], lines=lines)
+
+
+def test_names_that_become_one_when_made_safe() -> None:
+    lines = [line("a/b", ann="1.nii"), line("a_b", ann="2.nii")]
+    with pytest.raises(InputError, match="two files are case 'a_b' of rater 'ann'"):
+        find_rated_cases(["-"], lines=lines)
+
+
+def test_two_files_of_one_case_in_one_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "ann" / "a.nii", tmp_path / "ann" / "a.nrrd")
+    with pytest.raises(InputError, match="two files are case 'a'"):
+        find_rated_cases([tmp_path / "ann"])
+
+
+def test_folder_given_twice(tmp_path: Path) -> None:
+    touch(tmp_path / "ann" / "a.nii")
+    again = tmp_path / "ann" / ".." / "ann"
+    with pytest.raises(InputError, match="a rater's folder is given twice"):
+        find_rated_cases([tmp_path / "ann", again])
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    touch(tmp_path / "file.nii")
+    (tmp_path / "empty").mkdir()
+    for missing in ("nowhere", "file.nii"):
+        with pytest.raises(InputError, match=f"{missing}: no such folder; give one"):
+            find_rated_cases([tmp_path / missing])
+        with pytest.raises(InputError, match=f"{missing}: no such folder"):
+            find_rated_cases([tmp_path / missing], pattern="{case}_{rater}.nii")
+    with pytest.raises(InputError, match=r"empty: no label maps match '\{case\}/"):
+        find_rated_cases([tmp_path / "empty"], pattern="{case}/{rater}.nii")
+    with pytest.raises(InputError, match=r"empty: no label maps match \*"):
+        find_rated_cases([tmp_path / "empty"])
+    with pytest.raises(InputError, match="no cases: no label maps of any rater"):
+        find_rated_cases(["-"], lines=["\n"])
+    with pytest.raises(InputError, match="no cases: no label maps of any rater"):
+        find_rated_cases([])
