@@ -14,13 +14,17 @@ from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsE
 from svls_cli.version import __version__
 
 if TYPE_CHECKING:
+    from svls_cli.agreement_report import AgreementReport
     from svls_cli.consensus import write_consensus
+    from svls_cli.evaluation.tuning import tune_smoothing
+    from svls_cli.evaluation.tuning_result import TuningResult
     from svls_cli.export import export_cases
     from svls_cli.fusing import fuse_cases
     from svls_cli.labels.cases import find_cases
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.pipeline import smooth_cases
+    from svls_cli.rater_agreement import measure_cases
     from svls_cli.soften.fusion import Fusion
     from svls_cli.soften.kernel import svls_kernel
     from svls_cli.soften.methods import Method
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
+    "AgreementReport": "agreement_report",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
     "Store": "store.reader",
@@ -39,13 +44,17 @@ _HOME = {
     "fuse_cases": "fusing",
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
+    "measure_cases": "rater_agreement",
     "smooth": "soften.volume",
     "smooth_cases": "pipeline",
     "svls_kernel": "soften.kernel",
+    "tune_smoothing": "evaluation.tuning",
+    "TuningResult": "evaluation.tuning_result",
     "write_consensus": "consensus",
 }
 
 __all__ = [
+    "AgreementReport",
     "Fusion",
     "InputError",
     "InvalidParameterError",
@@ -54,16 +63,19 @@ __all__ = [
     "StoreError",
     "StoredCase",
     "SvlsError",
+    "TuningResult",
     "__version__",
     "export_cases",
     "find_cases",
     "find_rated_cases",
     "fuse_cases",
+    "measure_cases",
     "open_store",
     "parse_classes",
     "smooth",
     "smooth_cases",
     "svls_kernel",
+    "tune_smoothing",
     "write_consensus",
 ]
 

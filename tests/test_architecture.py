@@ -23,6 +23,8 @@ LAYERS = (
     "fusing",
     "consensus",
     "evaluation",
+    "agreement_report",
+    "rater_agreement",
     "inspection",
     "export",
     "__init__",
@@ -37,6 +39,7 @@ OWNERS = {
     "joblib": "workers.py",
     "click": "cli/",
     "tqdm": "cli/",
+    "matplotlib": "evaluation/figures.py",
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

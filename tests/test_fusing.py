@@ -342,3 +342,40 @@ def test_samples_lack_nobody(tmp_path: Path) -> None:
     cases = find_rated_cases([SAMPLE / "raters" / rater for rater in "abc"])
     assert [len(case.raters) for case in cases] == [3, 3, 3]
     assert not any(case.missing for case in cases)
+
+
+def test_report_is_written_and_summarised(raters: list[Path], run: Run) -> None:
+    result = run("fuse-raters", "--report", "agreement.json", *raters, "out.zarr")
+    folder = raters[0].parent
+    found = json.loads((folder / "agreement.json").read_text())
+    assert [case["case"] for case in found["cases"]] == ["case_0", "case_1"]
+    assert "cases with the least Dice" in result.stderr
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(*(sitk.ReadImage(str(r / "case_1.nrrd")) for r in raters[:2]))
+    (measured,) = (c for c in found["cases"][1]["classes"] if c["value"] == 1)
+    assert measured["dice"] == pytest.approx(overlap.GetDiceCoefficient(1))
+    # A run with nothing left to do reports the same.
+    run("fuse-raters", "--report", "again.json", *raters, "out.zarr")
+    assert json.loads((folder / "again.json").read_text()) == found
+    run("fuse-raters", "--report", "table.csv", *raters, "fused/")
+    rows = (folder / "table.csv").read_text().splitlines()
+    assert len(rows) == 1 + 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("report", "message"),
+    [("a.txt", "ends in .json or .csv"), ("none/a.json", "there is no folder none")],
+)
+def test_report_is_refused_before_the_work(
+    raters: list[Path], run: Run, report: str, message: str
+) -> None:
+    result = run("fuse-raters", "--report", report, *raters, "out.zarr", code=2)
+    assert message in result.stderr
+    assert not (raters[0].parent / "out.zarr").exists()
+
+
+def test_report_leaves_out_what_failed(raters: list[Path], run: Run) -> None:
+    (raters[0] / "case_0.nrrd").write_bytes(b"")
+    run("fuse-raters", "--report", "a.json", *raters, "out.zarr", code=4)
+    found = json.loads((raters[0].parent / "a.json").read_text())
+    assert [case["case"] for case in found["cases"]] == ["case_1"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,8 +37,8 @@ def parse_weights(text: str) -> Any:
     show_default=True,
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
     "majority: the label of most raters. staple: how probable each label is, by "
-    "STAPLE over the voxels on which the raters disagree; not for three raters or fewer, "
-    "who disagree in too few ways to tell who is right.",
+    "STAPLE over the voxels on which the raters disagree; three raters or fewer "
+    "disagree in too few ways for it to tell who is right.",
 )
 @click.option(
     "--weights",
@@ -57,12 +58,7 @@ def parse_weights(text: str) -> Any:
     "--no-smooth", is_flag=True, help="Store the fused labels as they are: no SVLS."
 )
 @options.smoothing
-@click.option(
-    "--pattern",
-    help="How a path inside RATERS names case and rater, such as "
-    "'{case}_{rater}.nii.gz' or '{case}/{rater}.nii.gz'; or, with a folder per rater, "
-    "a glob that picks files in each.",
-)
+@options.rater_pattern
 @options.classes
 @options.ignore_label
 @options.dtype
@@ -71,18 +67,35 @@ def parse_weights(text: str) -> Any:
     is_flag=True,
     help="Do not keep each rater's own label map in the store.",
 )
+@options.resample_to_first
 @click.option(
-    "--resample-to-first",
-    is_flag=True,
-    help="Bring label maps of other grids onto the first rater's, by nearest "
-    "neighbour, instead of failing their case.",
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json|.csv",
+    help="Also measure how far the raters agree: Dice, surface Dice, Fleiss' kappa, "
+    "volumes, disputed voxels, entropy, each rater against STAPLE's consensus. The "
+    "file has every case; a summary goes to stderr.",
+)
+@click.option(
+    "--tolerance-mm",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
 @options.jobs
 @click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
 @click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
 @options.as_json
-def command(raters: tuple[str, ...], out: str, as_json: bool, **given: Any) -> int:
+def command(
+    raters: tuple[str, ...],
+    out: str,
+    report: Path | None,
+    tolerance_mm: float,
+    as_json: bool,
+    **given: Any,
+) -> int:
     """Fuse the label maps of several raters.
 
     RATERS are folders, one a rater, in which files of one case have one name; or with
@@ -100,6 +113,7 @@ def command(raters: tuple[str, ...], out: str, as_json: bool, **given: Any) -> i
     """
     from svls_cli.labels.raters import find_rated_cases
 
+    _check_report(report, tolerance_mm)
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     jobs = given.pop("jobs")
@@ -107,7 +121,51 @@ def command(raters: tuple[str, ...], out: str, as_json: bool, **given: Any) -> i
         fuse = _into_store if out.endswith(".zarr") else _into_folder
         records = fuse(cases, out, jobs=workers, **given)
         done = "would be fused" if given["dry_run"] else "fused"
-        return console.report(records, as_json=as_json, done=done, where=out)
+        read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
+        code = console.report(records, as_json=as_json, done=done, where=out)
+        if report is not None:
+            classes = _classes(out, given["classes"])
+            _measure(cases, report, tolerance_mm, classes, jobs=workers, **read)
+        return code
+
+
+def _check_report(report: Path | None, tolerance_mm: float) -> None:
+    """Complain before the work, not after it."""
+    if report is not None:
+        from svls_cli.agreement_report import check_report_path
+        from svls_cli.soften.surface import check_tolerance_mm
+
+        check_report_path(report)
+        check_tolerance_mm(tolerance_mm)
+
+
+def _classes(out: str, classes: str | None) -> Any:
+    """Those of the store, once there is one."""
+    from svls_cli.labels.class_files import parse_classes
+    from svls_cli.store.reader import open_store
+
+    if out.endswith(".zarr") and Path(out).exists():
+        return open_store(out).classes
+    return None if classes is None else parse_classes(classes).table
+
+
+def _measure(
+    cases: Any, report: Path, tolerance_mm: float, classes: Any, **given: Any
+) -> None:
+    from svls_cli.rater_agreement import measure_cases
+
+    found, _ = measure_cases(  # a case that fails here failed before
+        cases,
+        classes=classes,
+        tolerance_mm=tolerance_mm,
+        progress=console.show_progress,
+        **given,
+    )
+    if found is None:
+        click.echo("no case could be measured: no report", err=True)
+        return
+    found.write(report)
+    click.echo("\n".join(found.table()), err=True)
 
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any:

@@ -66,6 +66,19 @@ dtype = click.option(
     "65535 is certain; floats: probabilities.",
 )
 
+rater_pattern = click.option(
+    "--pattern",
+    help="How a path inside RATERS names case and rater, such as "
+    "'{case}_{rater}.nii.gz' or '{case}/{rater}.nii.gz'; or, with a folder per rater, "
+    "a glob that picks files in each.",
+)
+resample_to_first = click.option(
+    "--resample-to-first",
+    is_flag=True,
+    help="Bring label maps of other grids onto the first rater's, by nearest "
+    "neighbour, instead of failing their case.",
+)
+
 
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")

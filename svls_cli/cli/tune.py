@@ -1,0 +1,171 @@
+"""`svls-cli tune`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from svls_cli.cli import console, options, tune_tables
+
+
+def number_list(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        message = f"{text!r} is no list of numbers such as 0.5,1,2"
+        raise click.BadParameter(message) from None
+
+
+@click.command("tune")
+@click.argument("raters", nargs=-1, required=True, metavar="RATERS...")
+@click.option(
+    "--sigmas",
+    type=number_list,
+    metavar="NUMBERS",
+    help="Standard deviations to try, in voxels and in mm, each with a window of three "
+    "sigmas either side and with one of 3 voxels. [default: 0.5,0.75,1,1.5,2,3]",
+)
+@click.option(
+    "--strengths",
+    type=number_list,
+    metavar="NUMBERS",
+    help="Shares of the neighbours to try. [default: 0.1,0.2,...,1]",
+)
+@click.option(
+    "--score",
+    type=click.Choice(["nll", "brier"]),
+    default="nll",
+    show_default=True,
+    help="What the choice goes by: negative log-likelihood or Brier score.",
+)
+@click.option(
+    "--band-mm",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Score voxels in whose window of so many mm either side some rater has more "
+    "than one label.",
+)
+@click.option(
+    "--folds",
+    type=int,
+    default=5,
+    show_default=True,
+    help="Of the cross-validation over cases.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the folds and the intervals.",
+)
+@options.rater_pattern
+@options.classes
+@click.option(
+    "--ignore-label",
+    type=click.IntRange(0, 2**32 - 1),
+    metavar="VALUE",
+    help="Voxels of this value count neither as a forecast, nor as something to "
+    "forecast, nor for any neighbour.",
+)
+@options.resample_to_first
+@options.jobs
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Write everything, each candidate's scores and each fold's choice included.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Draw the scores by sigma and strength; PDF and SVG will do, too. Needs pip "
+    "install 'svls-cli[figures]'.",
+)
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print the report, one line of JSON, instead of tables.",
+)
+def command(
+    raters: tuple[str, ...],
+    report: Path | None,
+    figure: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Choose sigma, size and strength of SVLS by how raters differ.
+
+    RATERS are label maps of the same cases by several raters, as for fuse-raters. One
+    rater's soft label is a forecast of the others' labels: the smoothing whose
+    forecasts are best, near boundaries, is recommended. Its score is cross-validated
+    over cases and stands beside those of one-hot, uniform label smoothing and SVLS as
+    published.
+
+    \b
+      svls-cli tune a/ b/ c/
+      svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
+    """
+    from svls_cli.labels.raters import find_rated_cases
+
+    _check_targets(report, figure)
+    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
+    cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
+    result = _tune(cases, **given)
+    tune_tables.complain(result)
+    _write(result, report, figure)
+    if as_json:
+        console.print_json(result.to_json())
+    else:
+        tune_tables.show_tuning(result)
+    return console.EXIT_SOME_FAILED if result.failed else 0
+
+
+def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) -> Any:
+    module = "svls_cli.evaluation.tuning"
+    with console.workers(jobs, items=len(cases), module=module) as workers:
+        from svls_cli.evaluation.tuning import tune_smoothing
+        from svls_cli.labels.class_files import parse_classes
+
+        for name in ("sigmas", "strengths"):  # the defaults are the function's
+            if given[name] is None:
+                del given[name]
+        return tune_smoothing(
+            cases,
+            classes=None if classes is None else parse_classes(classes),
+            jobs=workers,
+            progress=console.show_progress,
+            **given,
+        )
+
+
+def _check_targets(report: Path | None, figure: Path | None) -> None:
+    """Complain before the work, not after it."""
+    from svls_cli.evaluation.output import check_target
+
+    if figure is not None:
+        from svls_cli.evaluation.figures import check_figure
+
+        check_figure(figure)
+    for path in (report, figure):
+        if path is not None:
+            check_target(path)
+
+
+def _write(result: Any, report: Path | None, figure: Path | None) -> None:
+    if report is not None:
+        from svls_cli.evaluation.output import write_json
+
+        write_json(result.to_json(), report)
+    if figure is not None:
+        from svls_cli.evaluation.figures import draw_tuning
+
+        draw_tuning(result, figure)

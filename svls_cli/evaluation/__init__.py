@@ -1,0 +1,1 @@
+"""How good soft labels are, and the smoothing that several raters ask for."""
