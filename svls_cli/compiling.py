@@ -19,8 +19,7 @@ from svls_cli.records import Outcome, Record
 from svls_cli.scan import ClassScan, Scannable
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
-from svls_cli.soften.smoothing import soften_block
-from svls_cli.soften.volume import region_with_halo
+from svls_cli.soften.volume import soften_part
 from svls_cli.store.destination import Destination, destination, existing_store
 from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.transaction import folder_bytes
@@ -178,12 +177,12 @@ def _write_volume(
     threads: int,
 ) -> None:
     """Soften and encode block by block, write shard by shard."""
-    radius = softening.radius or (0,) * case.labels.ndim
 
     def encode(block: tuple[tuple[int, ...], list[slice]]) -> EncodedBlock:
         place, voxels = block
-        soft = soften_block(
-            region_with_halo(case.labels, voxels, radius),
+        soft = soften_part(
+            case.labels,
+            voxels,
             softening,
             n_classes=len(config.classes),
             dtype=config.dtype,

@@ -19,8 +19,7 @@ from hypothesis.extra import numpy as hnp
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.soften.fusion import Fused, Fusion, fuse, mean_shares, staple_shares
 from svls_cli.soften.methods import Method
-from svls_cli.soften.smoothing import soften_block
-from svls_cli.soften.volume import region_with_halo, soften_volume
+from svls_cli.soften.volume import soften_part, soften_volume
 from svls_cli.soften.votes import tally
 
 Maps = list[npt.NDArray[Any]]
@@ -61,10 +60,14 @@ def soft_fused(
     """Soft labels of a fused volume, worked on as one block."""
     labels = fused.labels
     softening = Method(**METHODS[method]).on_grid((1.0,) * labels.ndim)
-    radius = softening.radius or (0,) * labels.ndim
-    region = region_with_halo(labels, [slice(0, n) for n in labels.shape], radius)
-    block = soften_block(
-        region, softening, n_classes=n_classes, dtype=dtype, mixture=fused.mixture
+    everything = [slice(0, n) for n in labels.shape]
+    block = soften_part(
+        labels,
+        everything,
+        softening,
+        n_classes=n_classes,
+        dtype=dtype,
+        mixture=fused.mixture,
     )
     soft = np.zeros((n_classes, *labels.shape), dtype)
     soft[block.classes] = block.soft

@@ -41,7 +41,8 @@ def test_look_up_is_indexing(indices: npt.NDArray[Any], kind: str) -> None:
 def test_whole_numbers_of_any_type_are_labels(
     array: npt.NDArray[Any], expected: str
 ) -> None:
-    labels = as_labels(array)
+    labels, values = as_labels(array)
+    assert values == sorted({*array.ravel().astype(int).tolist()})
     np.testing.assert_array_equal(labels, array)
     assert labels.dtype == expected
 

@@ -26,8 +26,7 @@ from svls_cli.evaluation.pair_scores import (
 )
 from svls_cli.labels.values import UIntArray
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.smoothing import soften_block
-from svls_cli.soften.volume import region_with_halo
+from svls_cli.soften.volume import soften_part
 
 Shares = npt.NDArray[np.float32]
 
@@ -160,8 +159,9 @@ class _Forecast:
         self, indices: UIntArray, block: Block, window: Softening
     ) -> tuple[Shares, npt.NDArray[np.intp]]:
         """Neighbours' shares (k, n), and the row of each class; -1: 0 throughout."""
-        region = region_with_halo(indices, block, window.radius or ())
-        soft = soften_block(region, window, n_classes=self.n_classes, dtype=np.float32)
+        soft = soften_part(
+            indices, block, window, n_classes=self.n_classes, dtype=np.float32
+        )
         rows = np.full(self.n_classes, -1)
         rows[soft.classes] = np.arange(len(soft.classes))
         flat: Shares = soft.soft.reshape(len(soft.classes), -1)

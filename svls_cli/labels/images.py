@@ -24,7 +24,6 @@ from svls_cli.labels.segments import Segment, read_segments
 from svls_cli.labels.values import (
     UIntArray,
     as_labels,
-    distinct_values,
     not_a_label,
     some,
 )
@@ -54,8 +53,8 @@ class LabelFile:
     _container: Container
     _plain: Path
 
-    def slabs(self) -> Iterator[tuple[slice, npt.NDArray[Any]]]:
-        """The voxels, a few slices of the first axis at a time, as whole numbers >= 0.
+    def slabs(self) -> Iterator[tuple[slice, UIntArray, list[int]]]:
+        """The voxels, a few slices of the first axis at a time, and their values.
 
         Raises
         ------
@@ -70,7 +69,7 @@ class LabelFile:
             step = shape[0]  # ITK reads the whole file for any part of it
         for start in range(0, shape[0], step):
             rows = slice(start, min(start + step, shape[0]))
-            yield rows, as_labels(self._read(rows), first_row=start)
+            yield rows, *as_labels(self._read(rows), first_row=start)
 
     def distinct(self) -> list[int]:
         """Sorted label values.
@@ -81,8 +80,8 @@ class LabelFile:
             As `slabs`.
         """
         found: set[int] = set()
-        for _, slab in self.slabs():
-            found.update(distinct_values(slab).tolist())
+        for _, _, values in self.slabs():
+            found.update(values)
         return sorted(found)
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
@@ -99,8 +98,7 @@ class LabelFile:
         """
         shape = self.geometry.shape
         result: UIntArray = np.empty(shape, np.min_scalar_type(len(table)))
-        for rows, slab in self.slabs():
-            values = distinct_values(slab).tolist()
+        for rows, slab, values in self.slabs():
             if unknown := table.unknown(values, ignore_label=ignore_label):
                 raise InputError(
                     f"label values {some(unknown)} are not among the classes "

@@ -48,8 +48,10 @@ def look_up(table: UIntArray, indices: UIntArray) -> UIntArray:
     return np.frombuffer(mapped, np.uint8).reshape(indices.shape)
 
 
-def as_labels(slab: npt.NDArray[Any], *, first_row: int = 0) -> UIntArray:
-    """The same numbers as unsigned integers.
+def as_labels(
+    slab: npt.NDArray[Any], *, first_row: int = 0
+) -> tuple[UIntArray, list[int]]:
+    """The same numbers as unsigned integers, and which ones there are, sorted.
 
     Parameters
     ----------
@@ -74,8 +76,9 @@ def as_labels(slab: npt.NDArray[Any], *, first_row: int = 0) -> UIntArray:
         voxel = np.unravel_index(int(np.argmax(bad)), slab.shape)
         raise not_a_label(slab[voxel], (voxel[0] + first_row, *voxel[1:]))
     if slab.dtype.kind == "u" and slab.dtype.itemsize <= 4:
-        return slab
-    return slab.astype(np.min_scalar_type(int(values.max())))
+        return slab, values.tolist()
+    labels = slab.astype(np.min_scalar_type(int(values.max())))
+    return labels, values.astype(labels.dtype).tolist()
 
 
 def not_a_label(value: Any, voxel: tuple[Any, ...]) -> InputError:

@@ -108,7 +108,8 @@ class HardLabels:
 
     def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
         """Soft labels of one class where nothing is smoothed."""
-        np.multiply(inner == index, self._one, out=out)
+        # As uint8: NumPy multiplies it several times faster than bool.
+        np.multiply((inner == index).view(np.uint8), self._one, out=out)
 
     def hard(self, batch: UIntArray) -> UIntArray:
         """Class that each voxel counts as."""

@@ -37,8 +37,8 @@ from svls_cli.soften.mixture import (
     mixed_labels,
     take_back,
 )
+from svls_cli.soften.neighbours import FloatKind, neighbour_sum
 
-FloatKind = type[np.float32] | type[np.float64]
 Places = tuple[npt.NDArray[np.intp], ...]
 
 DTYPES = ("uint8", "uint16", "float16", "float32")
@@ -56,10 +56,13 @@ class SoftBlock:
         Which classes, ascending.
     soft : (k, z, y, x)
         Theirs, as levels: 0..255 for uint8, 0..65535 for uint16, 0..1 for floats.
+    constant
+        Known to be the same at every voxel.
     """
 
     classes: npt.NDArray[np.intp]
     soft: SoftArray
+    constant: bool = False
 
 
 def soften_block(
@@ -103,7 +106,7 @@ def soften_block(
        arXiv:2104.05788.
     """
     radius = softening.radius or (0,) * region.ndim
-    inner = region[_crop(radius)]
+    inner = np.ascontiguousarray(region[_crop(radius)])
     dtype = np.dtype(dtype)
     if dtype.name not in DTYPES:
         raise InvalidParameterError(
@@ -176,41 +179,44 @@ class _Smoother:
         for start in range(0, len(mixed[0]), batch):
             places: Places = tuple(axis[start : start + batch] for axis in mixed)
             for k, values in self._soften(windows[places], soft.dtype):
-                tiles[k][places] = values[(slice(None), *_crop(radius))]
+                tiles[k][places] = values
         if target is not soft:
             soft[...] = target[:, *(slice(n) for n in shape)]
 
     def _soften(
-        self, batch: UIntArray, dtype: np.dtype[Any]
+        self, windows: UIntArray, dtype: np.dtype[Any]
     ) -> list[tuple[int, SoftArray]]:
-        """Place and soft labels of each class in a batch of windows (n, z, y, x)."""
-        top = levels(dtype)
-        hard = self.labels.hard(batch)
-        kind, scale, centre = self._scale(hard == self.labels.n_classes, top)
+        """Place and soft labels of each class in a batch of tiles, given with halo."""
+        top, labels = levels(dtype), self.labels
+        hard = labels.hard(windows)
+        tiles = np.ascontiguousarray(self._inner(hard))
+        kind, scale, centre = self._scale(hard == labels.n_classes, top)
         half = np.float32(0.5 - top * ROUNDING_MARGIN)
-        shares: list[tuple[int, BoolArray, SoftArray]] = []
-        # One step wider, and signed: the others may round up to more than there is.
-        rest = np.full(batch.shape, top, np.result_type(dtype, np.int8))
-        for k, index in enumerate(self.classes):
-            own = hard == index
-            given = self.labels.given(batch, own, index)
-            if not (given.any() or own.any()):
-                continue
-            share = _neighbour_sum(given, self.weights, kind)
+        found = labels.classes(distinct_values(windows).astype(np.intp))
+        # Wider, and signed, if the others may round up to more than there is.
+        enough = not labels.mixed and len(found) < top * (1 - self.softening.strength)
+        wide = dtype if enough else np.result_type(dtype, np.int8)
+        rest = np.full(tiles.shape, top, wide)
+        shares: list[tuple[BoolArray, SoftArray]] = []
+        for index in found:
+            given = labels.given(windows, hard == index, index)
+            share = neighbour_sum(given, self.weights, kind)
             share *= scale
-            if self.labels.mixed:
-                share += given * centre
+            if labels.mixed:
+                share += self._inner(given) * centre
             if dtype.kind == "u":
                 share += half
+            own = tiles == index
             values = share.astype(dtype)
-            values *= ~own
+            values *= _as_numbers(~own)
             rest -= values
-            shares.append((k, own, values))
-        if rest.min() < 0:
-            take_back([values for _, _, values in shares], rest)
-        for _, own, values in shares:
-            values += (rest * own).astype(dtype)
-        return [(k, values) for k, _, values in shares]
+            shares.append((own, values))
+        if not enough and rest.min() < 0:
+            take_back([values for _, values in shares], rest)
+        for own, values in shares:
+            values += (rest * _as_numbers(own)).astype(dtype, copy=False)
+        places = np.searchsorted(self.classes, found).tolist()
+        return list(zip(places, [values for _, values in shares], strict=True))
 
     def _scale(self, ignored: BoolArray, top: int) -> tuple[FloatKind, Any, Any]:
         """Number type to compute in; factors of the neighbour sum and of the centre.
@@ -223,48 +229,19 @@ class _Smoother:
         full = top * self.softening.strength
         if not ignored.any():
             return np.float32, np.float32(full), np.float32(top - full)
-        valid = _neighbour_sum(~ignored, self.weights, np.float64)
-        some = (valid > np.finfo(np.float64).tiny) & ~ignored
+        valid = neighbour_sum(~ignored, self.weights, np.float64)
+        some = (valid > np.finfo(np.float64).tiny) & ~self._inner(ignored)
         scale = np.divide(full, valid, out=np.zeros_like(valid), where=some)
         return np.float64, scale, np.where(some, top - full, top)
 
-
-def _neighbour_sum(
-    given: SoftArray, weights: NeighbourWeights, kind: FloatKind
-) -> SoftArray:
-    """Weighted sum over the neighbours of each voxel of a batch of windows (n, ...).
-
-    Right in the inner part only. The batch is filtered as one flat line, every shift
-    one contiguous pass: what wraps around lands in the halo and never leaves it.
-    """
-    wide: SoftArray = given.ravel().astype(kind)
-    result = np.zeros_like(wide)
-    step = wide.size // given.shape[0]
-    for length, offsets in zip(given.shape[1:], weights.offsets, strict=True):
-        step //= length
-        if not len(offsets):
-            continue
-        reach = len(offsets) * step
-        inner = slice(reach, wide.size - reach)
-        part: SoftArray = np.zeros_like(wide[inner])
-        pair = np.empty_like(part)
-        for distance, weight in enumerate(offsets.astype(kind), start=1):
-            shift = distance * step
-            before = wide[reach - shift : wide.size - reach - shift]
-            after = wide[reach + shift : wide.size - reach + shift]
-            np.add(before, after, out=pair)
-            pair *= weight
-            part += pair
-        result[inner] += part
-        part *= kind(weights.total)
-        wide[inner] += part
-    return result.reshape(given.shape)
+    def _inner(self, windows: SoftArray) -> SoftArray:
+        """What the halo leaves of a batch of windows."""
+        return windows[(slice(None), *_crop(self.weights.radius))]
 
 
 def _tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
     """Tiles small enough to skip much, large enough that their halo costs little."""
-    widest = max(radius)
-    edge = 16 if widest <= 2 else 32 if widest <= 5 else 64
+    edge = 16 if max(radius) <= 2 else 32
     if len(shape) == 2:
         edge = max(edge, 64)
     return tuple(-(-n // -(-n // edge)) for n in shape)
@@ -278,6 +255,11 @@ def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> Boo
         low = sliding_window_view(low, width, axis=axis)[every].min(axis=-1)
         high = sliding_window_view(high, width, axis=axis)[every].max(axis=-1)
     return np.not_equal(low, high)
+
+
+def _as_numbers(truth: BoolArray) -> npt.NDArray[np.uint8]:
+    """0 and 1, which NumPy multiplies several times faster than False and True."""
+    return truth.view(np.uint8)
 
 
 def _as_tiles(blocks: SoftArray, tile: Sequence[int]) -> SoftArray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,23 +12,61 @@ import numpy.typing as npt
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.labels.values import UIntArray, as_labels, distinct_values, some
+from svls_cli.labels.values import UIntArray, as_labels, some
 from svls_cli.soften.methods import Method, MethodName, Softening
-from svls_cli.soften.smoothing import soften_block
+from svls_cli.soften.mixture import Mixture
+from svls_cli.soften.smoothing import SoftBlock, soften_block
 
 # Edge of the blocks that a volume is worked on in, by number of axes.
 _BLOCK_EDGE = {3: 64, 2: 512}
 
 
-def region_with_halo(
+def soften_part(
+    volume: UIntArray,
+    block: Sequence[slice],
+    softening: Softening,
+    *,
+    n_classes: int,
+    dtype: npt.DTypeLike,
+    mixture: Mixture | None = None,
+) -> SoftBlock:
+    """Soft labels of a block of a volume.
+
+    Parameters
+    ----------
+    volume : (z, y, x) or (y, x)
+        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
+        ``mixture``.
+    block
+        A slice per axis, within the volume.
+    softening, n_classes, dtype, mixture
+        As in `soften_block`.
+    """
+    radius = softening.radius or (0,) * volume.ndim
+    inside, missing = _with_halo(volume, block, radius)
+    of_block = partial(
+        soften_block, softening=softening, n_classes=n_classes, dtype=dtype
+    )
+    code = inside.min()
+    if code == inside.max():  # one voxel stands for all
+        window = np.full([2 * r + 1 for r in radius], code)
+        one = of_block(window, mixture=mixture)
+        shape = (len(one.classes), *(s.stop - s.start for s in block))
+        return SoftBlock(one.classes, np.broadcast_to(one.soft, shape), constant=True)
+    if any(map(any, missing)):
+        inside = np.pad(inside, missing, mode="edge")
+    return of_block(inside, mixture=mixture)
+
+
+def _with_halo(
     volume: UIntArray, block: Sequence[slice], radius: Sequence[int]
-) -> UIntArray:
-    """A block and ``radius`` voxels around it; beyond the volume its edge is repeated.
+) -> tuple[UIntArray, list[tuple[int, int]]]:
+    """A block and ``radius`` voxels around it, and how many the volume lacks there.
 
     Examples
     --------
-    >>> region_with_halo(np.arange(5), [slice(0, 2)], [2])
-    array([0, 0, 0, 1, 2, 3])
+    >>> _with_halo(np.arange(5), [slice(0, 2)], [2])
+    (array([0, 1, 2, 3]), [(2, 0)])
     """
     wanted = [(s.start - r, s.stop + r) for s, r in zip(block, radius, strict=True)]
     inside = tuple(
@@ -38,10 +77,7 @@ def region_with_halo(
         (part.start - start, stop - part.stop)
         for (start, stop), part in zip(wanted, inside, strict=True)
     ]
-    region = volume[inside]
-    if any(map(any, missing)):
-        region = np.pad(region, missing, mode="edge")
-    return region
+    return np.ascontiguousarray(volume[inside]), missing
 
 
 def soften_volume(
@@ -71,15 +107,15 @@ def soften_volume(
     """
     # Zeroed memory that is never written is never fetched: absent classes are free.
     soft = np.zeros((n_classes, *indices.shape), dtype)
-    radius = softening.radius or (0,) * indices.ndim
     starts = (range(0, n, _BLOCK_EDGE[indices.ndim]) for n in indices.shape)
     for corner in itertools.product(*starts):
         voxels = [
             slice(at, min(at + _BLOCK_EDGE[indices.ndim], n))
             for at, n in zip(corner, indices.shape, strict=True)
         ]
-        region = region_with_halo(indices, voxels, radius)
-        block = soften_block(region, softening, n_classes=n_classes, dtype=dtype)
+        block = soften_part(
+            indices, voxels, softening, n_classes=n_classes, dtype=dtype
+        )
         for index, values in zip(block.classes, block.soft, strict=True):
             soft[index, *voxels] = values
     return soft
@@ -146,7 +182,7 @@ def smooth(
     given = np.asarray(label_map)
     if given.ndim not in (2, 3) or not given.size:
         raise InputError(f"label_map must be 2-D or 3-D, found shape {given.shape}")
-    labels = as_labels(given)
+    labels, values = as_labels(given)
     if sigma_mm is not None and spacing_mm is None:
         raise InvalidParameterError("sigma_mm needs spacing_mm")
     spacing = (1.0,) * labels.ndim if spacing_mm is None else tuple(spacing_mm)
@@ -154,7 +190,6 @@ def smooth(
         raise InvalidParameterError(
             f"spacing_mm must be {labels.ndim} positive numbers, found {spacing_mm}"
         )
-    values = distinct_values(labels).tolist()
     wanted = classes if classes is not None else sorted({*values} - {ignore_label})
     table = ClassTable.from_values(wanted)
     check_ignore_label(ignore_label, table)

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from svls_cli.errors import StoreError, UnknownCaseError
 from svls_cli.labels.cases import safe_name
@@ -18,7 +17,11 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
+from svls_cli.store.metadata import group_attributes
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
+
+if TYPE_CHECKING:
+    import zarr
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,7 @@ def open_store(path: str | Path) -> Store:
 def case_attributes_at(folder: Path) -> dict[str, Any] | None:
     """The `svls` attributes of a case; None unless complete and sound."""
     try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3)
-        svls: Any = group.attrs.asdict()["svls"]
+        svls: Any = group_attributes(folder)["svls"]
         complete = svls["state"] == "complete"
         Geometry.from_json(svls["geometry"])
         StoreConfig.from_json(svls)
@@ -189,12 +191,15 @@ def _root_attributes(path: Path) -> dict[str, Any]:
     if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
         raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
+        return group_attributes(path)
     except DAMAGE as error:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 
 
 def _open_array(case: Path, name: str) -> zarr.Array[Any]:
+    # Only those who read voxels pay for the import.
+    import zarr
+
     try:
         return zarr.open_array(case, path=name, mode="r", zarr_format=3)
     except DAMAGE as error:

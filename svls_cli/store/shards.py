@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import google_crc32c
@@ -21,7 +22,8 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs.zstd import Zstd
 
-ZSTD_LEVEL = 3
+from svls_cli.store.metadata import ZSTD_LEVEL
+
 _ABSENT = 2**64 - 1
 
 Place = tuple[int, ...]
@@ -31,6 +33,18 @@ def encode_chunk(chunk: npt.NDArray[Any]) -> bytes:
     """A whole chunk, C order and little-endian, as one zstd frame with a checksum."""
     little = np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<"))
     return bytes(Zstd(level=ZSTD_LEVEL, checksum=True).encode(little))
+
+
+@lru_cache(maxsize=4096)
+def encode_constant(
+    vector: tuple[Any, ...], shape: Sequence[int], dtype: np.dtype[Any]
+) -> bytes:
+    """A chunk (len(vector), *shape) whose every voxel holds ``vector``.
+
+    Most of a label map is of one class, over and over, in every case.
+    """
+    column = np.array(vector, dtype).reshape(-1, *[1] * len(shape))
+    return encode_chunk(np.broadcast_to(column, (len(vector), *shape)))
 
 
 def encode_shard(

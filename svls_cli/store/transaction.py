@@ -12,12 +12,16 @@ import os
 import shutil
 import socket
 import uuid
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from svls_cli.errors import StoreError
 
+# Files flushed at a time.
+_FLUSHES = 8
 _REPLACED = "replaced"
 _OLD_STORE = "old store"
 
@@ -165,10 +169,8 @@ def _alive(pid: int) -> bool:
 
 def _flush(folder: Path) -> None:
     """Have the disk hold a folder and all in it: a rename may outrun the data."""
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            _flush_path(Path(parent) / name)
-        _flush_path(Path(parent))
+    with ThreadPoolExecutor(_FLUSHES) as pool:  # at once, they wait for the disk once
+        deque(pool.map(_flush_path, [folder, *folder.rglob("*")]), maxlen=0)
 
 
 def _flush_path(path: Path) -> None:

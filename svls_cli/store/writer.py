@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.codecs import ZstdCodec
 
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
 from svls_cli.soften.mixture import levels
 from svls_cli.soften.smoothing import SoftBlock
-from svls_cli.store import ome
+from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
 from svls_cli.store.schema import (
     StoreConfig,
@@ -25,17 +23,19 @@ from svls_cli.store.schema import (
     root_attributes,
     scale_factor,
 )
-from svls_cli.store.shards import ZSTD_LEVEL, Place, encode_chunk, encode_shard
-
-# Metadata without white space: in small cases of many classes most bytes are metadata.
-_COMPACT = {"json_indent": None}
+from svls_cli.store.shards import (
+    Place,
+    encode_chunk,
+    encode_constant,
+    encode_shard,
+)
 
 EncodedChunk = tuple[Place, bytes]
 
 
 def create_root(folder: Path, config: StoreConfig) -> None:
     """An empty store."""
-    zarr.create_group(folder, zarr_format=3, attributes=root_attributes(config))
+    metadata.write(folder, metadata.group(root_attributes(config)), indent=2)
 
 
 @dataclass(frozen=True)
@@ -99,13 +99,8 @@ class CaseWriter:
         self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
             self._hard_dtype
         )
-        image = ome.image(name, geometry, classes, top=levels(dtype))
-        with zarr.config.set(_COMPACT):
-            self._group = zarr.create_group(
-                folder, zarr_format=3, attributes={"ome": image}
-            )
-            self._create_soft(geometry, dtype)
-            self._create_labels(geometry)
+        self._image = ome.image(name, geometry, classes, top=levels(dtype))
+        self._describe_arrays(geometry, dtype)
 
     def encode(
         self, place: Place, block: SoftBlock, indices: Mapping[str, npt.NDArray[Any]]
@@ -124,9 +119,7 @@ class CaseWriter:
         """
         labels = {}
         for name, found in indices.items():
-            values = look_up(self._hard_values, found)
-            if values.any():
-                encoded = encode_chunk(_whole(values, self.layout.chunk))
+            if encoded := self._encode_labels(found):
                 labels[name] = [(place, encoded)]
         return EncodedBlock(self._encode_soft(place, block), labels)
 
@@ -150,8 +143,18 @@ class CaseWriter:
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Mark the case complete; the last thing written."""
-        with zarr.config.set(_COMPACT):
-            self._group.update_attributes({"svls": {**attributes, "state": "complete"}})
+        svls = {**attributes, "state": "complete"}
+        group = metadata.group({"ome": self._image, "svls": svls})
+        metadata.write(self._folder, group, indent=None)
+
+    def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
+        """A chunk of a label image; None where every label is 0."""
+        chunk, indices = self.layout.chunk, np.ascontiguousarray(indices)
+        first = indices.min()
+        if first < indices.max():
+            return encode_chunk(_whole(look_up(self._hard_values, indices), chunk))
+        value = self._hard_values[first]
+        return encode_constant((value,), chunk, value.dtype) if value else None
 
     def _encode_soft(
         self, place: Place, block: SoftBlock
@@ -160,48 +163,54 @@ class CaseWriter:
         if layout.chunk_classes > 1 or layout.n_classes == 1:
             if not len(block.classes):
                 return {}
-            together = np.zeros((layout.n_classes, *layout.chunk), block.soft.dtype)
-            together[block.classes] = [_whole(v, layout.chunk) for v in block.soft]
-            return {0: [((0, *place), encode_chunk(together))]}
+            shape, dtype = block.soft.shape[1:], block.soft.dtype
+            if block.constant:
+                shape = (1,) * len(shape)
+            together = np.zeros((layout.n_classes, *shape), dtype)
+            together[block.classes] = block.soft[(slice(None), *map(slice, shape))]
+            return {0: [((0, *place), self._encode(together, constant=block.constant))]}
         chunks: dict[int, list[EncodedChunk]] = {}
         for index, values in zip(block.classes.tolist(), block.soft, strict=True):
             class_shard, at = divmod(index, layout.shard_classes)
-            encoded = encode_chunk(_whole(values, layout.chunk))
+            encoded = self._encode(values[np.newaxis], constant=block.constant)
             chunks.setdefault(class_shard, []).append(((at, *place), encoded))
         return chunks
 
-    def _create_soft(self, geometry: Geometry, dtype: np.dtype[Any]) -> None:
-        layout = self.layout
-        factor = scale_factor(dtype.name)
-        self._group.create_array(
-            "0",
-            shape=(layout.n_classes, *layout.shape),
-            dtype=dtype,
-            chunks=(layout.chunk_classes, *layout.chunk),
-            shards=(layout.shard_classes, *layout.shard),
-            compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
-            fill_value=0,
-            dimension_names=("c", *geometry.axes),
+    def _encode(self, values: npt.NDArray[Any], *, constant: bool) -> bytes:
+        """A chunk of (k, z, y, x) soft labels."""
+        chunk = self.layout.chunk
+        if constant:
+            vector = values.reshape(len(values), -1)[:, 0]
+            return encode_constant(tuple(vector.tolist()), chunk, values.dtype)
+        return encode_chunk(_whole(values, (len(values), *chunk)))
+
+    def _describe_arrays(self, geometry: Geometry, dtype: np.dtype[Any]) -> None:
+        layout, folder, factor = self.layout, self._folder, scale_factor(dtype.name)
+        soft = metadata.array(
+            (layout.n_classes, *layout.shape),
+            dtype,
+            chunk=(layout.chunk_classes, *layout.chunk),
+            shard=(layout.shard_classes, *layout.shard),
+            axes=("c", *geometry.axes),
             attributes={} if factor is None else {"scale_factor": factor},
         )
-
-    def _create_labels(self, geometry: Geometry) -> None:
-        layout, names = self.layout, list(self._label_images)
-        labels = self._group.create_group(
-            "labels", attributes={"ome": ome.label_list(names)}
+        labels = metadata.array(
+            layout.shape,
+            self._hard_dtype,
+            chunk=layout.chunk,
+            shard=layout.shard,
+            axes=geometry.axes,
+            attributes={},
         )
+        names = list(self._label_images)
+        every = metadata.group({"ome": ome.label_list(names)})
+        metadata.write(folder / "0", soft, indent=None)
+        metadata.write(folder / "labels", every, indent=None)
         for name in names:
             image = ome.label_image(name, geometry, self._config.classes)
-            labels.create_group(name, attributes={"ome": image}).create_array(
-                "0",
-                shape=layout.shape,
-                dtype=self._hard_dtype,
-                chunks=layout.chunk,
-                shards=layout.shard,
-                compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
-                fill_value=0,
-                dimension_names=geometry.axes,
-            )
+            group = metadata.group({"ome": image})
+            metadata.write(folder / "labels" / name, group, indent=None)
+            metadata.write(folder / label_array(name), labels, indent=None)
 
     def _write(self, array: str, shard: Sequence[int], content: bytes) -> None:
         path = self._folder.joinpath(array, "c", *map(str, shard))

@@ -5,11 +5,15 @@
 Prints median seconds over interleaved rounds, and how many times faster the engine is.
 The published method runs on PyTorch's CPU backend with 2 threads, the filters are
 SciPy's on every class; ours runs on 1 thread, to uint8 (as stored) and to float32.
+Then what the cost grows with: the same boundary between more classes, wider windows.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -40,49 +44,78 @@ def separable_filters(
     return soft
 
 
-def compare(
-    name: str,
-    labels: npt.NDArray[np.uint8],
-    n_classes: int,
-    size: int,
-    sigma: float,
-    rounds: int,
-) -> list[str]:
-    """One row of the table."""
-    softening = Method(sigma=sigma, size=size).on_grid((1.0, 1.0, 1.0))
+@dataclass(frozen=True)
+class Row:
+    """A label map, a window, and who runs on it beside us."""
 
-    def ours(dtype: str) -> npt.NDArray[np.generic]:
-        return soften_volume(labels, softening, n_classes=n_classes, dtype=dtype)
+    name: str
+    labels: npt.NDArray[np.uint8]
+    n_classes: int
+    size: int = 3
+    sigma: float = 1.0
+    published: bool = True
+    filters: bool = True
 
-    def published() -> npt.NDArray[np.float32]:
-        return soft_labels(labels, n_classes, size=size, sigma=sigma)
+    def ours(self, dtype: str) -> npt.NDArray[np.generic]:
+        softening = Method(sigma=self.sigma, size=self.size).on_grid((1.0,) * 3)
+        return soften_volume(
+            self.labels, softening, n_classes=self.n_classes, dtype=dtype
+        )
 
-    error = np.abs(ours("float32") - published()).max()
-    seconds = time_functions(
-        {
-            "uint8": lambda: ours("uint8"),
-            "float32": lambda: ours("float32"),
-            "published": published,
-            "filters": lambda: separable_filters(
-                labels, n_classes, size=size, sigma=sigma
-            ),
-        },
-        rounds,
-    )
-    ratios = [
-        f"{seconds[other] / seconds[mine]:.1f}x"
-        for other in ("published", "filters")
-        for mine in ("uint8", "float32")
+    def theirs(
+        self, method: Callable[..., npt.NDArray[np.float32]]
+    ) -> npt.NDArray[np.float32]:
+        return method(self.labels, self.n_classes, size=self.size, sigma=self.sigma)
+
+    def compare(self, rounds: int) -> list[str]:
+        """Cells of the table."""
+        contestants: dict[str, Callable[[], object]] = {
+            "uint8": lambda: self.ours("uint8"),
+            "float32": lambda: self.ours("float32"),
+        }
+        if self.published:
+            contestants["published"] = lambda: self.theirs(soft_labels)
+        if self.filters:
+            contestants["filters"] = lambda: self.theirs(separable_filters)
+        seconds = time_functions(contestants, rounds)
+        error = "-"
+        if self.published:
+            difference = self.ours("float32") - self.theirs(soft_labels)
+            error = f"{np.abs(difference).max():.0e}"
+        cells = [self.name, "x".join(map(str, self.labels.shape))]
+        cells += [f"{self.n_classes}", f"{self.size}"]
+        cells += [f"{100 * phantoms.boundary_share(self.labels):.1f} %"]
+        for who in ("uint8", "float32", "published", "filters"):
+            cells.append(f"{seconds[who]:.3f}" if who in seconds else "-")
+        for other in ("published", "filters"):
+            for mine in ("uint8", "float32"):
+                known = other in seconds
+                cells.append(f"{seconds[other] / seconds[mine]:.1f}x" if known else "-")
+        return [*cells, error]
+
+
+def growth(shape: Sequence[int], rounds: int) -> list[list[str]]:
+    """Rows: the same boundary with more classes, and with wider windows."""
+    few, many, most = (phantoms.balls(shape, n) for n in (4, 36, 117))
+    rows = [
+        Row("balls", few, 4),
+        Row("balls", many, 36),
+        Row("balls", most, 117),
+        *(Row("balls", many, 36, size, size / 6) for size in (5, 9, 15)),
     ]
+    seconds = time_functions(
+        {f"{at}": partial(row.ours, "uint8") for at, row in enumerate(rows)}, rounds
+    )
+    first, second = seconds["0"], seconds["1"]
     return [
-        name,
-        "x".join(map(str, labels.shape)),
-        str(n_classes),
-        f"{100 * phantoms.boundary_share(labels):.1f} %",
-        f"{size}",
-        *(f"{s:.3f}" for s in seconds.values()),
-        *ratios,
-        f"{error:.0e}",
+        [
+            f"{row.n_classes}",
+            f"{row.size}",
+            f"{100 * phantoms.boundary_share(row.labels):.1f} %",
+            f"{taken:.3f}",
+            f"{taken / (first if row.size == 3 else second):.2f}x",
+        ]
+        for row, taken in zip(rows, seconds.values(), strict=True)
     ]
 
 
@@ -96,19 +129,28 @@ def main(arguments: list[str] | None = None) -> None:
     def scaled(*shape: int) -> tuple[int, ...]:
         return tuple(max(8, int(n * options.scale)) for n in shape)
 
+    cube = scaled(256, 256, 256)
     lesion = phantoms.lesion(scaled(155, 240, 240), 4)
-    organs = phantoms.organs(scaled(256, 256, 256), 36)
+    organs = phantoms.organs(cube, 36)
     rows = [
-        compare("lesion", lesion, 4, 3, 1.0, options.rounds),
-        compare("organs", organs, 36, 3, 1.0, options.rounds),
-        compare("lesion", lesion, 4, 9, 1.5, options.rounds),
+        Row("lesion", lesion, 4),
+        Row("organs", organs, 36),
+        Row("lesion", lesion, 4, 9, 1.5),
+        Row("organs", organs, 36, 9, 1.5, published=False),
+        Row("organs", phantoms.organs(cube, 117), 117, published=False, filters=False),
     ]
-    header = ["phantom", "shape", "classes", "boundary", "size"]
+    header = ["phantom", "shape", "classes", "size", "boundary"]
     header += ["uint8 s", "float32 s", "published s", "filters s"]
     header += [
         f"{b}/{a}" for b in ("published", "filters") for a in ("uint8", "float32")
     ]
-    print_table("Engine, median seconds", [*header, "largest difference"], rows)
+    cells = [row.compare(options.rounds) for row in rows]
+    print_table("Engine, median seconds", [*header, "largest difference"], cells)
+    # One-hot, padded one-hot and result, float32 each.
+    needed = 3 * 4 * 117 * np.prod(cube) / 1e9
+    print(f"\nThe published method needs {needed:.0f} GB for the last row.")
+    header = ["classes", "size", "boundary", "uint8 s", "against the first / 36 of 3"]
+    print_table("What the cost grows with", header, growth(cube, options.rounds))
 
 
 if __name__ == "__main__":

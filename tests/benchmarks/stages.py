@@ -25,8 +25,8 @@ from svls_cli import find_cases, smooth_cases
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.soften.methods import Method
-from svls_cli.soften.smoothing import SoftBlock, soften_block
-from svls_cli.soften.volume import region_with_halo
+from svls_cli.soften.smoothing import SoftBlock
+from svls_cli.soften.volume import soften_part
 from svls_cli.store.layout import Layout
 from svls_cli.store.shards import encode_chunk
 
@@ -45,8 +45,10 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
             opened.indices(spec.table, ignore_label=None)
 
     def soften() -> list[SoftBlock]:
-        regions = (region_with_halo(indices, b, (1, 1, 1)) for b in blocks)
-        return [soften_block(r, softening, n_classes=4, dtype="uint8") for r in regions]
+        return [
+            soften_part(indices, b, softening, n_classes=4, dtype="uint8")
+            for b in blocks
+        ]
 
     softened = [block.soft for block in soften()]
 

@@ -1,0 +1,53 @@
+"""The neighbours' sum: a Gaussian window without its centre, axis by axis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from svls_cli.soften.kernel import NeighbourWeights
+from svls_cli.soften.mixture import SoftArray
+
+FloatKind = type[np.float32] | type[np.float64]
+
+
+def neighbour_sum(
+    given: SoftArray, weights: NeighbourWeights, kind: FloatKind
+) -> SoftArray:
+    """Weighted sum over the neighbours of each voxel within its window.
+
+    Parameters
+    ----------
+    given : (n, z + 2 rz, y + 2 ry, x + 2 rx), or 2-D
+        A batch of windows.
+    weights
+        Of their radius.
+    kind
+        To compute in. Every voxel's operations have one order, whatever the batch.
+
+    Returns
+    -------
+    (n, z, y, x)
+        What the halo leaves.
+    """
+    wide: SoftArray = given.astype(kind)
+    result: SoftArray | None = None
+    for axis, column in enumerate(weights.offsets, start=1):
+        reach, length = len(column), wide.shape[axis]
+        if not reach:
+            continue
+        at = [
+            (slice(None),) * axis + (slice(start, start + length - 2 * reach),)
+            for start in range(2 * reach + 1)
+        ]
+        part = wide[at[reach - 1]] + wide[at[reach + 1]]
+        part *= kind(column[0])
+        for distance, weight in enumerate(column[1:], start=2):
+            pair = wide[at[reach - distance]] + wide[at[reach + distance]]
+            pair *= kind(weight)
+            part += pair
+        result = part.copy() if result is None else result[at[reach]] + part
+        if axis < wide.ndim - 1:
+            part *= kind(weights.total)
+            wide = wide[at[reach]] + part
+    assert result is not None, "a window holds neighbours"
+    return result

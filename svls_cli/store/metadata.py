@@ -1,0 +1,115 @@
+"""The `zarr.json` documents of a store, as zarr-python would write them.
+
+Written and read directly: through zarr-python they take more time than the voxels of a
+small case, and its import more than that.
+
+References
+----------
+.. [1] Zarr v3 specification, "Metadata documents".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+NAME = "zarr.json"
+ZSTD_LEVEL = 3
+_LITTLE = {"endian": "little"}
+
+
+def group(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """A group."""
+    return {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
+
+
+def array(
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    *,
+    chunk: Sequence[int],
+    shard: Sequence[int],
+    axes: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> dict[str, Any]:
+    """An array in shards of zstd chunks, 0 where nothing is stored.
+
+    Parameters
+    ----------
+    shape, dtype
+        Of the array.
+    chunk, shard
+        Their shapes; a shard is a whole number of chunks.
+    axes
+        A name each.
+    attributes
+        Of the array.
+    """
+    to_bytes: dict[str, Any] = {"name": "bytes"}
+    if dtype.itemsize > 1:
+        to_bytes["configuration"] = _LITTLE
+    zstd = {"level": ZSTD_LEVEL, "checksum": True}
+    sharding = {
+        "chunk_shape": list(chunk),
+        "codecs": [to_bytes, {"name": "zstd", "configuration": zstd}],
+        "index_codecs": [
+            {"name": "bytes", "configuration": _LITTLE},
+            {"name": "crc32c"},
+        ],
+        "index_location": "end",
+    }
+    return {
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": list(shard)},
+        },
+        "chunk_key_encoding": {
+            "name": "default",
+            "configuration": {"separator": "/"},
+        },
+        "fill_value": dtype.type(0).item(),
+        "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        "attributes": dict(attributes),
+        "dimension_names": list(axes),
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }
+
+
+def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> None:
+    """Make ``folder`` the group or array that ``document`` describes.
+
+    Parameters
+    ----------
+    folder
+        Made if it does not exist.
+    document
+        Of a `group` or an `array`.
+    indent
+        None leaves white space out: in small cases of many classes most bytes are
+        metadata.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(document, indent=indent, allow_nan=False)
+    (folder / NAME).write_text(text, encoding="utf-8")
+
+
+def group_attributes(folder: Path) -> dict[str, Any]:
+    """Attributes of the group that ``folder`` is.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, TypeError
+        If it is none, or damaged.
+    """
+    document = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    if document["zarr_format"] != 3 or document["node_type"] != "group":
+        raise ValueError(f"{folder}: not a Zarr v3 group")
+    return dict(document.get("attributes", {}))
