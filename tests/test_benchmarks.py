@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 @pytest.mark.parametrize(
     ("script", "rows"),
-    [("engine.py", 3), ("command.py", 3), ("stages.py", 7), ("fusion.py", 1)],
+    [("engine.py", 11), ("command.py", 15), ("stages.py", 7), ("fusion.py", 1)],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     options = ["--scale", "0.1", "--rounds", "1"]
@@ -27,6 +27,4 @@ def test_benchmarks_print_their_table(script: str, rows: int) -> None:
         check=True,
     )
     table = [line for line in result.stdout.splitlines() if line.startswith("|")]
-    assert len(table) == rows + 2
-    measured = r"\d\.\d{3}" if script == "stages.py" else r"\d\.\dx"
-    assert all(re.search(measured, row) for row in table[2:])
+    assert sum(bool(re.search(r"\d\.\d+x|\d\.\d{2,}", row)) for row in table) == rows
