@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from svls_cli.errors import InputError
 from svls_cli.labels.class_files import ClassSpec
@@ -22,9 +25,15 @@ from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.volume import soften_part
 from svls_cli.store.destination import Destination, destination, existing_store
 from svls_cli.store.schema import StoreConfig, case_attributes
+from svls_cli.store.shards import Place
 from svls_cli.store.transaction import folder_bytes
 from svls_cli.store.writer import CaseWriter, EncodedBlock
 from svls_cli.workers import Progress, Workers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# Of a shard, of a block in it, and the block's voxels.
+Block = tuple[Place, Place, list[slice]]
 
 
 class Compile(Protocol):
@@ -176,10 +185,11 @@ def _write_volume(
     config: StoreConfig,
     threads: int,
 ) -> None:
-    """Soften and encode block by block, write shard by shard."""
+    """Soften and encode block by block, ahead of writing shard by shard."""
+    layout = writer.layout
 
-    def encode(block: tuple[tuple[int, ...], list[slice]]) -> EncodedBlock:
-        place, voxels = block
+    def encode(block: Block) -> tuple[Place, EncodedBlock]:
+        shard, place, voxels = block
         soft = soften_part(
             case.labels,
             voxels,
@@ -192,8 +202,30 @@ def _write_volume(
         if case.mixture is not None:
             hard = look_up(case.mixture.hard, hard)
         maps = {rater: labels[tuple(voxels)] for rater, labels in case.maps.items()}
-        return writer.encode(place, soft, {HARD: hard, **maps})
+        return shard, writer.encode(place, soft, {HARD: hard, **maps})
 
+    blocks = (
+        (shard, place, voxels)
+        for shard in layout.shards()
+        for place, voxels in layout.blocks(shard)
+    )
     with ThreadPoolExecutor(threads) as pool:
-        for shard in writer.layout.shards():
-            writer.write_shard(shard, pool.map(encode, writer.layout.blocks(shard)))
+        encoded = _ahead(pool, encode, blocks, 2 * threads)
+        for shard, of_shard in groupby(encoded, key=itemgetter(0)):
+            writer.write_shard(shard, (block for _, block in of_shard))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    count: int,
+) -> Generator[Result]:
+    """Results in order, ``count`` of them worked on or waiting to be taken."""
+    waiting: deque[Future[Result]] = deque()
+    for item in items:
+        waiting.append(pool.submit(function, item))
+        if len(waiting) == count:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
