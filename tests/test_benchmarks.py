@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 @pytest.mark.parametrize(
     ("script", "rows"),
-    [("engine.py", 11), ("command.py", 15), ("stages.py", 7), ("fusion.py", 1)],
+    [("engine.py", 11), ("command.py", 15), ("stages.py", 9), ("fusion.py", 1)],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     options = ["--scale", "0.1", "--rounds", "1"]

@@ -10,6 +10,7 @@ worker, partly at the same time; of the whole command; and of a run that skips i
 from __future__ import annotations
 
 import argparse
+import gzip
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,11 @@ from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.soften.methods import Method
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.soften.volume import soften_part
+from svls_cli.store.destination import destination
 from svls_cli.store.layout import Layout
+from svls_cli.store.schema import StoreConfig
 from svls_cli.store.shards import encode_chunk
+from svls_cli.store.writer import CaseWriter
 
 
 def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
@@ -36,6 +40,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     spec = parse_classes("0,1,2,3")
     with open_label_file(path) as file:
         indices = file.indices(spec.table, ignore_label=None)
+        geometry = file.geometry
     softening = Method().on_grid((1.0,) * 3)
     layout = Layout.choose(indices.shape, n_classes=4, itemsize=1)
     blocks = [v for shard in layout.shards() for _, v in layout.blocks(shard)]
@@ -50,7 +55,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
             for b in blocks
         ]
 
-    softened = [block.soft for block in soften()]
+    softened = [block.soft for block in soften() if not block.constant]
 
     def command() -> None:
         shutil.rmtree(folder / "a.zarr", ignore_errors=True)
@@ -61,12 +66,29 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     def again() -> list[object]:
         return list(smooth_cases(find_cases([path]), folder / "a.zarr"))
 
+    def gunzip() -> bytes:
+        return gzip.decompress(path.read_bytes())
+
+    config = StoreConfig.create(Method(), spec.table, None, "uint8")
+
+    def put() -> None:
+        shutil.rmtree(folder / "b.zarr", ignore_errors=True)
+        with (
+            destination(
+                folder / "b.zarr", config, replace=None, dry_run=False
+            ) as place,
+            place.building("case") as building,
+        ):
+            CaseWriter(building, "case", geometry=geometry, config=config).finish({})
+
     imports = [sys.executable, "-c", "import svls_cli.pipeline"]
     return {
         "hash the file": lambda: file_sha256(path),
+        "gunzip alone": gunzip,
         "unpack, check, read, map to classes": read,
         "soften every block": soften,
-        "pack every block": lambda: [encode_chunk(s) for s in softened],
+        "pack blocks of several classes": lambda: [encode_chunk(s) for s in softened],
+        "describe, flush and rename a case": put,
         "interpreter and imports": lambda: subprocess.run(imports),
         "whole command": command,
         "whole run, all of it skipped": again,
