@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 import reference
 from conftest import blobs
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -282,12 +282,18 @@ def test_the_hard_label_has_most_weight(
         ]
     ),
 )
+@example(
+    case=([np.uint8([[1, 1]]), np.uint8([[0, 2]]), np.uint8([[0, 2]])], 2),
+    fusion=Fusion("mean", "dice"),
+)
 def test_no_label_that_no_rater_gave(case: tuple[Maps, int], fusion: Fusion) -> None:
     maps, n_classes = case
     fused = fused_maps(maps, n_classes, fusion)
     hard = fused.hard(fused.labels)
     said = np.stack(maps)
-    ignored = (said == n_classes).all(axis=0)
+    # A rater of weight 0, who agrees with nobody, counts for nothing.
+    counts = np.array(fused.weights) > 0
+    ignored = (said[counts] == n_classes).all(axis=0)
     np.testing.assert_array_equal(hard == n_classes, ignored)
     assert (said == hard).any(axis=0).all()
 
