@@ -14,7 +14,13 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 @pytest.mark.parametrize(
     ("script", "rows"),
-    [("engine.py", 3), ("command.py", 3), ("stages.py", 7), ("fusion.py", 1)],
+    [
+        ("engine.py", 3),
+        ("command.py", 3),
+        ("stages.py", 7),
+        ("fusion.py", 1),
+        ("reading.py", 6),
+    ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     options = ["--scale", "0.1", "--rounds", "1"]

@@ -18,6 +18,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
+from svls_cli.store.patches import PatchReader, Region
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
 
@@ -80,10 +81,13 @@ class StoredCase:
         """
         return _open_array(self.path, label_array(name))
 
-    def probabilities(
-        self, region: tuple[slice, ...] = (), *, classes: slice | int = slice(None)
-    ) -> npt.NDArray[np.float32]:
-        """Soft labels as probabilities.
+    def patch(
+        self, region: Region = (), *, classes: slice | int = slice(None)
+    ) -> npt.NDArray[Any]:
+        """Soft labels as stored, several times faster than by way of `soft`.
+
+        To train, move the patch to the device before it is divided by its scale: uint8
+        is a quarter of the bytes. To draw many patches of one case, read it whole once.
 
         Parameters
         ----------
@@ -94,14 +98,64 @@ class StoredCase:
 
         Returns
         -------
+        (c, z, y, x) of the store's dtype
+            Integers sum to their largest value over all classes, to 0 where the voxel
+            is ignored.
+
+        Raises
+        ------
+        InvalidParameterError
+            If the region does not lie in the volume.
+        StoreError
+            If what it is read from is damaged or missing.
+        """
+        region = region or (slice(None),) * len(self.geometry.shape)
+        if isinstance(classes, slice):
+            return self._read("0", (classes, *region))
+        one: npt.NDArray[Any] = self._read("0", (slice(classes, classes + 1), *region))
+        return one.squeeze(axis=0)
+
+    def label_patch(self, name: str, region: Region = ()) -> npt.NDArray[Any]:
+        """Label values of one of `raters`, or of "hard", as `patch` reads them.
+
+        Raises
+        ------
+        InvalidParameterError, StoreError
+            As `patch`; also if there is no label map of this name.
+        """
+        return self._read(label_array(name), region)
+
+    def probabilities(
+        self, region: Region = (), *, classes: slice | int = slice(None)
+    ) -> npt.NDArray[np.float32]:
+        """A `patch` as probabilities.
+
+        Returns
+        -------
         (c, z, y, x) float32
             In [0, 1]; sums to 1 over all classes, to 0 where the voxel is ignored.
+
+        Raises
+        ------
+        InvalidParameterError, StoreError
+            As `patch`.
         """
-        stored = np.asarray(self.soft[(classes, *region)])
+        stored = self.patch(region, classes=classes)
         result: npt.NDArray[np.float32] = np.divide(
             stored, levels(stored.dtype), dtype=np.float32
         )
         return result
+
+    @cached_property
+    def _readers(self) -> dict[str, PatchReader]:
+        return {}
+
+    def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
+        if name not in self._readers:
+            n_shards = self.attributes["shards"].get(name, 0)
+            array = _open_array(self.path, name)
+            self._readers[name] = PatchReader(array, n_shards=n_shards)
+        return self._readers[name].read(region)
 
 
 class Store(Mapping[str, StoredCase]):

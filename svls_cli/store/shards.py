@@ -22,7 +22,7 @@ import numpy.typing as npt
 from numcodecs.zstd import Zstd
 
 ZSTD_LEVEL = 3
-_ABSENT = 2**64 - 1
+ABSENT = 2**64 - 1  # in the index of a shard
 
 Place = tuple[int, ...]
 
@@ -45,7 +45,7 @@ def encode_shard(
     chunks_per_shard
         Per axis of the array.
     """
-    index = np.full((math.prod(chunks_per_shard), 2), _ABSENT, "<u8")
+    index = np.full((math.prod(chunks_per_shard), 2), ABSENT, "<u8")
     parts: list[bytes] = []
     offset = 0
     for place, encoded in sorted(chunks):
