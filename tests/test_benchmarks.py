@@ -10,6 +10,13 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
+SMALL = {
+    "command.py": ["--scale", "0.1", "--volumes", "2"],
+    "memory.py": ["--scale", "0.1", "--slices", "128", "--classes", "4", "117"],
+    "tiny.py": ["--cases", "4"],
+}
+# What every row holds, if not a ratio.
+MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\.\d+"}
 
 
 @pytest.mark.parametrize(
@@ -21,14 +28,11 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
         ("fusion.py", 1),
         ("reading.py", 6),
         ("memory.py", 2),
+        ("tiny.py", 2),
     ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
-    options = ["--scale", "0.1", "--rounds", "1"]
-    if script == "command.py":
-        options += ["--volumes", "2"]
-    if script == "memory.py":
-        options += ["--slices", "128", "--classes", "4", "117"]
+    options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
     result = subprocess.run(
         [sys.executable, BENCHMARKS / script, *options],
         capture_output=True,
@@ -37,6 +41,5 @@ def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     )
     table = [line for line in result.stdout.splitlines() if line.startswith("|")]
     assert len(table) == rows + 2
-    measured = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+"}
     for row in table[2:]:
-        assert re.search(measured.get(script, r"\d\.\dx"), row)
+        assert re.search(MEASURED.get(script, r"\d\.\dx"), row)
