@@ -10,16 +10,29 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).parent / "benchmarks"
+SMALL = {
+    "command.py": ["--scale", "0.1", "--volumes", "2"],
+    "memory.py": ["--scale", "0.1", "--slices", "128", "--classes", "4", "117"],
+    "tiny.py": ["--cases", "4"],
+}
+# What every row holds, if not a ratio.
+MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\.\d+"}
 
 
 @pytest.mark.parametrize(
     ("script", "rows"),
-    [("engine.py", 11), ("command.py", 15), ("stages.py", 9), ("fusion.py", 1)],
+    [
+        ("engine.py", 11),
+        ("command.py", 15),
+        ("stages.py", 9),
+        ("fusion.py", 1),
+        ("reading.py", 6),
+        ("memory.py", 2),
+        ("tiny.py", 2),
+    ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
-    options = ["--scale", "0.1", "--rounds", "1"]
-    if script == "command.py":
-        options += ["--volumes", "2"]
+    options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
     result = subprocess.run(
         [sys.executable, BENCHMARKS / script, *options],
         capture_output=True,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,17 @@ def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> N
     (folder / NAME).write_text(text, encoding="utf-8")
 
 
+def read(folder: Path) -> dict[str, Any]:
+    """The document of the group or array that ``folder`` is.
+
+    Raises
+    ------
+    OSError, ValueError, TypeError
+        If it is neither, or damaged.
+    """
+    return dict(json.loads((folder / NAME).read_text(encoding="utf-8")))
+
+
 def group_attributes(folder: Path) -> dict[str, Any]:
     """Attributes of the group that ``folder`` is.
 
@@ -109,7 +121,38 @@ def group_attributes(folder: Path) -> dict[str, Any]:
     OSError, ValueError, KeyError, TypeError
         If it is none, or damaged.
     """
-    document = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    document = read(folder)
     if document["zarr_format"] != 3 or document["node_type"] != "group":
         raise ValueError(f"{folder}: not a Zarr v3 group")
     return dict(document.get("attributes", {}))
+
+
+@dataclass(frozen=True)
+class ArrayLayout:
+    """What `array` describes: shapes of an array, its shards and its chunks."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    chunk: tuple[int, ...]
+    shard: tuple[int, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> ArrayLayout | None:
+        """The layout of an array; None if it is not one that `array` describes."""
+        try:
+            dtype = np.dtype(document["data_type"])
+            shard = document["chunk_grid"]["configuration"]["chunk_shape"]
+            chunk = document["codecs"][0]["configuration"]["chunk_shape"]
+            ours = array(
+                document["shape"],
+                dtype,
+                chunk=chunk,
+                shard=shard,
+                axes=document["dimension_names"],
+                attributes=document["attributes"],
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+        if document != ours:
+            return None
+        return cls(tuple(document["shape"]), dtype, tuple(chunk), tuple(shard))

@@ -17,7 +17,9 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
-from svls_cli.store.metadata import group_attributes
+from svls_cli.store import metadata
+from svls_cli.store.metadata import ArrayLayout, group_attributes
+from svls_cli.store.patches import PatchReader, Region, whole_region
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
 if TYPE_CHECKING:
@@ -83,10 +85,13 @@ class StoredCase:
         """
         return _open_array(self.path, label_array(name))
 
-    def probabilities(
-        self, region: tuple[slice, ...] = (), *, classes: slice | int = slice(None)
-    ) -> npt.NDArray[np.float32]:
-        """Soft labels as probabilities.
+    def patch(
+        self, region: Region = (), *, classes: slice | int = slice(None)
+    ) -> npt.NDArray[Any]:
+        """Soft labels as stored, several times faster than by way of `soft`.
+
+        To train, move the patch to the device before it is divided by its scale: uint8
+        is a quarter of the bytes. To draw many patches of one case, read it whole once.
 
         Parameters
         ----------
@@ -97,14 +102,77 @@ class StoredCase:
 
         Returns
         -------
+        (c, z, y, x) of the store's dtype
+            Integers sum to their largest value over all classes, to 0 where the voxel
+            is ignored.
+
+        Raises
+        ------
+        InvalidParameterError
+            If the region does not lie in the volume.
+        StoreError
+            If what it is read from is damaged or missing.
+        """
+        region = region or (slice(None),) * len(self.geometry.shape)
+        if isinstance(classes, slice):
+            return self._read("0", (classes, *region))
+        one: npt.NDArray[Any] = self._read("0", (slice(classes, classes + 1), *region))
+        return one.squeeze(axis=0)
+
+    def label_patch(self, name: str, region: Region = ()) -> npt.NDArray[Any]:
+        """Label values of one of `raters`, or of "hard", as `patch` reads them.
+
+        Raises
+        ------
+        InvalidParameterError, StoreError
+            As `patch`; also if there is no label map of this name.
+        """
+        return self._read(label_array(name), region)
+
+    def probabilities(
+        self, region: Region = (), *, classes: slice | int = slice(None)
+    ) -> npt.NDArray[np.float32]:
+        """A `patch` as probabilities.
+
+        Returns
+        -------
         (c, z, y, x) float32
             In [0, 1]; sums to 1 over all classes, to 0 where the voxel is ignored.
+
+        Raises
+        ------
+        InvalidParameterError, StoreError
+            As `patch`.
         """
-        stored = np.asarray(self.soft[(classes, *region)])
+        stored = self.patch(region, classes=classes)
         result: npt.NDArray[np.float32] = np.divide(
             stored, levels(stored.dtype), dtype=np.float32
         )
         return result
+
+    @cached_property
+    def _layouts(self) -> dict[str, ArrayLayout | None]:
+        return {}
+
+    def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
+        """A region of an array; by Zarr if somebody stored it anew, otherwise."""
+        if name not in self._layouts:
+            try:
+                document = metadata.read(self.path / name)
+            except DAMAGE as error:
+                raise _cannot_open(self.path, name, error) from error
+            self._layouts[name] = ArrayLayout.of(document)
+        layout = self._layouts[name]
+        if layout is not None:
+            n_shards = self.attributes["shards"].get(name, 0)
+            reader = PatchReader(self.path / name, layout, n_shards=n_shards)
+            return reader.read(whole_region(region, layout.shape))
+        array = _open_array(self.path, name)
+        region = whole_region(region, array.shape)
+        try:
+            return np.asarray(array[region])
+        except Exception as error:  # each codec has its own
+            raise StoreError(f"{self.path / name} cannot be read: {error}") from error
 
 
 class Store(Mapping[str, StoredCase]):
@@ -203,4 +271,8 @@ def _open_array(case: Path, name: str) -> zarr.Array[Any]:
     try:
         return zarr.open_array(case, path=name, mode="r", zarr_format=3)
     except DAMAGE as error:
-        raise StoreError(f"{case}: array {name} cannot be opened: {error}") from error
+        raise _cannot_open(case, name, error) from error
+
+
+def _cannot_open(case: Path, name: str, error: Exception) -> StoreError:
+    return StoreError(f"{case}: array {name} cannot be opened: {error}")

@@ -24,7 +24,7 @@ from numcodecs.zstd import Zstd
 
 from svls_cli.store.metadata import ZSTD_LEVEL
 
-_ABSENT = 2**64 - 1
+ABSENT = 2**64 - 1  # in the index of a shard
 
 Place = tuple[int, ...]
 
@@ -59,7 +59,7 @@ def encode_shard(
     chunks_per_shard
         Per axis of the array.
     """
-    index = np.full((math.prod(chunks_per_shard), 2), _ABSENT, "<u8")
+    index = np.full((math.prod(chunks_per_shard), 2), ABSENT, "<u8")
     parts: list[bytes] = []
     offset = 0
     for place, encoded in sorted(chunks):

@@ -1,0 +1,174 @@
+"""Regions of a stored array, read at the speed of its codec.
+
+zarr-python passes every chunk through its event loop, which takes longer than unpacking
+it. This reads what `shards` writes: the index at a shard's end, then the chunks that a
+region touches. Nothing stays open between two reads, so readers survive a fork, and any
+number of them can live.
+
+References
+----------
+.. [1] Zarr v3 specification, "Sharding codec" (version 1.0).
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+from numcodecs.zstd import decompress
+
+from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.store.metadata import ArrayLayout
+from svls_cli.store.shards import ABSENT, Place
+
+Region = tuple[slice, ...]
+
+
+def whole_region(region: Region, shape: Sequence[int]) -> Region:
+    """The region with every start and stop, once it is known to lie in the array.
+
+    Parameters
+    ----------
+    region
+        A slice of step 1 per axis; none for everything.
+    shape
+        Of the array.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is empty or does not lie in the array: nothing counts from the end.
+
+    Examples
+    --------
+    >>> whole_region((slice(None), slice(2, 4)), (5, 6))
+    (slice(0, 5, None), slice(2, 4, None))
+    """
+    given = region or (slice(None),) * len(shape)
+    if len(given) != len(shape) or any(s.step not in (None, 1) for s in given):
+        raise InvalidParameterError(
+            f"expected {len(shape)} slices of step 1, found {region}"
+        )
+    whole = tuple(
+        slice(0 if s.start is None else s.start, n if s.stop is None else s.stop)
+        for s, n in zip(given, shape, strict=True)
+    )
+    if any(not 0 <= s.start < s.stop <= n for s, n in zip(whole, shape, strict=True)):
+        raise InvalidParameterError(
+            f"region {', '.join(f'{s.start}:{s.stop}' for s in whole)} is empty or not "
+            f"inside of {' x '.join(map(str, shape))}"
+        )
+    return whole
+
+
+class PatchReader:
+    """Reads regions of one array.
+
+    Parameters
+    ----------
+    folder
+        Of the array.
+    layout
+        As written.
+    n_shards
+        How many shards have a file; those that are all 0 need none.
+    """
+
+    def __init__(self, folder: Path, layout: ArrayLayout, *, n_shards: int) -> None:
+        self._folder = folder
+        self._layout = layout
+        sizes = zip(layout.shape, layout.shard, strict=True)
+        self._complete = n_shards == math.prod(-(-n // s) for n, s in sizes)
+        pairs = zip(layout.shard, layout.chunk, strict=True)
+        self._chunks_per_shard = tuple(s // c for s, c in pairs)
+
+    def read(self, region: Region) -> npt.NDArray[Any]:
+        """The values of a region.
+
+        Parameters
+        ----------
+        region
+            As `whole_region` gives it.
+
+        Raises
+        ------
+        StoreError
+            If what it is read from is damaged or missing.
+        """
+        result = np.zeros([s.stop - s.start for s in region], self._layout.dtype)
+        for shard in _touched(region, self._layout.shard):
+            path = self._folder.joinpath("c", *map(str, shard))
+            try:
+                with path.open("rb") as file:
+                    self._read_shard(file, shard, region, result)
+            except FileNotFoundError as error:
+                if self._complete:
+                    raise StoreError(f"{path} is missing") from error
+            except (OSError, RuntimeError, ValueError, MemoryError) as error:
+                raise StoreError(f"{path} cannot be read: {error}") from error
+        return result
+
+    def _read_shard(
+        self,
+        file: BinaryIO,
+        shard: Place,
+        region: Region,
+        result: npt.NDArray[Any],
+    ) -> None:
+        """Unpack the shard's part of a region into its place."""
+        index = self._index(file)
+        size, little = self._layout.chunk, self._layout.dtype.newbyteorder("<")
+        first = [at * n for at, n in zip(shard, self._chunks_per_shard, strict=True)]
+        inside = _intersection(region, shard, self._layout.shard)
+        for chunk in _touched(inside, size):
+            place = tuple(at - start for at, start in zip(chunk, first, strict=True))
+            offset, n_bytes = index[place].tolist()
+            if offset == ABSENT:
+                continue
+            file.seek(offset)
+            values = np.frombuffer(decompress(file.read(n_bytes)), little)
+            part = _intersection(inside, chunk, size)
+            corner = [at * n for at, n in zip(chunk, size, strict=True)]
+            source = values.reshape(size)[_relative(part, corner)]
+            result[_relative(part, [s.start for s in region])] = source
+
+    def _index(self, file: BinaryIO) -> npt.NDArray[np.uint64]:
+        """Offset and size of each chunk: (*chunks_per_shard, 2)."""
+        n_bytes = 16 * math.prod(self._chunks_per_shard)
+        file.seek(-n_bytes - 4, io.SEEK_END)
+        table, checksum = file.read(n_bytes), file.read(4)
+        if google_crc32c.value(table) != int.from_bytes(checksum, "little"):
+            raise ValueError("its index does not match its checksum")
+        return np.frombuffer(table, "<u8").reshape(*self._chunks_per_shard, 2)
+
+
+def _touched(region: Region, size: Sequence[int]) -> Iterator[Place]:
+    """Grid positions of the blocks of a size that a region touches."""
+    return itertools.product(
+        *(
+            range(s.start // n, -(-s.stop // n))
+            for s, n in zip(region, size, strict=True)
+        )
+    )
+
+
+def _intersection(region: Region, at: Place, size: Sequence[int]) -> Region:
+    """What of a region lies in the block at a grid position."""
+    return tuple(
+        slice(max(s.start, i * n), min(s.stop, (i + 1) * n))
+        for s, i, n in zip(region, at, size, strict=True)
+    )
+
+
+def _relative(region: Region, corner: Sequence[int]) -> Region:
+    """A region as seen from a voxel."""
+    return tuple(
+        slice(s.start - c, s.stop - c) for s, c in zip(region, corner, strict=True)
+    )
