@@ -155,7 +155,7 @@ class StoredCase:
         return {}
 
     def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
-        """A region of an array; by Zarr if somebody stored it anew, otherwise."""
+        """A region of an array; by Zarr itself if somebody stored it anew."""
         if name not in self._layouts:
             try:
                 document = metadata.read(self.path / name)
