@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from svls_cli.evaluation.tuning_result import TuningResult
     from svls_cli.export import export_cases
     from svls_cli.fusing import fuse_cases
-    from svls_cli.labels.cases import find_cases
+    from svls_cli.labels.cases import Part, find_cases
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.pipeline import smooth_cases
@@ -36,6 +36,7 @@ _HOME = {
     "AgreementReport": "agreement_report",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
+    "Part": "labels.cases",
     "Store": "store.reader",
     "StoredCase": "store.reader",
     "export_cases": "export",
@@ -59,6 +60,7 @@ __all__ = [
     "InputError",
     "InvalidParameterError",
     "Method",
+    "Part",
     "Store",
     "StoreError",
     "StoredCase",

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.cases import Part
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
@@ -46,6 +47,7 @@ def compile_cases(
     classes: ClassSpec | None,
     ignore_label: int | None,
     jobs: int | Workers | None,
+    part: Part | None,
     overwrite: bool,
     dry_run: bool,
     progress: Progress,
@@ -64,11 +66,13 @@ def compile_cases(
         Makes the configuration, given ``classes`` and ``ignore_label``.
     doing
         Shown by the progress bar.
-    classes, ignore_label, jobs, overwrite, dry_run, progress
+    classes, ignore_label, jobs, part, overwrite, dry_run, progress
         As in `svls_cli.smooth_cases`.
 
     Raises
     ------
+    InvalidParameterError
+        If a part is to overwrite the store.
     InputError
         If there are no cases or no classes.
     StoreError
@@ -76,6 +80,14 @@ def compile_cases(
     """
     if not cases:
         raise InputError(f"no cases to {doing}")
+    if part and overwrite:
+        raise InvalidParameterError(
+            "--part does not go with --overwrite: the parts would remove each other's "
+            "cases; remove the store before they start, or give it another name"
+        )
+    own = part.of(cases) if part else cases
+    if not own:
+        return
     existing = existing_store(out)
     kept = None if overwrite else existing
     if ignore_label is None and classes is not None:
@@ -84,9 +96,12 @@ def compile_cases(
     with Workers.of(jobs, items=len(cases)) as workers:
         scan = ClassScan()
         if table is None:
-            yield from scan.run(cases, workers, progress)
-            cases = scan.cases
-            if not cases:
+            # Classes are those of the whole set, whatever this run's part of it.
+            names = {case.name for case in own}
+            failures = scan.run(cases, workers, progress)
+            yield from (record for record in failures if record.case in names)
+            own = [case for case in scan.cases if case.name in names]
+            if not own:
                 return
             table = scan.table(ignore_label)
         config = configure(classes=table, ignore_label=ignore_label)
@@ -97,10 +112,10 @@ def compile_cases(
                 compile_case,
                 config=config,
                 place=place,
-                threads=max(1, workers.jobs // len(cases)),
+                threads=max(1, workers.jobs // len(own)),
             )
-            with closing(workers.map(task, cases, crashed=crashed)) as records:
-                for record in progress(records, len(cases), doing):
+            with closing(workers.map(task, own, crashed=crashed)) as records:
+                for record in progress(records, len(own), doing):
                     if record.status == "failed":
                         place.failed.append(record.case)
                     yield record

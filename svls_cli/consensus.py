@@ -18,7 +18,7 @@ from typing import Any
 from svls_cli.compiling import crashed
 from svls_cli.errors import InputError, StoreError
 from svls_cli.fusing import check_weights, without
-from svls_cli.labels.cases import suffix_of
+from svls_cli.labels.cases import Part, suffix_of
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
@@ -48,6 +48,7 @@ def write_consensus(
     resample_to_first: bool = False,
     ignore_label: int | None = None,
     jobs: int | Workers | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -67,7 +68,7 @@ def write_consensus(
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.
-    jobs, fail_fast, dry_run, progress
+    jobs, part, fail_fast, dry_run, progress
         As in `smooth_cases`.
     overwrite
         Replace what is there, whoever made it.
@@ -94,7 +95,7 @@ def write_consensus(
     if not overwrite:
         _refuse_mixture(folder, settings)
     records = _write_all(
-        cases,
+        part.of(cases) if part else cases,
         folder,
         jobs,
         progress,

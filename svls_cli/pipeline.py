@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from svls_cli.compiling import SoftCase, compile_cases, write_case
-from svls_cli.labels.cases import Case
+from svls_cli.labels.cases import Case, Part
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.segments import check_names
@@ -27,6 +27,7 @@ def smooth_cases(
     ignore_label: int | None = None,
     dtype: str = "uint8",
     jobs: int | Workers | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -55,6 +56,9 @@ def smooth_cases(
     jobs
         Worker processes, or ones already started; default: one for each core this
         process may use.
+    part
+        Only this share of the cases; other runs, at the same time or not, add theirs
+        to the same store. Default: all.
     overwrite
         Make the store anew. The old one goes when the new one is finished; if a case
         failed, it is kept beside it as ``OUT.old``.
@@ -74,7 +78,7 @@ def smooth_cases(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range.
+        If a parameter is out of range, or a part is to overwrite the store.
     InputError
         If there are no classes.
     StoreError
@@ -90,6 +94,7 @@ def smooth_cases(
         classes=classes,
         ignore_label=ignore_label,
         jobs=jobs,
+        part=part,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=progress,

@@ -84,6 +84,7 @@ def parse_weights(text: str) -> Any:
     help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
 @options.jobs
+@options.part
 @click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
 @click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
@@ -113,7 +114,7 @@ def command(
     """
     from svls_cli.labels.raters import find_rated_cases
 
-    _check_report(report, tolerance_mm)
+    _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     jobs = given.pop("jobs")
@@ -129,9 +130,14 @@ def command(
         return code
 
 
-def _check_report(report: Path | None, tolerance_mm: float) -> None:
+def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
     """Complain before the work, not after it."""
     if report is not None:
+        if part is not None:
+            raise click.UsageError(
+                "--report is of all cases: ask for it without --part, once all parts "
+                "are done"
+            )
         from svls_cli.agreement_report import check_report_path
         from svls_cli.soften.surface import check_tolerance_mm
 

@@ -33,6 +33,27 @@ jobs = click.option(
     type=click.IntRange(min=1),
     help="Worker processes. [default: the cores this process may use]",
 )
+
+
+def part_of_n(text: str) -> Any:
+    """``i/N``."""
+    from svls_cli.errors import InvalidParameterError
+    from svls_cli.labels.cases import Part
+
+    try:
+        return Part.parse(text)
+    except InvalidParameterError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+part = click.option(
+    "--part",
+    type=part_of_n,
+    metavar="I/N",
+    help="Do the I-th of N equal parts of the cases; N runs, at the same time or not, "
+    "fill the same OUT, as in a SLURM array: --part $SLURM_ARRAY_TASK_ID/10. Without "
+    "--classes each of them reads all cases to find the classes.",
+)
 fail_fast = click.option(
     "--fail-fast", is_flag=True, help="Stop at the first case that fails."
 )

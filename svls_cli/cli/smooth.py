@@ -24,6 +24,7 @@ from svls_cli.cli import console, options
 @options.ignore_label
 @options.dtype
 @options.jobs
+@options.part
 @click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
 @click.option(

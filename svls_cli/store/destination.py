@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,9 @@ from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.transaction import publish, renamed, replace_store, workspace
 from svls_cli.store.writer import create_root
+
+# A store that has no case yet, in the workspace.
+_ROOT = "store"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Destination:
         Where users will find it.
     workspace
         Folder for cases that are being built.
+    config
+        Of the store.
     dry_run
         Cases are built, and thrown away.
     failed
@@ -39,6 +44,7 @@ class Destination:
     root: Path
     shown: Path
     workspace: Path
+    config: StoreConfig
     dry_run: bool
     failed: list[str] = field(default_factory=list)
 
@@ -64,9 +70,25 @@ class Destination:
         try:
             yield folder
             if not self.dry_run:
+                self._claim()
                 publish(folder, self.root / name, workspace=self.workspace)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _claim(self) -> None:
+        """Have the store, which appears in one step, whichever run is first.
+
+        Raises
+        ------
+        StoreError
+            If it is there, with another configuration.
+        """
+        store = existing_store(self.root)
+        if store is None:
+            with suppress(FileNotFoundError):  # this run's other worker was faster
+                renamed(self.workspace / _ROOT, self.root)
+            store = open_store(self.root)
+        _refuse_mixture(self.root, store, self.config)
 
 
 def existing_store(path: Path) -> Store | None:
@@ -93,7 +115,7 @@ def destination(
     Parameters
     ----------
     out
-        The store; made if it does not exist, gone again if no case was finished.
+        The store; if it does not exist it is made when the first case is finished.
     config
         Of the store.
     replace
@@ -109,52 +131,26 @@ def destination(
     """
     # A link's target may be on another file system, and "." has no name.
     shown, out = out, out.resolve()
+    if replace is None and (existing := existing_store(out)):
+        _refuse_mixture(out, existing, config)
     if dry_run:
-        if replace is None and (existing := existing_store(out)):
-            _refuse_mixture(out, existing, config)
         with TemporaryDirectory(prefix="svls-") as folder:
             root = out if replace is None else Path(folder) / "none"
-            yield Destination(root, shown, Path(folder), dry_run)
+            yield Destination(root, shown, Path(folder), config, dry_run)
         return
     with workspace(out) as folder:
-        if replace is not None:
-            new = folder / "store"
-            create_root(new, config)
-            place = Destination(new, shown, folder, dry_run)
-            yield place
-            if _has_cases(new):
-                keep_old = bool(place.failed)
-                replace_store(out, new, workspace=folder, keep_old=keep_old)
-            return
-        made = _claim(out, config, folder)
-        try:
-            yield Destination(out, shown, folder, dry_run)
-        finally:
-            alone = len(list(folder.parent.iterdir())) == 1
-            if made and alone and not _has_cases(out):
-                shutil.rmtree(out)
+        new = folder / _ROOT
+        create_root(new, config)
+        root = out if replace is None else new
+        place = Destination(root, shown, folder, config, dry_run)
+        yield place
+        if replace is not None and _has_cases(new):
+            keep_old = bool(place.failed)
+            replace_store(out, new, workspace=folder, keep_old=keep_old)
 
 
 def _has_cases(root: Path) -> bool:
     return any(path.is_dir() for path in root.iterdir())
-
-
-def _claim(out: Path, config: StoreConfig, workspace: Path) -> bool:
-    """Make the store unless it is there; whether it was made.
-
-    Raises
-    ------
-    StoreError
-        If it is there, with another configuration.
-    """
-    existing = existing_store(out)
-    if existing is None:
-        create_root(workspace / "store", config)
-        if renamed(workspace / "store", out):
-            return True
-        existing = open_store(out)  # another run was faster
-    _refuse_mixture(out, existing, config)
-    return False
 
 
 def _refuse_mixture(out: Path, existing: Store, config: StoreConfig) -> None:
