@@ -15,6 +15,7 @@ from svls_cli.version import __version__
 
 if TYPE_CHECKING:
     from svls_cli.agreement_report import AgreementReport
+    from svls_cli.cluster import Cluster
     from svls_cli.consensus import write_consensus
     from svls_cli.evaluation.tuning import tune_smoothing
     from svls_cli.evaluation.tuning_result import TuningResult
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
     "AgreementReport": "agreement_report",
+    "Cluster": "cluster",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
     "Part": "labels.cases",
@@ -56,6 +58,7 @@ _HOME = {
 
 __all__ = [
     "AgreementReport",
+    "Cluster",
     "Fusion",
     "InputError",
     "InvalidParameterError",

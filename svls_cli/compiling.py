@@ -123,7 +123,7 @@ def compile_cases(
 
 def crashed(case: Scannable, how: str) -> Record:
     """The record of a case whose worker died."""
-    return Record.failure(case.name, how, tuple(map(str, case.paths)))
+    return Record.failure(case.name, how, case.inputs)
 
 
 @dataclass(frozen=True)

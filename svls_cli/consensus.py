@@ -153,8 +153,9 @@ def _write_all(
             workers.map(
                 partial(
                     _write_case,
-                    folder=folder,
-                    parts=Path(parts),
+                    folder=folder.absolute(),
+                    shown=folder,
+                    parts=Path(parts).absolute(),
                     dry_run=dry_run,
                     **options,
                 ),
@@ -170,6 +171,7 @@ def _write_case(
     case: RatedCase,
     *,
     folder: Path,
+    shown: Path,
     parts: Path,
     fusion: Fusion,
     settings: dict[str, Any],
@@ -178,6 +180,7 @@ def _write_case(
 ) -> Record:
     suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
     target, sidecar = folder / f"{case.name}{suffix}", folder / f"{case.name}.json"
+    output = str(shown / target.name)
 
     def work() -> Outcome:
         inputs = rater_inputs(case)
@@ -185,9 +188,11 @@ def _write_case(
         if not overwrite:
             for path in (target, sidecar):
                 if path.exists() and not known:
-                    raise InputError(f"{path} exists; use --overwrite to replace it")
+                    raise InputError(
+                        f"{shown / path.name} exists; use --overwrite to replace it"
+                    )
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
-                return Outcome(str(target), skipped="already complete")
+                return Outcome(output, skipped="already complete")
         part = parts / f"{case.name}{suffix}"
         weights = _fuse_into(part, case, fusion, settings)
         record = {
@@ -206,9 +211,9 @@ def _write_case(
             # The label map last: one that stands there is described.
             part_sidecar.replace(sidecar)
             part.replace(target)
-        return Outcome(str(target), size, note=without(case))
+        return Outcome(output, size, note=without(case))
 
-    return recorded(case.name, tuple(map(str, case.paths)), work)
+    return recorded(case.name, case.inputs, work)
 
 
 def _fuse_into(

@@ -18,7 +18,7 @@ class StoreError(SvlsError, ValueError):
 
 
 class WorkersError(SvlsError, RuntimeError):
-    """This machine does not let worker processes start."""
+    """Worker processes cannot be started, or a cluster's cannot be used."""
 
 
 class UnknownCaseError(SvlsError, LookupError):

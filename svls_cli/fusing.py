@@ -158,4 +158,4 @@ def _fuse_case(
         )
         return Outcome(outcome.output, outcome.bytes, note=without(case))
 
-    return recorded(case.name, tuple(map(str, case.paths)), work)
+    return recorded(case.name, case.inputs, work)

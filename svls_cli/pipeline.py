@@ -54,8 +54,8 @@ def smooth_cases(
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
     jobs
-        Worker processes, or ones already started; default: one for each core this
-        process may use.
+        Worker processes, or ones already started, or a `Cluster`; default: one for
+        each core this process may use.
     part
         Only this share of the cases; other runs, at the same time or not, add theirs
         to the same store. Default: all.
@@ -123,4 +123,4 @@ def _smooth_case(
             threads=threads,
         )
 
-    return recorded(case.name, (str(case.path),), work)
+    return recorded(case.name, case.inputs, work)

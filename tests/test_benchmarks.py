@@ -14,11 +14,19 @@ BENCHMARKS = Path(__file__).parent / "benchmarks"
 
 @pytest.mark.parametrize(
     ("script", "rows"),
-    [("engine.py", 3), ("command.py", 3), ("stages.py", 7), ("fusion.py", 1)],
+    [
+        ("engine.py", 3),
+        ("command.py", 3),
+        ("stages.py", 7),
+        ("fusion.py", 1),
+        ("cluster.py", 1),
+    ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     options = ["--scale", "0.1", "--rounds", "1"]
-    if script == "command.py":
+    if script == "cluster.py":
+        pytest.importorskip("distributed")
+    if script in ("command.py", "cluster.py"):
         options += ["--volumes", "2"]
     result = subprocess.run(
         [sys.executable, BENCHMARKS / script, *options],

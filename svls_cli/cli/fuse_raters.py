@@ -84,6 +84,7 @@ def parse_weights(text: str) -> Any:
     help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
 @options.jobs
+@options.scheduler
 @options.part
 @click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
@@ -117,8 +118,9 @@ def command(
     _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    jobs = given.pop("jobs")
-    with console.workers(jobs, items=len(cases), module="svls_cli.fusing") as workers:
+    of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
+    module = "svls_cli.fusing"
+    with console.workers(**of_workers, items=len(cases), module=module) as workers:
         fuse = _into_store if out.endswith(".zarr") else _into_folder
         records = fuse(cases, out, jobs=workers, **given)
         done = "would be fused" if given["dry_run"] else "fused"

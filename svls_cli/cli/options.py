@@ -35,6 +35,15 @@ jobs = click.option(
 )
 
 
+scheduler = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the Dask cluster whose scheduler is at this address, such as "
+    "tcp://host:8786, instead of in processes of this machine. Needs pip install "
+    "'svls-cli[dask]'.",
+)
+
+
 def part_of_n(text: str) -> Any:
     """``i/N``."""
     from svls_cli.errors import InvalidParameterError

@@ -24,6 +24,7 @@ from svls_cli.cli import console, options
 @options.ignore_label
 @options.dtype
 @options.jobs
+@options.scheduler
 @options.part
 @click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
@@ -59,8 +60,9 @@ def command(
 
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    jobs = parameters.pop("jobs")
-    with console.workers(jobs, items=len(cases), module="svls_cli.pipeline") as workers:
+    given = {name: parameters.pop(name) for name in ("jobs", "scheduler")}
+    module = "svls_cli.pipeline"
+    with console.workers(**given, items=len(cases), module=module) as workers:
         from svls_cli.labels.class_files import parse_classes
         from svls_cli.pipeline import smooth_cases
         from svls_cli.soften.methods import Method

@@ -93,15 +93,27 @@ class Case:
         Safe as the name of one folder.
     path
         Label map file.
+    shown
+        How users named it, if not by ``path``.
     """
 
     name: str
     path: Path
+    shown: str | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All label map files: this one."""
         return (self.path,)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call its files."""
+        return (self.shown or str(self.path),)
+
+    def absolute(self) -> Case:
+        """The same for a process in another folder."""
+        return Case(self.name, self.path.absolute(), self.inputs[0])
 
 
 def find_cases(

@@ -67,6 +67,11 @@ class Destination:
     def building(self, name: str) -> Iterator[Path]:
         """A folder that becomes the case when the block ends well."""
         folder = self.workspace / uuid.uuid4().hex
+        if not self.workspace.is_dir():
+            raise StoreError(
+                f"{self.workspace} is not there: the run has ended, or {self.root} is "
+                "on no file system that this worker shares"
+            )
         try:
             yield folder
             if not self.dry_run:

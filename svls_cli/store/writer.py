@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,16 @@ from svls_cli.store.shards import ZSTD_LEVEL, Place, encode_chunk, encode_shard
 
 # Metadata without white space: in small cases of many classes most bytes are metadata.
 _COMPACT = {"json_indent": None}
+# Zarr's settings are those of all threads, and a cluster's worker may have several.
+_SETTINGS = Lock()
 
 EncodedChunk = tuple[Place, bytes]
 
 
 def create_root(folder: Path, config: StoreConfig) -> None:
     """An empty store."""
-    zarr.create_group(folder, zarr_format=3, attributes=root_attributes(config))
+    with _SETTINGS:
+        zarr.create_group(folder, zarr_format=3, attributes=root_attributes(config))
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ class CaseWriter:
             self._hard_dtype
         )
         image = ome.image(name, geometry, classes, top=levels(dtype))
-        with zarr.config.set(_COMPACT):
+        with _SETTINGS, zarr.config.set(_COMPACT):
             self._group = zarr.create_group(
                 folder, zarr_format=3, attributes={"ome": image}
             )
@@ -150,7 +154,7 @@ class CaseWriter:
 
     def finish(self, attributes: dict[str, Any]) -> None:
         """Mark the case complete; the last thing written."""
-        with zarr.config.set(_COMPACT):
+        with _SETTINGS, zarr.config.set(_COMPACT):
             self._group.update_attributes({"svls": {**attributes, "state": "complete"}})
 
     def _encode_soft(
