@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from svls_cli.errors import InputError, InvalidParameterError
@@ -23,6 +22,7 @@ from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import soften_block
 from svls_cli.soften.volume import region_with_halo
 from svls_cli.store.destination import Destination, destination, existing_store
+from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.transaction import folder_bytes
 from svls_cli.store.writer import CaseWriter, EncodedBlock
@@ -39,7 +39,7 @@ class Compile(Protocol):
 
 def compile_cases(
     cases: Sequence[Scannable],
-    out: Path,
+    out: Folder,
     compile_case: Compile,
     *,
     configure: Callable[..., StoreConfig],
@@ -89,6 +89,12 @@ def compile_cases(
     if not own:
         return
     existing = existing_store(out)
+    if existing and overwrite and isinstance(out, ObjectFolder):
+        raise InvalidParameterError(
+            f"--overwrite: {out} is in an object store, where nothing can be renamed, "
+            "so a run that fails would lose it; write a store of another name, then "
+            "remove this one"
+        )
     kept = None if overwrite else existing
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label

@@ -25,6 +25,7 @@ from svls_cli.labels.raters import RatedCase
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.soften.fusion import Fusion, fuse
 from svls_cli.soften.votes import tally
+from svls_cli.store.objects import disk_folder
 from svls_cli.version import __version__
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -85,7 +86,7 @@ def write_consensus(
     StoreError
         If ``out`` is no folder, is a store, or was made with other parameters.
     """
-    fusion, folder = fusion or Fusion(), Path(out)
+    fusion, folder = fusion or Fusion(), disk_folder(out)
     check_weights(cases, fusion)
     settings = {
         "fusion": fusion.to_json(),

@@ -21,5 +21,9 @@ class WorkersError(SvlsError, RuntimeError):
     """Worker processes cannot be started, or a cluster's cannot be used."""
 
 
+class UnreachableError(SvlsError, RuntimeError):
+    """An object store does not answer, or does not let us in."""
+
+
 class UnknownCaseError(SvlsError, LookupError):
     """A case is asked for that the store does not hold."""

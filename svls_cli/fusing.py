@@ -17,6 +17,7 @@ from svls_cli.soften.fusion import Fusion, fuse
 from svls_cli.soften.methods import Method
 from svls_cli.soften.votes import tally
 from svls_cli.store.destination import Destination
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -90,7 +91,7 @@ def fuse_cases(
     }
     records = compile_cases(
         cases,
-        Path(out),
+        folder_at(out),
         partial(_fuse_case, fusion=fusion, method=method),
         configure=partial(StoreConfig.create, method, dtype=dtype, fusion=settings),
         doing="fuse",

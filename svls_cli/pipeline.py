@@ -14,6 +14,7 @@ from svls_cli.labels.segments import check_names
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.soften.methods import Method
 from svls_cli.store.destination import Destination
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -43,7 +44,7 @@ def smooth_cases(
     cases
         What `find_cases` found.
     out
-        The store; made if it does not exist.
+        The store: a folder or ``s3://bucket/name``; made if it does not exist.
     method
         Default: SVLS as published.
     classes
@@ -78,16 +79,19 @@ def smooth_cases(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range, or a part is to overwrite the store.
+        If a parameter is out of range, a part is to overwrite the store, or the store
+        is in an object store and is to be overwritten.
     InputError
         If there are no classes.
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
     method = method or Method()
     records = compile_cases(
         cases,
-        Path(out),
+        folder_at(out),
         partial(_smooth_case, method=method),
         configure=partial(StoreConfig.create, method, dtype=dtype),
         doing="smooth",

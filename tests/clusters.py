@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from conftest import COMMAND
+from conftest import COMMAND, free_port
 from distributed import Client
 
 TESTS = Path(__file__).parent
@@ -32,13 +31,6 @@ class DaskCluster:
         for process in psutil.Process(self.nanny.pid).children():
             if "spawn_main" in " ".join(process.cmdline()):
                 process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -12,11 +12,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import COMMAND, ROOT, SAMPLE, Run, blobs, records, tree, write_image
+from conftest import (
+    COMMAND,
+    ROOT,
+    SAMPLE,
+    Run,
+    blobs,
+    free_port,
+    records,
+    tree,
+    write_image,
+)
 
 pytest.importorskip("distributed")
 
-from clusters import DaskCluster, dask_cluster, free_port
+from clusters import DaskCluster, dask_cluster
 
 from svls_cli import Cluster, find_cases, smooth_cases
 from svls_cli.cluster import _run_task

@@ -106,7 +106,8 @@ def command(
     lack raters.
 
     If OUT ends in .zarr it becomes a store of soft labels, as smooth makes, which also
-    keeps each rater's own map; otherwise a folder of hard consensus label maps.
+    keeps each rater's own map, in a folder or at s3://bucket/name.zarr; otherwise a
+    folder of hard consensus label maps.
 
     \b
       svls-cli fuse-raters --sigma 1 a/ b/ c/ out.zarr
@@ -150,10 +151,11 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
 def _classes(out: str, classes: str | None) -> Any:
     """Those of the store, once there is one."""
     from svls_cli.labels.class_files import parse_classes
-    from svls_cli.store.reader import open_store
+    from svls_cli.store.destination import existing_store
+    from svls_cli.store.objects import folder_at
 
-    if out.endswith(".zarr") and Path(out).exists():
-        return open_store(out).classes
+    if out.endswith(".zarr") and (store := existing_store(folder_at(out))):
+        return store.classes
     return None if classes is None else parse_classes(classes).table
 
 

@@ -48,6 +48,8 @@ def command(
     one path, or one JSON record {"case": ..., "label": ...}, per line of standard
     input. A case is named after its file.
 
+    OUT.zarr is a folder, or s3://bucket/name.zarr.
+
     Cases that OUT.zarr holds already, made from the same file with the same parameters,
     are skipped: to resume, run the same command again.
 

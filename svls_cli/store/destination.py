@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from svls_cli.errors import StoreError
+from svls_cli.store.objects import Folder, ObjectFolder, put_case, put_root
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.transaction import publish, renamed, replace_store, workspace
@@ -41,8 +40,8 @@ class Destination:
         Names of failed cases; kept by the parent process.
     """
 
-    root: Path
-    shown: Path
+    root: Folder
+    shown: Folder
     workspace: Path
     config: StoreConfig
     dry_run: bool
@@ -66,19 +65,30 @@ class Destination:
     @contextmanager
     def building(self, name: str) -> Iterator[Path]:
         """A folder that becomes the case when the block ends well."""
-        folder = self.workspace / uuid.uuid4().hex
-        if not self.workspace.is_dir():
+        with self._scratch() as folder:
+            yield folder
+            if self.dry_run:
+                return
+            self._claim()
+            target = self.root / name
+            if isinstance(target, ObjectFolder):
+                put_case(folder, target)
+            else:
+                publish(folder, target, workspace=self.workspace)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A name for a folder in the workspace, gone after the block."""
+        elsewhere = not self.workspace.is_dir()
+        if elsewhere and not self.dry_run and isinstance(self.root, Path):
             raise StoreError(
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
                 "on no file system that this worker shares"
             )
-        try:
-            yield folder
-            if not self.dry_run:
-                self._claim()
-                publish(folder, self.root / name, workspace=self.workspace)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        # What need not be renamed is built on any disk: a cluster's worker has its own.
+        parent = None if elsewhere else self.workspace
+        with TemporaryDirectory(prefix="case-", dir=parent) as folder:
+            yield Path(folder) / "case"
 
     def _claim(self) -> None:
         """Have the store, which appears in one step, whichever run is first.
@@ -90,13 +100,21 @@ class Destination:
         """
         store = existing_store(self.root)
         if store is None:
-            with suppress(FileNotFoundError):  # this run's other worker was faster
-                renamed(self.workspace / _ROOT, self.root)
+            self._create()
             store = open_store(self.root)
         _refuse_mixture(self.root, store, self.config)
 
+    def _create(self) -> None:
+        if isinstance(self.root, ObjectFolder):
+            with self._scratch() as new:
+                create_root(new, self.config)
+                put_root(new, self.root)
+        else:
+            with suppress(FileNotFoundError):  # this run's other worker was faster
+                renamed(self.workspace / _ROOT, self.root)
 
-def existing_store(path: Path) -> Store | None:
+
+def existing_store(path: Folder) -> Store | None:
     """The store at ``path``; None if there is nothing there.
 
     Raises
@@ -106,14 +124,19 @@ def existing_store(path: Path) -> Store | None:
     """
     if not path.exists():
         return None
-    if not path.is_dir():
-        raise StoreError(f"{path}: a file; expected a soft-label store or a new name")
-    return open_store(path) if any(path.iterdir()) else None
+    if isinstance(path, Path):
+        if not path.is_dir():
+            raise StoreError(
+                f"{path}: a file; expected a soft-label store or a new name"
+            )
+        if not any(path.iterdir()):
+            return None
+    return open_store(path)
 
 
 @contextmanager
 def destination(
-    out: Path, config: StoreConfig, *, replace: Store | None, dry_run: bool
+    out: Folder, config: StoreConfig, *, replace: Store | None, dry_run: bool
 ) -> Iterator[Destination]:
     """Open a store for a run's cases.
 
@@ -135,12 +158,12 @@ def destination(
         If the store exists with another configuration.
     """
     # A link's target may be on another file system, and "." has no name.
-    shown, out = out, out.resolve()
+    shown, out = out, out.resolve() if isinstance(out, Path) else out
     if replace is None and (existing := existing_store(out)):
         _refuse_mixture(out, existing, config)
-    if dry_run:
+    if dry_run or isinstance(out, ObjectFolder):
         with TemporaryDirectory(prefix="svls-") as folder:
-            root = out if replace is None else Path(folder) / "none"
+            root: Folder = out if replace is None else Path(folder) / "none"
             yield Destination(root, shown, Path(folder), config, dry_run)
         return
     with workspace(out) as folder:
@@ -158,7 +181,7 @@ def _has_cases(root: Path) -> bool:
     return any(path.is_dir() for path in root.iterdir())
 
 
-def _refuse_mixture(out: Path, existing: Store, config: StoreConfig) -> None:
+def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
     if difference := existing.config.difference(config):
         raise StoreError(
             f"{out} was made with other parameters: {difference}. Use the same "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from svls_cli.errors import (
 )
 
 MARKER = "zarr.json"
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
 # Three tries of five seconds each before an endpoint that does not answer is an error.
 _NETWORK = {
     "connect_timeout": 5,
@@ -71,7 +72,7 @@ class ObjectFolder:
 Folder = Path | ObjectFolder
 
 
-def folder_at(given: str | Path) -> Folder:
+def folder_at(given: str | Folder) -> Folder:
     """The folder that a user names, on a disk or as ``s3://bucket/name``.
 
     Raises
@@ -79,12 +80,13 @@ def folder_at(given: str | Path) -> Folder:
     StoreError
         If it is in another kind of object store, or no object's name.
     """
-    text = str(given)
-    if isinstance(given, Path) or not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+    if not isinstance(given, str):
+        return given
+    if not _URL.match(given):
         return Path(given)
-    if not re.fullmatch(r"s3://[^/]+/[^/].*", text):
-        raise StoreError(f"{text}: expected a folder, or s3://bucket/name.zarr")
-    return ObjectFolder(text.rstrip("/"))
+    if not re.fullmatch(r"s3://[^/]+/[^/].*", given):
+        raise StoreError(f"{given}: expected a folder, or s3://bucket/name.zarr")
+    return ObjectFolder(given.rstrip("/"))
 
 
 def disk_folder(given: str | Path) -> Path:
@@ -95,7 +97,7 @@ def disk_folder(given: str | Path) -> Path:
     InputError
         If it is not on a disk.
     """
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(given)):
+    if _URL.match(str(given)):
         raise InputError(
             f"{given}: image files are written into folders on a disk only; a store in "
             "an object store is s3://bucket/name.zarr"
@@ -107,9 +109,13 @@ def zarr_store(folder: Folder) -> Any:
     """What Zarr opens, for reading."""
     if isinstance(folder, Path):
         return folder
+    objects = _objects()
+    from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
     from zarr.storage import FsspecStore
 
-    return FsspecStore(_objects(asynchronous=True), read_only=True, path=folder.key)
+    # One connection pool for all, in s3fs's own thread, which also closes it.
+    wrapped = AsyncFileSystemWrapper(objects, asynchronous=True)
+    return FsspecStore(wrapped, read_only=True, path=folder.key)
 
 
 def subfolders(folder: Folder) -> list[str]:
@@ -142,11 +148,8 @@ def file_sizes(folder: Folder) -> dict[str, int]:
 def put_root(built: Path, target: ObjectFolder) -> None:
     """Put a store's root, unless another run was faster."""
     content = (built / MARKER).read_bytes()
-    with reached(target, "no such bucket"):
-        try:
-            _objects().pipe_file(f"{target.key}/{MARKER}", content, mode="create")
-        except FileExistsError:
-            pass
+    with reached(target, "no such bucket"), suppress(FileExistsError):
+        _objects().pipe_file(f"{target.key}/{MARKER}", content, mode="create")
 
 
 def put_case(built: Path, target: ObjectFolder) -> None:
@@ -211,7 +214,7 @@ def reached(folder: Folder, missing: str = "") -> Iterator[None]:
         raise UnreachableError(f"{folder}: {reason.splitlines()[0]}") from error
 
 
-def _objects(*, asynchronous: bool = False) -> Any:
+def _objects() -> Any:
     """The object store, as the usual environment variables say (AWS_ENDPOINT_URL ...).
 
     Raises
@@ -225,6 +228,4 @@ def _objects(*, asynchronous: bool = False) -> Any:
         raise InvalidParameterError(
             "s3:// needs s3fs: pip install 'svls-cli[s3]'"
         ) from error
-    return S3FileSystem(
-        asynchronous=asynchronous, use_listings_cache=False, config_kwargs=_NETWORK
-    )
+    return S3FileSystem(use_listings_cache=False, config_kwargs=_NETWORK)

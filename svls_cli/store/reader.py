@@ -18,6 +18,14 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
+from svls_cli.store.objects import (
+    MARKER,
+    Folder,
+    folder_at,
+    reached,
+    subfolders,
+    zarr_store,
+)
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
 
@@ -36,7 +44,7 @@ class StoredCase:
     """
 
     name: str
-    path: Path
+    path: Folder
     attributes: Mapping[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -110,16 +118,18 @@ class Store(Mapping[str, StoredCase]):
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, or ``s3://bucket/name``.
 
     Raises
     ------
     StoreError
         If it is not a soft-label store, or one of a newer format.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Folder) -> None:
+        self.path: Folder = folder_at(path)
         self.config = check_root(_root_attributes(self.path), str(path))
 
     @property
@@ -137,7 +147,7 @@ class Store(Mapping[str, StoredCase]):
     def __iter__(self) -> Iterator[str]:
         return (
             name
-            for name in _folders(self.path)
+            for name in subfolders(self.path)
             if case_attributes_at(self.path / name) is not None
         )
 
@@ -145,29 +155,41 @@ class Store(Mapping[str, StoredCase]):
         return sum(1 for _ in self)
 
     def incomplete(self) -> list[str]:
-        """Folders in the store that are no complete case."""
+        """Folders in the store that are no complete case.
+
+        In an object store, what has no marker is none yet, or no more.
+        """
         return [
             name
-            for name in _folders(self.path)
+            for name in subfolders(self.path)
             if case_attributes_at(self.path / name) is None
+            and (isinstance(self.path, Path) or (self.path / name / MARKER).is_file())
         ]
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | Folder) -> Store:
     """Open a soft-label store for reading.
+
+    Parameters
+    ----------
+    path
+        A folder, or ``s3://bucket/name``.
 
     Raises
     ------
     StoreError
         If it is not a soft-label store, or one of a newer format.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
     return Store(path)
 
 
-def case_attributes_at(folder: Path) -> dict[str, Any] | None:
+def case_attributes_at(folder: Folder) -> dict[str, Any] | None:
     """The `svls` attributes of a case; None unless complete and sound."""
     try:
-        group = zarr.open_group(folder, mode="r", zarr_format=3)
+        with reached(folder):
+            group = zarr.open_group(zarr_store(folder), mode="r", zarr_format=3)
         svls: Any = group.attrs.asdict()["svls"]
         complete = svls["state"] == "complete"
         Geometry.from_json(svls["geometry"])
@@ -179,23 +201,22 @@ def case_attributes_at(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _folders(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if path.is_dir())
-
-
-def _root_attributes(path: Path) -> dict[str, Any]:
+def _root_attributes(path: Folder) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"{path}: no such store")
     if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
         raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
     try:
-        return zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
+        with reached(path):
+            group = zarr.open_group(zarr_store(path), mode="r", zarr_format=3)
+        return group.attrs.asdict()
     except DAMAGE as error:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 
 
-def _open_array(case: Path, name: str) -> zarr.Array[Any]:
+def _open_array(case: Folder, name: str) -> zarr.Array[Any]:
     try:
-        return zarr.open_array(case, path=name, mode="r", zarr_format=3)
+        with reached(case):
+            return zarr.open_array(zarr_store(case), path=name, mode="r", zarr_format=3)
     except DAMAGE as error:
         raise StoreError(f"{case}: array {name} cannot be opened: {error}") from error
