@@ -61,6 +61,8 @@ class Cluster(Workers):
         or a worker has no svls-cli or another version.
     """
 
+    remote = True
+
     def __init__(self, address: str, *, patience_s: float = _PATIENCE_S) -> None:
         if not re.fullmatch(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}", address):
             raise InvalidParameterError(

@@ -112,7 +112,9 @@ def compile_cases(
             table = scan.table(ignore_label)
         config = configure(classes=table, ignore_label=ignore_label)
         replaced = existing if overwrite else None
-        with destination(out, config, replace=replaced, dry_run=dry_run) as place:
+        with destination(
+            out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
+        ) as place:
             place.failed.extend(scan.failed)
             task = partial(
                 compile_case,

@@ -215,6 +215,19 @@ def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
     assert objects(s3, "a.zarr/") == tree(tmp_path / "good.zarr")
 
 
+def test_cluster(s3: Any, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    from clusters import dask_cluster
+
+    run("smooth", SAMPLE / "labels", "good.zarr")
+    with dask_cluster(tmp_path / "cluster") as cluster:
+        arguments = ("smooth", "--scheduler", cluster.address, SAMPLE / "labels")
+        run(*arguments, "--dry-run", "s3://bucket/a.zarr")
+        assert not objects(s3, "")
+        run(*arguments, "s3://bucket/a.zarr")
+    assert objects(s3, "a.zarr/") == tree(tmp_path / "good.zarr")
+
+
 def test_dry_run_and_failures_put_nothing(s3: Any, labels: Path, run: Run) -> None:
     run("smooth", "--dry-run", labels, "s3://bucket/a.zarr")
     run("smooth", "--classes", "0", labels, "s3://bucket/a.zarr", code=4)
@@ -322,7 +335,8 @@ def test_no_store_there(s3: Any, run: Run) -> None:
 
 
 def test_s3fs_is_an_extra(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "s3fs.py").write_text("raise ImportError")
+    for name in ("s3fs", "botocore"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
     env = {"PYTHONPATH": str(tmp_path)}
     result = run("inspect", "s3://bucket/a.zarr", code=2, env=env)
     assert result.stderr == "svls-cli: s3:// needs s3fs: pip install 'svls-cli[s3]'\n"

@@ -31,7 +31,8 @@ class Destination:
     shown
         Where users will find it.
     workspace
-        Folder for cases that are being built.
+        Folder for cases that are being built: beside a store on a disk; else on this
+        machine's own, and None if that is not the worker's.
     config
         Of the store.
     dry_run
@@ -42,7 +43,7 @@ class Destination:
 
     root: Folder
     shown: Folder
-    workspace: Path
+    workspace: Path | None
     config: StoreConfig
     dry_run: bool
     failed: list[str] = field(default_factory=list)
@@ -73,21 +74,18 @@ class Destination:
             target = self.root / name
             if isinstance(target, ObjectFolder):
                 put_case(folder, target)
-            else:
+            elif self.workspace is not None:
                 publish(folder, target, workspace=self.workspace)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
         """A name for a folder in the workspace, gone after the block."""
-        elsewhere = not self.workspace.is_dir()
-        if elsewhere and not self.dry_run and isinstance(self.root, Path):
+        if self.workspace is not None and not self.workspace.is_dir():
             raise StoreError(
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
                 "on no file system that this worker shares"
             )
-        # What need not be renamed is built on any disk: a cluster's worker has its own.
-        parent = None if elsewhere else self.workspace
-        with TemporaryDirectory(prefix="case-", dir=parent) as folder:
+        with TemporaryDirectory(prefix="svls-", dir=self.workspace) as folder:
             yield Path(folder) / "case"
 
     def _claim(self) -> None:
@@ -109,7 +107,7 @@ class Destination:
             with self._scratch() as new:
                 create_root(new, self.config)
                 put_root(new, self.root)
-        else:
+        elif self.workspace is not None:
             with suppress(FileNotFoundError):  # this run's other worker was faster
                 renamed(self.workspace / _ROOT, self.root)
 
@@ -136,7 +134,12 @@ def existing_store(path: Folder) -> Store | None:
 
 @contextmanager
 def destination(
-    out: Folder, config: StoreConfig, *, replace: Store | None, dry_run: bool
+    out: Folder,
+    config: StoreConfig,
+    *,
+    replace: Store | None,
+    dry_run: bool,
+    remote: bool,
 ) -> Iterator[Destination]:
     """Open a store for a run's cases.
 
@@ -151,6 +154,8 @@ def destination(
         unless that has no case. If a case failed it is kept as ``OUT.old``.
     dry_run
         Leave ``out`` alone.
+    remote
+        Whether workers may be on other machines.
 
     Raises
     ------
@@ -164,7 +169,8 @@ def destination(
     if dry_run or isinstance(out, ObjectFolder):
         with TemporaryDirectory(prefix="svls-") as folder:
             root: Folder = out if replace is None else Path(folder) / "none"
-            yield Destination(root, shown, Path(folder), config, dry_run)
+            own = None if remote else Path(folder)
+            yield Destination(root, shown, own, config, dry_run)
         return
     with workspace(out) as folder:
         new = folder / _ROOT

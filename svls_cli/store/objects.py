@@ -29,6 +29,8 @@ _NETWORK = {
     "read_timeout": 60,
     "retries": {"max_attempts": 3, "mode": "standard"},
 }
+# Objects put at a time: each is in memory while it is put.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,7 @@ def put_case(built: Path, target: ObjectFolder) -> None:
         objects.put(
             [str(built / name) for name in names],
             [f"{target.key}/{name}" for name in names],
+            batch_size=_AT_ONCE,
         )
         objects.put_file(str(built / MARKER), f"{target.key}/{MARKER}")
 
@@ -201,6 +204,7 @@ def reached(folder: Folder, missing: str = "") -> Iterator[None]:
     if isinstance(folder, Path):
         yield
         return
+    _objects()  # has botocore, or says what to install
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -228,4 +232,6 @@ def _objects() -> Any:
         raise InvalidParameterError(
             "s3:// needs s3fs: pip install 'svls-cli[s3]'"
         ) from error
-    return S3FileSystem(use_listings_cache=False, config_kwargs=_NETWORK)
+    return S3FileSystem(
+        use_listings_cache=False, max_concurrency=1, config_kwargs=_NETWORK
+    )
