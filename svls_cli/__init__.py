@@ -15,12 +15,13 @@ from svls_cli.version import __version__
 
 if TYPE_CHECKING:
     from svls_cli.agreement_report import AgreementReport
+    from svls_cli.cluster import Cluster
     from svls_cli.consensus import write_consensus
     from svls_cli.evaluation.tuning import tune_smoothing
     from svls_cli.evaluation.tuning_result import TuningResult
     from svls_cli.export import export_cases
     from svls_cli.fusing import fuse_cases
-    from svls_cli.labels.cases import find_cases
+    from svls_cli.labels.cases import Part, find_cases
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.pipeline import smooth_cases
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
     "AgreementReport": "agreement_report",
+    "Cluster": "cluster",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
+    "Part": "labels.cases",
     "Store": "store.reader",
     "StoredCase": "store.reader",
     "export_cases": "export",
@@ -55,10 +58,12 @@ _HOME = {
 
 __all__ = [
     "AgreementReport",
+    "Cluster",
     "Fusion",
     "InputError",
     "InvalidParameterError",
     "Method",
+    "Part",
     "Store",
     "StoreError",
     "StoredCase",

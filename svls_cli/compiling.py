@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.cases import Part
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
@@ -24,6 +24,7 @@ from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.volume import soften_part
 from svls_cli.store.destination import Destination, destination, existing_store
+from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.shards import Place
 from svls_cli.store.transaction import folder_bytes
@@ -46,7 +47,7 @@ class Compile(Protocol):
 
 def compile_cases(
     cases: Sequence[Scannable],
-    out: Path,
+    out: Folder,
     compile_case: Compile,
     *,
     configure: Callable[..., StoreConfig],
@@ -54,6 +55,7 @@ def compile_cases(
     classes: ClassSpec | None,
     ignore_label: int | None,
     jobs: int | Workers | None,
+    part: Part | None,
     overwrite: bool,
     dry_run: bool,
     progress: Progress,
@@ -72,11 +74,13 @@ def compile_cases(
         Makes the configuration, given ``classes`` and ``ignore_label``.
     doing
         Shown by the progress bar.
-    classes, ignore_label, jobs, overwrite, dry_run, progress
+    classes, ignore_label, jobs, part, overwrite, dry_run, progress
         As in `svls_cli.smooth_cases`.
 
     Raises
     ------
+    InvalidParameterError
+        If a part is to overwrite the store.
     InputError
         If there are no cases or no classes.
     StoreError
@@ -84,7 +88,21 @@ def compile_cases(
     """
     if not cases:
         raise InputError(f"no cases to {doing}")
+    if part and overwrite:
+        raise InvalidParameterError(
+            "--part does not go with --overwrite: the parts would remove each other's "
+            "cases; remove the store before they start, or give it another name"
+        )
+    own = part.of(cases) if part else cases
+    if not own:
+        return
     existing = existing_store(out)
+    if existing and overwrite and isinstance(out, ObjectFolder):
+        raise InvalidParameterError(
+            f"--overwrite: {out} is in an object store, where nothing can be renamed, "
+            "so a run that fails would lose it; write a store of another name, then "
+            "remove this one"
+        )
     kept = None if overwrite else existing
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
@@ -92,23 +110,28 @@ def compile_cases(
     with Workers.of(jobs, items=len(cases)) as workers:
         scan = ClassScan()
         if table is None:
-            yield from scan.run(cases, workers, progress)
-            cases = scan.cases
-            if not cases:
+            # Classes are those of the whole set, whatever this run's part of it.
+            names = {case.name for case in own}
+            failures = scan.run(cases, workers, progress)
+            yield from (record for record in failures if record.case in names)
+            own = [case for case in scan.cases if case.name in names]
+            if not own:
                 return
             table = scan.table(ignore_label)
         config = configure(classes=table, ignore_label=ignore_label)
         replaced = existing if overwrite else None
-        with destination(out, config, replace=replaced, dry_run=dry_run) as place:
+        with destination(
+            out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
+        ) as place:
             place.failed.extend(scan.failed)
             task = partial(
                 compile_case,
                 config=config,
                 place=place,
-                threads=max(1, workers.jobs // len(cases)),
+                threads=max(1, workers.jobs // len(own)),
             )
-            with closing(workers.map(task, cases, crashed=crashed)) as records:
-                for record in progress(records, len(cases), doing):
+            with closing(workers.map(task, own, crashed=crashed)) as records:
+                for record in progress(records, len(own), doing):
                     if record.status == "failed":
                         place.failed.append(record.case)
                     yield record
@@ -116,7 +139,7 @@ def compile_cases(
 
 def crashed(case: Scannable, how: str) -> Record:
     """The record of a case whose worker died."""
-    return Record.failure(case.name, how, tuple(map(str, case.paths)))
+    return Record.failure(case.name, how, case.inputs)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,14 @@ from typing import Any
 from svls_cli.compiling import crashed
 from svls_cli.errors import InputError, StoreError
 from svls_cli.fusing import check_weights, without
-from svls_cli.labels.cases import suffix_of
+from svls_cli.labels.cases import Part, suffix_of
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.soften.fusion import Fusion, fuse
 from svls_cli.soften.votes import tally
+from svls_cli.store.objects import disk_folder
 from svls_cli.version import __version__
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -48,6 +49,7 @@ def write_consensus(
     resample_to_first: bool = False,
     ignore_label: int | None = None,
     jobs: int | Workers | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -67,7 +69,7 @@ def write_consensus(
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.
-    jobs, fail_fast, dry_run, progress
+    jobs, part, fail_fast, dry_run, progress
         As in `smooth_cases`.
     overwrite
         Replace what is there, whoever made it.
@@ -84,7 +86,7 @@ def write_consensus(
     StoreError
         If ``out`` is no folder, is a store, or was made with other parameters.
     """
-    fusion, folder = fusion or Fusion(), Path(out)
+    fusion, folder = fusion or Fusion(), disk_folder(out)
     check_weights(cases, fusion)
     settings = {
         "fusion": fusion.to_json(),
@@ -94,7 +96,7 @@ def write_consensus(
     if not overwrite:
         _refuse_mixture(folder, settings)
     records = _write_all(
-        cases,
+        part.of(cases) if part else cases,
         folder,
         jobs,
         progress,
@@ -152,8 +154,9 @@ def _write_all(
             workers.map(
                 partial(
                     _write_case,
-                    folder=folder,
-                    parts=Path(parts),
+                    folder=folder.absolute(),
+                    shown=folder,
+                    parts=Path(parts).absolute(),
                     dry_run=dry_run,
                     **options,
                 ),
@@ -169,6 +172,7 @@ def _write_case(
     case: RatedCase,
     *,
     folder: Path,
+    shown: Path,
     parts: Path,
     fusion: Fusion,
     settings: dict[str, Any],
@@ -177,6 +181,7 @@ def _write_case(
 ) -> Record:
     suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
     target, sidecar = folder / f"{case.name}{suffix}", folder / f"{case.name}.json"
+    output = str(shown / target.name)
 
     def work() -> Outcome:
         inputs = rater_inputs(case)
@@ -184,9 +189,11 @@ def _write_case(
         if not overwrite:
             for path in (target, sidecar):
                 if path.exists() and not known:
-                    raise InputError(f"{path} exists; use --overwrite to replace it")
+                    raise InputError(
+                        f"{shown / path.name} exists; use --overwrite to replace it"
+                    )
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
-                return Outcome(str(target), skipped="already complete")
+                return Outcome(output, skipped="already complete")
         part = parts / f"{case.name}{suffix}"
         weights = _fuse_into(part, case, fusion, settings)
         record = {
@@ -205,9 +212,9 @@ def _write_case(
             # The label map last: one that stands there is described.
             part_sidecar.replace(sidecar)
             part.replace(target)
-        return Outcome(str(target), size, note=without(case))
+        return Outcome(output, size, note=without(case))
 
-    return recorded(case.name, tuple(map(str, case.paths)), work)
+    return recorded(case.name, case.inputs, work)
 
 
 def _fuse_into(

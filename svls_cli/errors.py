@@ -18,7 +18,11 @@ class StoreError(SvlsError, ValueError):
 
 
 class WorkersError(SvlsError, RuntimeError):
-    """This machine does not let worker processes start."""
+    """Worker processes cannot be started, or a cluster's cannot be used."""
+
+
+class UnreachableError(SvlsError, RuntimeError):
+    """An object store does not answer, or does not let us in."""
 
 
 class UnknownCaseError(SvlsError, LookupError):

@@ -22,6 +22,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
 from svls_cli.labels.values import some
 from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase, open_store
 from svls_cli.store.verify import verify_case
 from svls_cli.workers import Progress, Workers, no_progress
@@ -109,8 +110,8 @@ def export_cases(
     """
     opened, options = open_store(store), options or ExportOptions()
     chosen = [opened[name] for name in cases or opened]
-    folder = Path(out)
-    if folder.resolve().is_relative_to(opened.path.resolve()):
+    folder, inside = disk_folder(out), opened.path
+    if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
         raise InputError(f"{out}: inside the store, which holds nothing but cases")
     folder.mkdir(parents=True, exist_ok=True)
     if options.bids:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.compiling import SoftCase, compile_cases, write_case
+from svls_cli.labels.cases import Part
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
@@ -16,6 +17,7 @@ from svls_cli.soften.fusion import Fusion, fuse
 from svls_cli.soften.methods import Method
 from svls_cli.soften.votes import tally
 from svls_cli.store.destination import Destination
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -32,6 +34,7 @@ def fuse_cases(
     ignore_label: int | None = None,
     dtype: str = "uint8",
     jobs: int | Workers | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -54,7 +57,7 @@ def fuse_cases(
         Keep each rater's own label map in the store, beside the hard consensus.
     resample_to_first
         Bring raters of other grids onto the first one's by nearest neighbour.
-    classes, ignore_label, dtype, jobs, overwrite, fail_fast, dry_run, progress
+    classes, ignore_label, dtype, jobs, part, overwrite, fail_fast, dry_run, progress
         As in `smooth_cases`.
 
     Returns
@@ -67,7 +70,8 @@ def fuse_cases(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range, or weights and raters differ.
+        If a parameter is out of range, weights and raters differ, or a part is to
+        overwrite the store.
     InputError
         If there are no classes.
     StoreError
@@ -87,13 +91,14 @@ def fuse_cases(
     }
     records = compile_cases(
         cases,
-        Path(out),
+        folder_at(out),
         partial(_fuse_case, fusion=fusion, method=method),
         configure=partial(StoreConfig.create, method, dtype=dtype, fusion=settings),
         doing="fuse",
         classes=classes,
         ignore_label=ignore_label,
         jobs=jobs,
+        part=part,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=progress,
@@ -154,4 +159,4 @@ def _fuse_case(
         )
         return Outcome(outcome.output, outcome.bytes, note=without(case))
 
-    return recorded(case.name, tuple(map(str, case.paths)), work)
+    return recorded(case.name, case.inputs, work)

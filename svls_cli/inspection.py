@@ -10,8 +10,8 @@ from typing import Any
 
 from svls_cli.labels.values import some
 from svls_cli.records import Outcome, Record, recorded
+from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import Store, StoredCase, open_store
-from svls_cli.store.transaction import folder_bytes
 from svls_cli.store.verify import verify_case
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -87,9 +87,8 @@ def _inspect(case: StoredCase, *, verify: bool, config_hash: str) -> Inspected:
         problems = verify_case(case) if verify else []
         if case.attributes["config_hash"] != config_hash:
             problems.append("made with other parameters than its store")
-        return Outcome(
-            str(case.path), folder_bytes(case.path), failure=some(problems, 3)
-        )
+        size = sum(file_sizes(case.path).values())
+        return Outcome(str(case.path), size, failure=some(problems, 3))
 
     inputs = tuple(given["name"] for given in case.attributes["inputs"])
     return Inspected(recorded(case.name, inputs, work), dict(case.attributes))

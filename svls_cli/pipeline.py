@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 from svls_cli.compiling import SoftCase, compile_cases, write_case
-from svls_cli.labels.cases import Case
+from svls_cli.labels.cases import Case, Part
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.segments import check_names
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.soften.methods import Method
 from svls_cli.store.destination import Destination
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -27,6 +28,7 @@ def smooth_cases(
     ignore_label: int | None = None,
     dtype: str = "uint8",
     jobs: int | Workers | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
     dry_run: bool = False,
@@ -42,7 +44,7 @@ def smooth_cases(
     cases
         What `find_cases` found.
     out
-        The store; made if it does not exist.
+        The store: a folder or ``s3://bucket/name``; made if it does not exist.
     method
         Default: SVLS as published.
     classes
@@ -53,8 +55,11 @@ def smooth_cases(
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
     jobs
-        Worker processes, or ones already started; default: one for each core this
-        process may use.
+        Worker processes, or ones already started, or a `Cluster`; default: one for
+        each core this process may use.
+    part
+        Only this share of the cases; other runs, at the same time or not, add theirs
+        to the same store. Default: all.
     overwrite
         Make the store anew. The old one goes when the new one is finished; if a case
         failed, it is kept beside it as ``OUT.old``.
@@ -74,22 +79,26 @@ def smooth_cases(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range.
+        If a parameter is out of range, a part is to overwrite the store, or the store
+        is in an object store and is to be overwritten.
     InputError
         If there are no classes.
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
     method = method or Method()
     records = compile_cases(
         cases,
-        Path(out),
+        folder_at(out),
         partial(_smooth_case, method=method),
         configure=partial(StoreConfig.create, method, dtype=dtype),
         doing="smooth",
         classes=classes,
         ignore_label=ignore_label,
         jobs=jobs,
+        part=part,
         overwrite=overwrite,
         dry_run=dry_run,
         progress=progress,
@@ -118,4 +127,4 @@ def _smooth_case(
             threads=threads,
         )
 
-    return recorded(case.name, (str(case.path),), work)
+    return recorded(case.name, case.inputs, work)

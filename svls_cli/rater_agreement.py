@@ -112,7 +112,7 @@ def _measure(
         )
         return Outcome("")
 
-    record = recorded(case.name, tuple(map(str, case.paths)), work)
+    record = recorded(case.name, case.inputs, work)
     return _Measured(record, *found)
 
 

@@ -24,6 +24,9 @@ class Scannable(Protocol):
     @property
     def paths(self) -> tuple[Path, ...]: ...
 
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
 
 @dataclass(frozen=True)
 class _Found:
@@ -129,11 +132,9 @@ def _scan(case: Scannable) -> _Found:
                 add_segments(segments, file.segments)
         return Outcome(output="")
 
-    record = recorded(case.name, tuple(map(str, case.paths)), work)
+    record = recorded(case.name, case.inputs, work)
     return _Found(case, record, sorted(set(values)), segments)
 
 
 def _crashed(case: Scannable, how: str) -> _Found:
-    return _Found(
-        case, Record.failure(case.name, how, tuple(map(str, case.paths))), [], {}
-    )
+    return _Found(case, Record.failure(case.name, how, case.inputs), [], {})

@@ -52,7 +52,14 @@ class Workers:
         How many there will be to work on; more processes are never started.
     module
         Imported by each worker as it starts.
+
+    Attributes
+    ----------
+    remote
+        Whether they may be on other machines.
     """
+
+    remote = False
 
     def __init__(
         self, jobs: int | None = None, *, items: int, module: str = "svls_cli"

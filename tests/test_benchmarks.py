@@ -12,6 +12,7 @@ import pytest
 BENCHMARKS = Path(__file__).parent / "benchmarks"
 SMALL = {
     "command.py": ["--scale", "0.1", "--volumes", "2"],
+    "cluster.py": ["--scale", "0.1", "--volumes", "2"],
     "memory.py": ["--scale", "0.1", "--slices", "128", "--classes", "4", "117"],
     "tiny.py": ["--cases", "4"],
 }
@@ -29,9 +30,12 @@ MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\
         ("reading.py", 6),
         ("memory.py", 2),
         ("tiny.py", 2),
+        ("cluster.py", 1),
     ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
+    if script == "cluster.py":
+        pytest.importorskip("distributed")
     options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
     result = subprocess.run(
         [sys.executable, BENCHMARKS / script, *options],

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from svls_cli.errors import StoreError
 from svls_cli.store.transaction import (
     folder_bytes,
+    machine,
     publish,
     replace_store,
     workspace,
@@ -32,7 +32,7 @@ def dead_pid() -> int:
 
 def stale(root: Path, pid: int, host: str | None = None) -> Path:
     """What a killed run leaves."""
-    name = f"{host or socket.gethostname()}~{pid}~abc"
+    name = f"{host or machine()}~{pid}~abc"
     folder = root.with_name(f"{root.name}.tmp") / name
     build(folder / "half", "half a case")
     return folder
@@ -122,6 +122,41 @@ def test_worker_of_a_killed_run_publishes_nothing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="the run that this case belonged to"):
         publish(folder / "half", root / "case", workspace=folder)
     assert (root / "case" / "data").read_text() == "good, by the next run"
+
+
+def test_worker_that_goes_on_after_its_run_publishes_nothing(tmp_path: Path) -> None:
+    """Its next file makes the folders again, without the files before."""
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    with workspace(root) as area:
+        built = build(area / "x", "whole")
+    (built / "0" / "c").mkdir(parents=True)
+    (built / "0" / "c" / "1").write_text("the last shard")
+    with pytest.raises(StoreError, match="has ended"):
+        publish(built, root / "case", workspace=area)
+    assert not list(root.iterdir())
+
+
+def test_workspaces_come_and_go_together(tmp_path: Path) -> None:
+    """Each run removes the area that it leaves empty, and each needs it."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from svls_cli.store.transaction import publish, workspace
+        root, own = Path(sys.argv[1]), sys.argv[2]
+        for number in range(60):
+            with workspace(root) as area:
+                (area / "x").mkdir()
+                publish(area / "x", root / f"{own} {number}", workspace=area)
+    """
+    root = tmp_path / "a.zarr"
+    root.mkdir()
+    runs = [
+        subprocess.Popen([sys.executable, "-c", program, root, own]) for own in "abc"
+    ]
+    assert [run.wait(timeout=120) for run in runs] == [0, 0, 0]
+    assert len(list(root.iterdir())) == 180
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
 @pytest.mark.parametrize("keep_old", [True, False])

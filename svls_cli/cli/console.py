@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -42,10 +43,19 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
     return bar
 
 
-def workers(jobs: int | None, *, items: int, module: str) -> Workers:
-    """Workers that import ``module`` while this process does."""
+def workers(
+    jobs: int | None, *, items: int, module: str, scheduler: str | None = None
+) -> Workers:
+    """Workers that import ``module`` while this process does; or a cluster's."""
     from svls_cli.workers import Workers
 
+    if scheduler is not None:
+        from svls_cli.cluster import Cluster
+
+        if jobs is not None:
+            raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")
+        logging.disable()  # Dask logs in tracebacks what our errors say in a line
+        return Cluster(scheduler).start()
     return Workers(jobs, items=items, module=module).start()
 
 

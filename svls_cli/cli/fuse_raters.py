@@ -84,6 +84,8 @@ def parse_weights(text: str) -> Any:
     help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
 @options.jobs
+@options.scheduler
+@options.part
 @click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
 @click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
@@ -104,7 +106,8 @@ def command(
     lack raters.
 
     If OUT ends in .zarr it becomes a store of soft labels, as smooth makes, which also
-    keeps each rater's own map; otherwise a folder of hard consensus label maps.
+    keeps each rater's own map, in a folder or at s3://bucket/name.zarr; otherwise a
+    folder of hard consensus label maps.
 
     \b
       svls-cli fuse-raters --sigma 1 a/ b/ c/ out.zarr
@@ -113,11 +116,12 @@ def command(
     """
     from svls_cli.labels.raters import find_rated_cases
 
-    _check_report(report, tolerance_mm)
+    _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    jobs = given.pop("jobs")
-    with console.workers(jobs, items=len(cases), module="svls_cli.fusing") as workers:
+    of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
+    module = "svls_cli.fusing"
+    with console.workers(**of_workers, items=len(cases), module=module) as workers:
         fuse = _into_store if out.endswith(".zarr") else _into_folder
         records = fuse(cases, out, jobs=workers, **given)
         done = "would be fused" if given["dry_run"] else "fused"
@@ -129,9 +133,14 @@ def command(
         return code
 
 
-def _check_report(report: Path | None, tolerance_mm: float) -> None:
+def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
     """Complain before the work, not after it."""
     if report is not None:
+        if part is not None:
+            raise click.UsageError(
+                "--report is of all cases: ask for it without --part, once all parts "
+                "are done"
+            )
         from svls_cli.agreement_report import check_report_path
         from svls_cli.soften.surface import check_tolerance_mm
 
@@ -142,10 +151,11 @@ def _check_report(report: Path | None, tolerance_mm: float) -> None:
 def _classes(out: str, classes: str | None) -> Any:
     """Those of the store, once there is one."""
     from svls_cli.labels.class_files import parse_classes
-    from svls_cli.store.reader import open_store
+    from svls_cli.store.destination import existing_store
+    from svls_cli.store.objects import folder_at
 
-    if out.endswith(".zarr") and Path(out).exists():
-        return open_store(out).classes
+    if out.endswith(".zarr") and (store := existing_store(folder_at(out))):
+        return store.classes
     return None if classes is None else parse_classes(classes).table
 
 

@@ -33,6 +33,36 @@ jobs = click.option(
     type=click.IntRange(min=1),
     help="Worker processes. [default: the cores this process may use]",
 )
+
+
+scheduler = click.option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Work on the Dask cluster whose scheduler is at this address, such as "
+    "tcp://host:8786, instead of in processes of this machine. Needs pip install "
+    "'svls-cli[dask]'.",
+)
+
+
+def part_of_n(text: str) -> Any:
+    """``i/N``."""
+    from svls_cli.errors import InvalidParameterError
+    from svls_cli.labels.cases import Part
+
+    try:
+        return Part.parse(text)
+    except InvalidParameterError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+part = click.option(
+    "--part",
+    type=part_of_n,
+    metavar="I/N",
+    help="Do the I-th of N equal parts of the cases; N runs, at the same time or not, "
+    "fill the same OUT, as in a SLURM array: --part $SLURM_ARRAY_TASK_ID/10. Without "
+    "--classes each of them reads all cases to find the classes.",
+)
 fail_fast = click.option(
     "--fail-fast", is_flag=True, help="Stop at the first case that fails."
 )

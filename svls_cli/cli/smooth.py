@@ -24,6 +24,8 @@ from svls_cli.cli import console, options
 @options.ignore_label
 @options.dtype
 @options.jobs
+@options.scheduler
+@options.part
 @click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
 @click.option(
@@ -46,6 +48,8 @@ def command(
     one path, or one JSON record {"case": ..., "label": ...}, per line of standard
     input. A case is named after its file.
 
+    OUT.zarr is a folder, or s3://bucket/name.zarr.
+
     Cases that OUT.zarr holds already, made from the same file with the same parameters,
     are skipped: to resume, run the same command again.
 
@@ -58,8 +62,9 @@ def command(
 
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    jobs = parameters.pop("jobs")
-    with console.workers(jobs, items=len(cases), module="svls_cli.pipeline") as workers:
+    given = {name: parameters.pop(name) for name in ("jobs", "scheduler")}
+    module = "svls_cli.pipeline"
+    with console.workers(**given, items=len(cases), module=module) as workers:
         from svls_cli.labels.class_files import parse_classes
         from svls_cli.pipeline import smooth_cases
         from svls_cli.soften.methods import Method

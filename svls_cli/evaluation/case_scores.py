@@ -64,11 +64,11 @@ class Scored:
 
     @classmethod
     def crashed(cls, case: RatedCase, how: str) -> Scored:
-        return cls(Record.failure(case.name, how, tuple(map(str, case.paths))))
+        return cls(Record.failure(case.name, how, case.inputs))
 
     @classmethod
     def left_out(cls, case: RatedCase, why: str) -> Scored:
-        inputs = tuple(map(str, case.paths))
+        inputs = case.inputs
         return cls(Record(case.name, "skipped", why, inputs, None, 0.0))
 
 
@@ -114,7 +114,7 @@ class CaseTask:
             found.append(scores)
             return Outcome("")
 
-        record = recorded(case.name, tuple(map(str, case.paths)), work)
+        record = recorded(case.name, case.inputs, work)
         return Scored(record, *found)
 
     def _score(self, name: str, given: RaterMaps) -> CaseScores | None:

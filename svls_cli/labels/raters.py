@@ -28,16 +28,29 @@ class RatedCase:
         one.
     missing
         Raters of the data set who did not annotate this case.
+    shown
+        How users named the files, if not by their paths.
     """
 
     name: str
     raters: tuple[tuple[str, Path], ...]
     missing: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
         """All label map files."""
         return tuple(path for _, path in self.raters)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call its files."""
+        return self.shown or tuple(map(str, self.paths))
+
+    def absolute(self) -> RatedCase:
+        """The same for a process in another folder."""
+        raters = tuple((rater, path.absolute()) for rater, path in self.raters)
+        return RatedCase(self.name, raters, self.missing, self.inputs)
 
 
 def find_rated_cases(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from svls_cli.errors import StoreError
+from svls_cli.store.objects import Folder, ObjectFolder, put_case, put_root
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.transaction import publish, renamed, replace_store, workspace
 from svls_cli.store.writer import create_root
+
+# A store that has no case yet, in the workspace.
+_ROOT = "store"
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,20 @@ class Destination:
     shown
         Where users will find it.
     workspace
-        Folder for cases that are being built.
+        Folder for cases that are being built: beside a store on a disk; else on this
+        machine's own, and None if that is not the worker's.
+    config
+        Of the store.
     dry_run
         Cases are built, and thrown away.
     failed
         Names of failed cases; kept by the parent process.
     """
 
-    root: Path
-    shown: Path
-    workspace: Path
+    root: Folder
+    shown: Folder
+    workspace: Path | None
+    config: StoreConfig
     dry_run: bool
     failed: list[str] = field(default_factory=list)
 
@@ -60,16 +66,53 @@ class Destination:
     @contextmanager
     def building(self, name: str) -> Iterator[Path]:
         """A folder that becomes the case when the block ends well."""
-        folder = self.workspace / uuid.uuid4().hex
-        try:
+        with self._scratch() as folder:
             yield folder
-            if not self.dry_run:
-                publish(folder, self.root / name, workspace=self.workspace)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if self.dry_run:
+                return
+            self._claim()
+            target = self.root / name
+            if isinstance(target, ObjectFolder):
+                put_case(folder, target)
+            elif self.workspace is not None:
+                publish(folder, target, workspace=self.workspace)
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        """A name for a folder in the workspace, gone after the block."""
+        if self.workspace is not None and not self.workspace.is_dir():
+            raise StoreError(
+                f"{self.workspace} is not there: the run has ended, or {self.root} is "
+                "on no file system that this worker shares"
+            )
+        with TemporaryDirectory(prefix="svls-", dir=self.workspace) as folder:
+            yield Path(folder) / "case"
+
+    def _claim(self) -> None:
+        """Have the store, which appears in one step, whichever run is first.
+
+        Raises
+        ------
+        StoreError
+            If it is there, with another configuration.
+        """
+        store = existing_store(self.root)
+        if store is None:
+            self._create()
+            store = open_store(self.root)
+        _refuse_mixture(self.root, store, self.config)
+
+    def _create(self) -> None:
+        if isinstance(self.root, ObjectFolder):
+            with self._scratch() as new:
+                create_root(new, self.config)
+                put_root(new, self.root)
+        elif self.workspace is not None:
+            with suppress(FileNotFoundError):  # this run's other worker was faster
+                renamed(self.workspace / _ROOT, self.root)
 
 
-def existing_store(path: Path) -> Store | None:
+def existing_store(path: Folder) -> Store | None:
     """The store at ``path``; None if there is nothing there.
 
     Raises
@@ -79,21 +122,31 @@ def existing_store(path: Path) -> Store | None:
     """
     if not path.exists():
         return None
-    if not path.is_dir():
-        raise StoreError(f"{path}: a file; expected a soft-label store or a new name")
-    return open_store(path) if any(path.iterdir()) else None
+    if isinstance(path, Path):
+        if not path.is_dir():
+            raise StoreError(
+                f"{path}: a file; expected a soft-label store or a new name"
+            )
+        if not any(path.iterdir()):
+            return None
+    return open_store(path)
 
 
 @contextmanager
 def destination(
-    out: Path, config: StoreConfig, *, replace: Store | None, dry_run: bool
+    out: Folder,
+    config: StoreConfig,
+    *,
+    replace: Store | None,
+    dry_run: bool,
+    remote: bool,
 ) -> Iterator[Destination]:
     """Open a store for a run's cases.
 
     Parameters
     ----------
     out
-        The store; made if it does not exist, gone again if no case was finished.
+        The store; if it does not exist it is made when the first case is finished.
     config
         Of the store.
     replace
@@ -101,6 +154,8 @@ def destination(
         unless that has no case. If a case failed it is kept as ``OUT.old``.
     dry_run
         Leave ``out`` alone.
+    remote
+        Whether workers may be on other machines.
 
     Raises
     ------
@@ -108,56 +163,31 @@ def destination(
         If the store exists with another configuration.
     """
     # A link's target may be on another file system, and "." has no name.
-    shown, out = out, out.resolve()
-    if dry_run:
-        if replace is None and (existing := existing_store(out)):
-            _refuse_mixture(out, existing, config)
+    shown, out = out, out.resolve() if isinstance(out, Path) else out
+    if replace is None and (existing := existing_store(out)):
+        _refuse_mixture(out, existing, config)
+    if dry_run or isinstance(out, ObjectFolder):
         with TemporaryDirectory(prefix="svls-") as folder:
-            root = out if replace is None else Path(folder) / "none"
-            yield Destination(root, shown, Path(folder), dry_run)
+            root: Folder = out if replace is None else Path(folder) / "none"
+            own = None if remote else Path(folder)
+            yield Destination(root, shown, own, config, dry_run)
         return
     with workspace(out) as folder:
-        if replace is not None:
-            new = folder / "store"
-            create_root(new, config)
-            place = Destination(new, shown, folder, dry_run)
-            yield place
-            if _has_cases(new):
-                keep_old = bool(place.failed)
-                replace_store(out, new, workspace=folder, keep_old=keep_old)
-            return
-        made = _claim(out, config, folder)
-        try:
-            yield Destination(out, shown, folder, dry_run)
-        finally:
-            alone = len(list(folder.parent.iterdir())) == 1
-            if made and alone and not _has_cases(out):
-                shutil.rmtree(out)
+        new = folder / _ROOT
+        create_root(new, config)
+        root = out if replace is None else new
+        place = Destination(root, shown, folder, config, dry_run)
+        yield place
+        if replace is not None and _has_cases(new):
+            keep_old = bool(place.failed)
+            replace_store(out, new, workspace=folder, keep_old=keep_old)
 
 
 def _has_cases(root: Path) -> bool:
     return any(path.is_dir() for path in root.iterdir())
 
 
-def _claim(out: Path, config: StoreConfig, workspace: Path) -> bool:
-    """Make the store unless it is there; whether it was made.
-
-    Raises
-    ------
-    StoreError
-        If it is there, with another configuration.
-    """
-    existing = existing_store(out)
-    if existing is None:
-        create_root(workspace / "store", config)
-        if renamed(workspace / "store", out):
-            return True
-        existing = open_store(out)  # another run was faster
-    _refuse_mixture(out, existing, config)
-    return False
-
-
-def _refuse_mixture(out: Path, existing: Store, config: StoreConfig) -> None:
+def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
     if difference := existing.config.difference(config):
         raise StoreError(
             f"{out} was made with other parameters: {difference}. Use the same "

@@ -14,9 +14,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from svls_cli.store.objects import Folder
 
 NAME = "zarr.json"
 ZSTD_LEVEL = 3
@@ -102,7 +105,7 @@ def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> N
     (folder / NAME).write_text(text, encoding="utf-8")
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Folder) -> dict[str, Any]:
     """The document of the group or array that ``folder`` is.
 
     Raises
@@ -113,7 +116,7 @@ def read(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / NAME).read_text(encoding="utf-8")))
 
 
-def group_attributes(folder: Path) -> dict[str, Any]:
+def group_attributes(folder: Folder) -> dict[str, Any]:
     """Attributes of the group that ``folder`` is.
 
     Raises

@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.errors import StoreError, UnknownCaseError
+from svls_cli.errors import StoreError, UnknownCaseError, UnreachableError
 from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
 from svls_cli.store import metadata
-from svls_cli.store.metadata import ArrayLayout, group_attributes
+from svls_cli.store.metadata import NAME, ArrayLayout, group_attributes
+from svls_cli.store.objects import (
+    Folder,
+    folder_at,
+    reached,
+    subfolders,
+    zarr_store,
+)
 from svls_cli.store.patches import PatchReader, Region, whole_region
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
@@ -41,7 +48,7 @@ class StoredCase:
     """
 
     name: str
-    path: Path
+    path: Folder
     attributes: Mapping[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,7 +162,7 @@ class StoredCase:
         return {}
 
     def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
-        """A region of an array; by Zarr itself if somebody stored it anew."""
+        """A region of an array; by Zarr from afar, or if somebody stored it anew."""
         if name not in self._layouts:
             try:
                 document = metadata.read(self.path / name)
@@ -163,14 +170,17 @@ class StoredCase:
                 raise _cannot_open(self.path, name, error) from error
             self._layouts[name] = ArrayLayout.of(document)
         layout = self._layouts[name]
-        if layout is not None:
+        if layout is not None and isinstance(self.path, Path):
             n_shards = self.attributes["shards"].get(name, 0)
             reader = PatchReader(self.path / name, layout, n_shards=n_shards)
             return reader.read(whole_region(region, layout.shape))
         array = _open_array(self.path, name)
         region = whole_region(region, array.shape)
         try:
-            return np.asarray(array[region])
+            with reached(self.path):
+                return np.asarray(array[region])
+        except UnreachableError:
+            raise
         except Exception as error:  # each codec has its own
             raise StoreError(f"{self.path / name} cannot be read: {error}") from error
 
@@ -181,16 +191,18 @@ class Store(Mapping[str, StoredCase]):
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, or ``s3://bucket/name``.
 
     Raises
     ------
     StoreError
         If it is not a soft-label store, or one of a newer format.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Folder) -> None:
+        self.path: Folder = folder_at(path)
         self.config = check_root(_root_attributes(self.path), str(path))
 
     @property
@@ -208,7 +220,7 @@ class Store(Mapping[str, StoredCase]):
     def __iter__(self) -> Iterator[str]:
         return (
             name
-            for name in _folders(self.path)
+            for name in subfolders(self.path)
             if case_attributes_at(self.path / name) is not None
         )
 
@@ -216,26 +228,40 @@ class Store(Mapping[str, StoredCase]):
         return sum(1 for _ in self)
 
     def incomplete(self) -> list[str]:
-        """Folders in the store that are no complete case."""
+        """Folders in the store that are no complete case.
+
+        In an object store, what has no marker is none yet, or no more.
+        """
         return [
             name
-            for name in _folders(self.path)
+            for name in subfolders(self.path)
             if case_attributes_at(self.path / name) is None
+            and (
+                isinstance(self.path, Path)
+                or (self.path / name / NAME).is_file()
+            )
         ]
 
 
-def open_store(path: str | Path) -> Store:
+def open_store(path: str | Folder) -> Store:
     """Open a soft-label store for reading.
+
+    Parameters
+    ----------
+    path
+        A folder, or ``s3://bucket/name``.
 
     Raises
     ------
     StoreError
         If it is not a soft-label store, or one of a newer format.
+    UnreachableError
+        If an object store does not answer, or does not let us in.
     """
     return Store(path)
 
 
-def case_attributes_at(folder: Path) -> dict[str, Any] | None:
+def case_attributes_at(folder: Folder) -> dict[str, Any] | None:
     """The `svls` attributes of a case; None unless complete and sound."""
     try:
         svls: Any = group_attributes(folder)["svls"]
@@ -249,11 +275,7 @@ def case_attributes_at(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _folders(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir() if path.is_dir())
-
-
-def _root_attributes(path: Path) -> dict[str, Any]:
+def _root_attributes(path: Folder) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"{path}: no such store")
     if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
@@ -264,15 +286,16 @@ def _root_attributes(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 
 
-def _open_array(case: Path, name: str) -> zarr.Array[Any]:
+def _open_array(case: Folder, name: str) -> zarr.Array[Any]:
     # Only those who read voxels pay for the import.
     import zarr
 
     try:
-        return zarr.open_array(case, path=name, mode="r", zarr_format=3)
+        with reached(case):
+            return zarr.open_array(zarr_store(case), path=name, mode="r", zarr_format=3)
     except DAMAGE as error:
         raise _cannot_open(case, name, error) from error
 
 
-def _cannot_open(case: Path, name: str, error: Exception) -> StoreError:
+def _cannot_open(case: Folder, name: str, error: Exception) -> StoreError:
     return StoreError(f"{case}: array {name} cannot be opened: {error}")

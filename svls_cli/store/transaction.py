@@ -3,6 +3,7 @@
 A case is built in ``OUT.tmp/<run>/``, beside the store and on its file system, and
 renamed into place when it is complete and on the disk. An old case is moved aside
 before and removed after; a run that died between the two is repaired by the next.
+Runs of several processes and machines may work on one store at the same time.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from svls_cli.errors import StoreError
 
 # Files flushed at a time.
 _FLUSHES = 8
+# Made by the run alone, so it tells a run that goes on from folders that a worker,
+# writing on after its end, makes again.
 _REPLACED = "replaced"
 _OLD_STORE = "old store"
+_ATTEMPTS = 100
 
 
 @contextmanager
@@ -31,8 +35,9 @@ def workspace(root: Path) -> Iterator[Path]:
     """A folder for building cases of the store at ``root``; gone after the block."""
     area = root.with_name(f"{root.name}.tmp")
     _tidy(area, root)
-    folder = area / f"{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
-    folder.mkdir(parents=True)
+    folder = area / f"{machine()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
+    _make(folder)
+    (folder / _REPLACED).mkdir()
     try:
         yield folder
     finally:
@@ -56,14 +61,13 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
     Raises
     ------
     StoreError
-        If the run was killed and this worker outlived it.
+        If the run has ended and this worker outlived it.
     OSError
         If the disk or its permissions do not allow it.
     """
-    if not _owner_lives(workspace):
-        raise StoreError("the run that this case belonged to was killed")
     aside = workspace / _REPLACED / target.name
-    aside.parent.mkdir(exist_ok=True)
+    if not (_owner_lives(workspace) and aside.parent.is_dir()):
+        raise StoreError("the run that this case belonged to has ended")
     while not renamed(built, target):
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(FileNotFoundError):  # another run may move it first
@@ -127,11 +131,31 @@ def renamed(folder: Path, target: Path) -> bool:
     return True
 
 
+def machine() -> str:
+    """Where process numbers mean something: host and, on Linux, PID namespace."""
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()}.{namespace}"
+
+
+def _make(folder: Path) -> None:
+    """Make a workspace, also while another run removes the area that it left empty."""
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True)
+            return
+    folder.mkdir(parents=True)
+
+
 def _tidy(area: Path, root: Path) -> None:
     """Clear what runs of this machine left when they were killed."""
-    if not area.is_dir():
+    try:
+        folders = list(area.iterdir())
+    except FileNotFoundError:
         return
-    for folder in area.iterdir():
+    for folder in folders:
         if not _owner_lives(folder):
             _discard(folder, root)
 
@@ -140,11 +164,19 @@ def _owner_lives(folder: Path) -> bool:
     """Whether a workspace's run may be alive; on another machine it may."""
     host, _, rest = folder.name.partition("~")
     pid = rest.partition("~")[0]
-    return host != socket.gethostname() or not pid.isdigit() or _alive(int(pid))
+    return host != machine() or not pid.isdigit() or _alive(int(pid))
 
 
 def _discard(folder: Path, root: Path) -> None:
-    """Remove a run's folder; what it had moved aside and not replaced goes back."""
+    """Remove a run's folder; what it had moved aside and not replaced goes back.
+
+    It loses its name first, so that no worker publishes from what is half removed.
+    """
+    gone = folder.with_name(f"{folder.name}~gone")
+    try:
+        folder = folder.rename(gone)
+    except FileNotFoundError:  # another run was faster
+        return
     old_store = folder / _OLD_STORE
     if old_store.is_dir() and not root.exists():
         old_store.rename(root)
@@ -152,8 +184,8 @@ def _discard(folder: Path, root: Path) -> None:
         _keep(old_store, root)
     replaced = folder / _REPLACED
     for old in replaced.iterdir() if replaced.is_dir() else ():
-        if root.is_dir() and not (root / old.name).exists():
-            old.rename(root / old.name)
+        if root.is_dir():
+            renamed(old, root / old.name)
     shutil.rmtree(folder, ignore_errors=True)
 
 

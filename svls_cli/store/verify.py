@@ -12,6 +12,7 @@ import zarr
 
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.mixture import levels
+from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import StoredCase
 
 # Rounding of the sum over classes, in units of 1.
@@ -46,8 +47,7 @@ def verify_case(case: StoredCase) -> list[str]:
     if soft.dtype != case.attributes["dtype"]:
         return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
     for array, expected in case.attributes["shards"].items():
-        files = (case.path / array / "c").rglob("*")
-        found = sum(1 for path in files if path.is_file())
+        found = len(file_sizes(case.path / array / "c"))
         if found != expected:
             return [f"array {array} has {found} of {expected} files"]
     return [

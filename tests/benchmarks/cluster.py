@@ -1,0 +1,82 @@
+"""The same cases on a Dask cluster of two workers and with `--jobs 2`.
+
+    python tests/benchmarks/cluster.py [--rounds 5] [--volumes 40]
+
+Whole commands, interleaved, start-up included; the cluster, of this machine, is up
+before. Both stores must be the same to the last byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+import phantoms
+import SimpleITK as sitk
+from distributed import LocalCluster
+from timing import print_table, run_command
+
+COMMAND = Path(sys.executable).with_name("svls-cli")
+
+
+def content(store: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in store.rglob("*")
+        if path.is_file()
+    }
+
+
+def compare(folder: Path, address: str, rounds: int) -> list[str]:
+    """Median seconds of both, and what the cluster costs."""
+    ways = {"jobs": ("--jobs", "2"), "cluster": ("--scheduler", address)}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(rounds + 1):
+        for way, options in ways.items():
+            out = folder / f"{way}.zarr"
+            shutil.rmtree(out, ignore_errors=True)
+            command = [COMMAND, "smooth", *options, folder / "labels", out]
+            seconds[way].append(run_command(command).seconds)
+        if content(folder / "jobs.zarr") != content(folder / "cluster.zarr"):
+            raise RuntimeError("the stores differ")
+    jobs, cluster = (median(seconds[way][1:]) for way in ways)  # the first warms up
+    return [
+        f"{len(list((folder / 'labels').iterdir()))}",
+        f"{jobs:.2f} s",
+        f"{cluster:.2f} s",
+        f"{cluster / jobs:.1f}x",
+        f"{100 * (cluster / jobs - 1):+.1f} %",
+        "identical",
+    ]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
+    parser.add_argument("--volumes", type=int, default=40)
+    options = parser.parse_args(arguments)
+    shape = tuple(max(8, int(n * options.scale)) for n in (155, 240, 240))
+    with (
+        tempfile.TemporaryDirectory(prefix="svls-bench-") as name,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+    ):
+        folder = Path(name)
+        (folder / "labels").mkdir()
+        image = sitk.GetImageFromArray(phantoms.lesion(shape, 4))
+        for number in range(options.volumes):
+            path = folder / "labels" / f"{number:03d}.nii.gz"
+            sitk.WriteImage(image, str(path))
+        row = compare(folder, cluster.scheduler_address, options.rounds)
+    header = ["cases", "--jobs 2", "cluster", "ratio", "overhead", "stores"]
+    print_table("Dask cluster of two workers, medians", header, [row])
+
+
+if __name__ == "__main__":
+    main()
