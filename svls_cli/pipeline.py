@@ -12,6 +12,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.segments import check_names
 from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
 from svls_cli.store.destination import Destination
 from svls_cli.store.schema import StoreConfig
@@ -26,6 +27,7 @@ def smooth_cases(
     classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     dtype: str = "uint8",
+    device: str = "auto",
     jobs: int | Workers | None = None,
     overwrite: bool = False,
     fail_fast: bool = False,
@@ -52,6 +54,9 @@ def smooth_cases(
         Label value of voxels that get no soft label.
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
+    device
+        ``auto`` softens on a GPU where one can be used; ``gpu`` too, and logs a warning
+        where none can; ``cpu`` never. The bytes are the same.
     jobs
         Worker processes, or ones already started; default: one for each core this
         process may use.
@@ -80,11 +85,12 @@ def smooth_cases(
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
     """
+    check_device(device)
     method = method or Method()
     records = compile_cases(
         cases,
         Path(out),
-        partial(_smooth_case, method=method),
+        partial(_smooth_case, method=method, device=device),
         configure=partial(StoreConfig.create, method, dtype=dtype),
         doing="smooth",
         classes=classes,
@@ -98,7 +104,13 @@ def smooth_cases(
 
 
 def _smooth_case(
-    case: Case, *, method: Method, config: StoreConfig, place: Destination, threads: int
+    case: Case,
+    *,
+    method: Method,
+    device: str,
+    config: StoreConfig,
+    place: Destination,
+    threads: int,
 ) -> Record:
     def work() -> Outcome:
         digest = file_sha256(case.path)
@@ -115,6 +127,7 @@ def _smooth_case(
             SoftCase(geometry, indices, inputs),
             method=method,
             config=config,
+            device=device,
             threads=threads,
         )
 
