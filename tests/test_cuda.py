@@ -124,6 +124,44 @@ def mixtures(draw: st.DrawFn, size: tuple[int, ...]) -> tuple[Labels, Mixture]:
     return fused.labels, fused.mixture
 
 
+def two_raters(first: Labels, second: Labels, n_classes: int) -> dict[str, Any]:
+    """Their codes as ``region``, and what these stand for; one counts for thrice."""
+    fusion = Fusion(weights={"a": 1, "b": 3.7})
+    fused = fuse(tally([first, second], n_classes=n_classes), ["a", "b"], fusion)
+    assert fused.mixture is not None
+    return {"region": fused.labels, "mixture": fused.mixture, "n_classes": n_classes}
+
+
+@pytest.mark.parametrize("shape", [(34, 34, 70), (130, 200)])
+@pytest.mark.parametrize("strength", [0.5, 0.3])
+def test_where_raters_agree_to_differ(
+    device: HostDevice, shape: tuple[int, ...], strength: float
+) -> None:
+    """Whole tiles of one disputed value are filled in, others are smoothed."""
+    first, second = np.zeros((2, *shape), np.uint8)
+    second[..., : shape[-1] // 2] = 1
+    first[-5:] = 2
+    for size in (3, 5):
+        softening = on_grid((size,) * len(shape), strength=strength)
+        same(
+            device, **two_raters(first, second, 3), softening=softening, dtype="float32"
+        )
+
+
+@pytest.mark.parametrize("sigma", [0.08, 0.1, 0.3])
+def test_scribbles(device: HostDevice, sigma: float) -> None:
+    """Most voxels are ignored, and some have no neighbour that counts."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (24, 25, 40)).astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.99] = 2
+    softening = on_grid((5, 5, 5), sigma=sigma)
+    for dtype in DTYPES:
+        same(device, labels, softening, n_classes=2, dtype=dtype)
+    other = np.where(labels < 2, rng.integers(0, 2, labels.shape), 2).astype(np.uint8)
+    raters = two_raters(labels, other, 2)
+    same(device, **raters, softening=softening, dtype="float32")
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "float16"])
 @pytest.mark.parametrize(
     "method",
