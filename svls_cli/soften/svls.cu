@@ -1,8 +1,9 @@
 // Soft labels of a block of voxels on a CUDA device: `soften_block`, bit for bit.
 //
-// Every value is made by the operations of `smoothing._Smoother` and `neighbour_sum`, in
-// their order and their number types; so this is compiled with --fmad=false, and whoever
-// changes one of the two changes both. `cuda_block.py` makes the tables and launches.
+// Every value is made by the operations of `smoothing._Smoother` and `neighbour_sum`,
+// in their order and their number types; so this is compiled with --fmad=false, and
+// whoever changes one of the two changes both. `cuda_block.py` makes the tables and
+// launches.
 //
 // Voxels are rows of a table that holds only the label values (or codes of several
 // raters' labels) of this block:
