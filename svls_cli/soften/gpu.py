@@ -93,6 +93,8 @@ def problem() -> str | None:
         cupy.cuda.runtime.getDeviceCount()
         nvrtc.getVersion()
     except Exception as error:  # missing libraries come in many ways
+        if "InsufficientDriver" in str(error):
+            return "the NVIDIA driver is too old for this CuPy"
         return f"CuPy cannot use it: {error}"
     return None
 

@@ -18,18 +18,18 @@
 
 // Given by -D: TILE_Z TILE_Y TILE_X (what a thread block softens at a time) and
 // RADIUS_Z RADIUS_Y RADIUS_X (the window's reach).
-constexpr int RADIUS[3] = {RADIUS_Z, RADIUS_Y, RADIUS_X};
-constexpr int WIDTH[3] = {
-    TILE_Z + 2 * RADIUS_Z, TILE_Y + 2 * RADIUS_Y, TILE_X + 2 * RADIUS_X};
-constexpr int STEP[3] = {WIDTH[1] * WIDTH[2], WIDTH[2], 1};
-constexpr int WINDOW = WIDTH[0] * WIDTH[1] * WIDTH[2];
+constexpr int WIDTH_Z = TILE_Z + 2 * RADIUS_Z;
+constexpr int WIDTH_Y = TILE_Y + 2 * RADIUS_Y;
+constexpr int WIDTH_X = TILE_X + 2 * RADIUS_X;
+constexpr int PLANE = WIDTH_Y * WIDTH_X;
+constexpr int WINDOW = WIDTH_Z * PLANE;
 constexpr int VOXELS = TILE_Z * TILE_Y * TILE_X;
 
 // The place in the window of a voxel of the tile.
 __device__ inline int in_window(int voxel) {
     const int x = voxel % TILE_X, y = voxel / TILE_X % TILE_Y;
     const int z = voxel / TILE_X / TILE_Y;
-    return (z + RADIUS_Z) * STEP[0] + (y + RADIUS_Y) * STEP[1] + x + RADIUS_X;
+    return (z + RADIUS_Z) * PLANE + (y + RADIUS_Y) * WIDTH_X + x + RADIUS_X;
 }
 
 __device__ inline void set_bit(unsigned* bits, int at) {
@@ -122,17 +122,17 @@ __device__ void take_back(float& rest, Soft*, long long, int, int) {
 template <int AXIS, typename Sum>
 __device__ void add_axis(
     const Sum* wide, Sum* wider, Sum* sums, const Sum* weights, Sum total) {
-    constexpr int START[3] = {
-        RADIUS_Z, AXIS > 0 ? RADIUS_Y : 0, AXIS > 1 ? RADIUS_X : 0};
-    constexpr int NY = AXIS > 0 ? TILE_Y : WIDTH[1], NX = AXIS > 1 ? TILE_X : WIDTH[2];
+    constexpr int REACH = AXIS == 0 ? RADIUS_Z : AXIS == 1 ? RADIUS_Y : RADIUS_X;
+    constexpr int STEP = AXIS == 0 ? PLANE : AXIS == 1 ? WIDTH_X : 1;
+    constexpr int NY = AXIS > 0 ? TILE_Y : WIDTH_Y, NX = AXIS > 1 ? TILE_X : WIDTH_X;
     for (int i = threadIdx.x; i < TILE_Z * NY * NX; i += blockDim.x) {
-        const int x = START[2] + i % NX;
-        const int y = START[1] + i / NX % NY;
-        const int z = START[0] + i / NX / NY;
-        const int at = z * STEP[0] + y * STEP[1] + x;
+        const int x = i % NX + (AXIS > 1 ? RADIUS_X : 0);
+        const int y = i / NX % NY + (AXIS > 0 ? RADIUS_Y : 0);
+        const int z = i / NX / NY + RADIUS_Z;
+        const int at = z * PLANE + y * WIDTH_X + x;
         Sum part = 0;
-        for (int distance = 1; distance <= RADIUS[AXIS]; ++distance) {
-            const int shift = distance * STEP[AXIS];
+        for (int distance = 1; distance <= REACH; ++distance) {
+            const int shift = distance * STEP;
             Sum pair = wide[at - shift] + wide[at + shift];
             pair *= weights[distance - 1];
             part += pair;
@@ -272,9 +272,9 @@ __global__ void soften(
 
         // The window; beyond the region, where nothing is kept, its edge is repeated.
         for (int i = threadIdx.x; i < WINDOW; i += blockDim.x) {
-            const int x = min(x0 + i % WIDTH[2], nx + 2 * RADIUS_X - 1);
-            const int y = min(y0 + i / WIDTH[2] % WIDTH[1], ny + 2 * RADIUS_Y - 1);
-            const int z = min(z0 + i / STEP[0], nz + 2 * RADIUS_Z - 1);
+            const int x = min(x0 + i % WIDTH_X, nx + 2 * RADIUS_X - 1);
+            const int y = min(y0 + i / WIDTH_X % WIDTH_Y, ny + 2 * RADIUS_Y - 1);
+            const int z = min(z0 + i / PLANE, nz + 2 * RADIUS_Z - 1);
             rows[i] = row_of[region[z * plane_step + y * row_step + x]];
         }
         for (int i = threadIdx.x; i < n_bits; i += blockDim.x) seen[i] = 0;
