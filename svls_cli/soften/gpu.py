@@ -23,7 +23,7 @@ from svls_cli.soften.cuda import Kernel
 from svls_cli.soften.cuda_block import DeviceBlock, soften_by_way_of
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
-from svls_cli.soften.smoothing import SoftBlock
+from svls_cli.soften.smoothing import SoftBlock, soften_block
 
 _THREADS = 256
 _CUDA_ERRORS = (
@@ -72,19 +72,20 @@ def soften_on_gpu(
     DeviceError
         If the GPU fails otherwise than by lack of memory.
     """
-    if not hasattr(_own, "gpu"):
+    meaning: dict[str, Any] = {
+        "n_classes": n_classes,
+        "dtype": dtype,
+        "mixture": mixture,
+    }
+    try:
         with _failures():
-            _own.stream = cupy.cuda.Stream(non_blocking=True)
-            _own.gpu = Gpu()
+            if not hasattr(_own, "gpu"):
+                _own.stream = cupy.cuda.Stream(non_blocking=True)
+                _own.gpu = Gpu()
+    except MemoryError:  # others have taken all of it
+        return soften_block(region, softening, **meaning)
     with _own.stream:
-        return soften_by_way_of(
-            _own.gpu,
-            region,
-            softening,
-            n_classes=n_classes,
-            dtype=dtype,
-            mixture=mixture,
-        )
+        return soften_by_way_of(_own.gpu, region, softening, **meaning)
 
 
 def problem() -> str | None:
