@@ -178,6 +178,7 @@ def write_case(
     *,
     method: Method,
     config: StoreConfig,
+    device: str,
     threads: int,
 ) -> Outcome:
     """Soften one case and put it into the store, whole or not at all."""
@@ -186,7 +187,8 @@ def write_case(
         writer = CaseWriter(
             folder, name, geometry=case.geometry, config=config, raters=list(case.maps)
         )
-        _write_volume(writer, case, method.on_grid(spacing_mm), config, threads)
+        softening = method.on_grid(spacing_mm)
+        _write_volume(writer, case, softening, config, device, threads)
         writer.finish(
             case_attributes(
                 config,
@@ -206,6 +208,7 @@ def _write_volume(
     case: SoftCase,
     softening: Softening,
     config: StoreConfig,
+    device: str,
     threads: int,
 ) -> None:
     """Soften and encode block by block, ahead of writing shard by shard."""
@@ -220,6 +223,7 @@ def _write_volume(
             n_classes=len(config.classes),
             dtype=config.dtype,
             mixture=case.mixture,
+            device=device,
         )
         hard = case.labels[tuple(voxels)]
         if case.mixture is not None:

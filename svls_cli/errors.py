@@ -17,6 +17,10 @@ class StoreError(SvlsError, ValueError):
     """A store is not ours, is of another format, or holds something else."""
 
 
+class DeviceError(SvlsError, RuntimeError):
+    """The GPU fails at its work."""
+
+
 class WorkersError(SvlsError, RuntimeError):
     """Worker processes cannot be started, or a cluster's cannot be used."""
 

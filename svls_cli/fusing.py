@@ -13,6 +13,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.soften.devices import check_device
 from svls_cli.soften.fusion import Fusion, fuse
 from svls_cli.soften.methods import Method
 from svls_cli.soften.votes import tally
@@ -33,6 +34,7 @@ def fuse_cases(
     classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     dtype: str = "uint8",
+    device: str = "auto",
     jobs: int | Workers | None = None,
     part: Part | None = None,
     overwrite: bool = False,
@@ -57,8 +59,10 @@ def fuse_cases(
         Keep each rater's own label map in the store, beside the hard consensus.
     resample_to_first
         Bring raters of other grids onto the first one's by nearest neighbour.
-    classes, ignore_label, dtype, jobs, part, overwrite, fail_fast, dry_run, progress
+    classes, ignore_label, dtype, device, jobs, part
         As in `smooth_cases`.
+    overwrite, fail_fast, dry_run, progress
+        Likewise.
 
     Returns
     -------
@@ -82,6 +86,7 @@ def fuse_cases(
     .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
        arXiv:2104.05788.
     """
+    check_device(device)
     fusion, method = fusion or Fusion(), method or Method()
     check_weights(cases, fusion)
     settings: dict[str, Any] = {
@@ -92,7 +97,7 @@ def fuse_cases(
     records = compile_cases(
         cases,
         folder_at(out),
-        partial(_fuse_case, fusion=fusion, method=method),
+        partial(_fuse_case, fusion=fusion, method=method, device=device),
         configure=partial(StoreConfig.create, method, dtype=dtype, fusion=settings),
         doing="fuse",
         classes=classes,
@@ -124,6 +129,7 @@ def _fuse_case(
     *,
     fusion: Fusion,
     method: Method,
+    device: str,
     config: StoreConfig,
     place: Destination,
     threads: int,
@@ -155,7 +161,13 @@ def _fuse_case(
             raters=[{"name": rater, "weight": weight} for rater, weight in names],
         )
         outcome = write_case(
-            place, case.name, soft, method=method, config=config, threads=threads
+            place,
+            case.name,
+            soft,
+            method=method,
+            config=config,
+            device=device,
+            threads=threads,
         )
         return Outcome(outcome.output, outcome.bytes, note=without(case))
 

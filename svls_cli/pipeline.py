@@ -12,6 +12,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.segments import check_names
 from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
 from svls_cli.store.destination import Destination
 from svls_cli.store.objects import folder_at
@@ -27,6 +28,7 @@ def smooth_cases(
     classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     dtype: str = "uint8",
+    device: str = "auto",
     jobs: int | Workers | None = None,
     part: Part | None = None,
     overwrite: bool = False,
@@ -54,6 +56,9 @@ def smooth_cases(
         Label value of voxels that get no soft label.
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
+    device
+        ``auto`` softens on a GPU where one can be used; ``gpu`` too, and logs a warning
+        where none can; ``cpu`` never. The bytes are the same.
     jobs
         Worker processes, or ones already started, or a `Cluster`; default: one for
         each core this process may use.
@@ -88,11 +93,12 @@ def smooth_cases(
     UnreachableError
         If an object store does not answer, or does not let us in.
     """
+    check_device(device)
     method = method or Method()
     records = compile_cases(
         cases,
         folder_at(out),
-        partial(_smooth_case, method=method),
+        partial(_smooth_case, method=method, device=device),
         configure=partial(StoreConfig.create, method, dtype=dtype),
         doing="smooth",
         classes=classes,
@@ -107,7 +113,13 @@ def smooth_cases(
 
 
 def _smooth_case(
-    case: Case, *, method: Method, config: StoreConfig, place: Destination, threads: int
+    case: Case,
+    *,
+    method: Method,
+    device: str,
+    config: StoreConfig,
+    place: Destination,
+    threads: int,
 ) -> Record:
     def work() -> Outcome:
         digest = file_sha256(case.path)
@@ -124,6 +136,7 @@ def _smooth_case(
             SoftCase(geometry, indices, inputs),
             method=method,
             config=config,
+            device=device,
             threads=threads,
         )
 

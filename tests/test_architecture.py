@@ -46,6 +46,8 @@ OWNERS = {
     "click": "cli/",
     "tqdm": "cli/",
     "matplotlib": "evaluation/figures.py",
+    "cupy": "soften/gpu.py",
+    "cupyx": "soften/gpu.py",
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

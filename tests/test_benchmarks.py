@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,18 @@ SMALL = {
 }
 # What every row holds, if not a ratio.
 MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\.\d+"}
+
+
+def test_without_a_gpu_there_is_nothing_to_measure() -> None:
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / "gpu.py"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [line] = result.stdout.splitlines()
+    assert line.startswith("nothing to measure without a GPU: ")
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,7 @@ def parse_weights(text: str) -> Any:
 @options.classes
 @options.ignore_label
 @options.dtype
+@options.device
 @click.option(
     "--drop-raters",
     is_flag=True,
@@ -205,6 +206,7 @@ def _into_folder(cases: Any, out: str, **given: Any) -> Any:
     soft = {
         "--no-smooth or smoothing": method != Method(),
         "--dtype": given.pop("dtype") != "uint8",
+        "--device": given.pop("device") != "auto",
         "--drop-raters": given.pop("drop_raters"),
         "--classes": given.pop("classes") is not None,
     }

@@ -95,6 +95,15 @@ dtype = click.option(
     help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
     "65535 is certain; floats: probabilities.",
 )
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where labels are softened. auto: on an NVIDIA GPU where CuPy finds one (pip "
+    "install 'svls-cli[gpu]'); gpu: likewise, and says so where there is none. The "
+    "bytes are the same.",
+)
 
 rater_pattern = click.option(
     "--pattern",

@@ -23,6 +23,7 @@ from svls_cli.cli import console, options
 @options.classes
 @options.ignore_label
 @options.dtype
+@options.device
 @options.jobs
 @options.scheduler
 @options.part

@@ -106,6 +106,10 @@ class HardLabels:
         """Of the numbers found in a region: those of its classes, ascending."""
         return found[found < self.n_classes]
 
+    def ignores(self, found: npt.NDArray[np.intp]) -> bool:
+        """Whether one of the numbers found in a region is ignored."""
+        return bool((found == self.n_classes).any())
+
     def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
         """Soft labels of one class where nothing is smoothed."""
         # As uint8: NumPy multiplies it several times faster than bool.
@@ -135,6 +139,9 @@ class MixedLabels:
         seen[found] = True
         return np.unique(self._mixture.classes[seen[self._mixture.codes]])
 
+    def ignores(self, found: npt.NDArray[np.intp]) -> bool:
+        return bool((self._mixture.hard[found] == self.n_classes).any())
+
     def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
         out[...] = look_up(self._stored.column(index), inner)
 
@@ -146,9 +153,21 @@ class MixedLabels:
         return column
 
 
+Labels = HardLabels | MixedLabels
+
+
+def labels_of(
+    mixture: Mixture | None, n_classes: int, dtype: np.dtype[Any], *, uniform: float
+) -> Labels:
+    """What the numbers of a region stand for."""
+    if mixture is None:
+        return HardLabels(n_classes, dtype)
+    return _mixed_labels(mixture, dtype, uniform=uniform)
+
+
 # A volume's blocks share one; the mixture itself is the key.
 @lru_cache(maxsize=8)
-def mixed_labels(
+def _mixed_labels(
     mixture: Mixture, dtype: np.dtype[Any], *, uniform: float
 ) -> MixedLabels:
     """What the codes of ``mixture`` stand for, after uniform label smoothing."""

@@ -29,12 +29,11 @@ from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import (
     ROUNDING_MARGIN,
     BoolArray,
-    HardLabels,
-    MixedLabels,
+    Labels,
     Mixture,
     SoftArray,
+    labels_of,
     levels,
-    mixed_labels,
     take_back,
 )
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum
@@ -73,7 +72,7 @@ def soften_block(
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
 ) -> SoftBlock:
-    """Soft labels of the inner part of a label region.
+    """Soft labels of the inner part of a label region; CuPy in, CuPy out.
 
     Parameters
     ----------
@@ -105,6 +104,12 @@ def soften_block(
     .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
        arXiv:2104.05788.
     """
+    if not isinstance(region, np.ndarray):  # the array decides where it is computed
+        from svls_cli.soften.gpu import soften_on_device
+
+        return soften_on_device(
+            region, softening, n_classes=n_classes, dtype=dtype, mixture=mixture
+        )
     radius = softening.radius or (0,) * region.ndim
     inner = np.ascontiguousarray(region[_crop(radius)])
     dtype = np.dtype(dtype)
@@ -114,18 +119,18 @@ def soften_block(
         )
     if softening.uniform:
         _check_uniform(softening.uniform, n_classes, dtype)
-    labels: HardLabels | MixedLabels = HardLabels(n_classes, dtype)
-    if mixture is not None:
-        labels = mixed_labels(mixture, dtype, uniform=softening.uniform)
-    elif softening.uniform:
-        return _uniform_block(inner, softening.uniform, n_classes, dtype)
+        if mixture is None:
+            return _uniform_block(inner, softening.uniform, n_classes, dtype)
+    labels = labels_of(mixture, n_classes, dtype, uniform=softening.uniform)
     found = distinct_values(region).astype(np.intp)
     classes = labels.classes(found)
     soft = np.empty((len(classes), *inner.shape), dtype)
     for k, index in enumerate(classes):
         labels.fill(inner, index, out=soft[k])
     if softening.neighbours is not None and len(found) > 1:
-        _Smoother(softening, softening.neighbours, classes, labels).apply(region, soft)
+        ignores = labels.ignores(found)
+        smoother = _Smoother(softening, softening.neighbours, classes, labels, ignores)
+        smoother.apply(region, soft)
     return SoftBlock(classes, soft)
 
 
@@ -154,17 +159,18 @@ def _uniform_block(
 
 @dataclass(frozen=True)
 class _Smoother:
-    """SVLS of the classes of one block."""
+    """SVLS of the classes of one block, which ``ignores`` some voxels or none."""
 
     softening: Softening
     weights: NeighbourWeights
     classes: npt.NDArray[np.intp]
-    labels: HardLabels | MixedLabels
+    labels: Labels
+    ignores: bool
 
     def apply(self, region: UIntArray, soft: SoftArray) -> None:
         """Overwrite, in ``soft``, the tiles whose windows hold more than one class."""
         radius, shape = self.weights.radius, soft.shape[1:]
-        tile = _tile_shape(shape, radius)
+        tile = tile_shape(shape, radius)
         missing = [(0, -n % t) for n, t in zip(shape, tile, strict=True)]
         target = soft
         if any(after for _, after in missing):
@@ -223,11 +229,11 @@ class _Smoother:
 
         A voxel none of whose neighbours counts keeps its own share whole.
 
-        Where near neighbours are ignored the far ones share all weight, and theirs may
-        have no digits in single precision.
+        In a block that ignores voxels, far neighbours may have to share all weight, and
+        theirs may have no digits in single precision.
         """
         full = top * self.softening.strength
-        if not ignored.any():
+        if not self.ignores:
             return np.float32, np.float32(full), np.float32(top - full)
         valid = neighbour_sum(~ignored, self.weights, np.float64)
         some = (valid > np.finfo(np.float64).tiny) & ~self._inner(ignored)
@@ -239,7 +245,7 @@ class _Smoother:
         return windows[(slice(None), *_crop(self.weights.radius))]
 
 
-def _tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
+def tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
     """Tiles small enough to skip much, large enough that their halo costs little."""
     edge = 16 if max(radius) <= 2 else 32
     if len(shape) == 2:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import UIntArray, as_labels, some
+from svls_cli.soften.devices import block_softener, check_device
 from svls_cli.soften.methods import Method, MethodName, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import SoftBlock, soften_block
@@ -29,6 +29,7 @@ def soften_part(
     n_classes: int,
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
+    device: str = "cpu",
 ) -> SoftBlock:
     """Soft labels of a block of a volume.
 
@@ -41,21 +42,25 @@ def soften_part(
         A slice per axis, within the volume.
     softening, n_classes, dtype, mixture
         As in `soften_block`.
+    device
+        As in `smooth`.
     """
     radius = softening.radius or (0,) * volume.ndim
     inside, missing = _with_halo(volume, block, radius)
-    of_block = partial(
-        soften_block, softening=softening, n_classes=n_classes, dtype=dtype
-    )
+    meaning: dict[str, Any] = {
+        "n_classes": n_classes,
+        "dtype": dtype,
+        "mixture": mixture,
+    }
     code = inside.min()
     if code == inside.max():  # one voxel stands for all
         window = np.full([2 * r + 1 for r in radius], code)
-        one = of_block(window, mixture=mixture)
+        one = soften_block(window, softening, **meaning)
         shape = (len(one.classes), *(s.stop - s.start for s in block))
         return SoftBlock(one.classes, np.broadcast_to(one.soft, shape), constant=True)
     if any(map(any, missing)):
         inside = np.pad(inside, missing, mode="edge")
-    return of_block(inside, mixture=mixture)
+    return block_softener(device)(inside, softening, **meaning)
 
 
 def _with_halo(
@@ -86,6 +91,7 @@ def soften_volume(
     *,
     n_classes: int,
     dtype: npt.DTypeLike = np.float32,
+    device: str = "cpu",
 ) -> npt.NDArray[Any]:
     """Soft labels of a whole volume, block by block.
 
@@ -99,6 +105,8 @@ def soften_volume(
         Classes of the data set.
     dtype
         uint8, uint16, float16 or float32.
+    device
+        As in `smooth`.
 
     Returns
     -------
@@ -114,7 +122,12 @@ def soften_volume(
             for at, n in zip(corner, indices.shape, strict=True)
         ]
         block = soften_part(
-            indices, voxels, softening, n_classes=n_classes, dtype=dtype
+            indices,
+            voxels,
+            softening,
+            n_classes=n_classes,
+            dtype=dtype,
+            device=device,
         )
         for index, values in zip(block.classes, block.soft, strict=True):
             soft[index, *voxels] = values
@@ -134,6 +147,7 @@ def smooth(
     classes: Sequence[int] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = np.float32,
+    device: str = "auto",
 ) -> npt.NDArray[Any]:
     """Soft labels of a label map in memory, as `svls-cli smooth` makes them of files.
 
@@ -153,6 +167,9 @@ def smooth(
     dtype
         float32 or float16 for probabilities, uint8 or uint16 for levels (255 or 65535
         is certain).
+    device
+        ``auto`` works on a GPU where one can be used; ``gpu`` too, and logs a warning
+        where none can; ``cpu`` never. The bytes are the same.
 
     Returns
     -------
@@ -179,6 +196,7 @@ def smooth(
     <BLANKLINE>
            [[0.   , 0.172, 0.828, 1.   ]]], dtype=float32)
     """
+    check_device(device)
     given = np.asarray(label_map)
     if given.ndim not in (2, 3) or not given.size:
         raise InputError(f"label_map must be 2-D or 3-D, found shape {given.shape}")
@@ -197,4 +215,6 @@ def smooth(
         raise InputError(f"label values {some(unknown)} are not among the classes")
     softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
     indices = table.indices(labels, ignore_label=ignore_label)
-    return soften_volume(indices, softening, n_classes=len(table), dtype=dtype)
+    return soften_volume(
+        indices, softening, n_classes=len(table), dtype=dtype, device=device
+    )

@@ -236,10 +236,7 @@ class Store(Mapping[str, StoredCase]):
             name
             for name in subfolders(self.path)
             if case_attributes_at(self.path / name) is None
-            and (
-                isinstance(self.path, Path)
-                or (self.path / name / NAME).is_file()
-            )
+            and (isinstance(self.path, Path) or (self.path / name / NAME).is_file())
         ]
 
 

@@ -28,17 +28,25 @@ def kernel(size: int, sigma: float) -> torch.Tensor:
     return (gauss / gauss.sum()).float()
 
 
+def soften(
+    indices: torch.Tensor, n_classes: int, *, size: int = 3, sigma: float = 1.0
+) -> torch.Tensor:
+    """(c, z, y, x) probabilities, all classes at once, where the indices are."""
+    onehot = torch.stack([(indices == c).float() for c in range(n_classes)])[None]
+    padded = functional.pad(onehot, (size // 2,) * 6, mode="replicate")
+    weight = kernel(size, sigma).to(indices.device)
+    weight = weight.expand(n_classes, 1, size, size, size).contiguous()
+    soft: torch.Tensor = functional.conv3d(padded, weight, groups=n_classes)[0]
+    return soft
+
+
 def soft_labels(
     labels: npt.NDArray[np.uint8], n_classes: int, *, size: int = 3, sigma: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """(c, z, y, x) probabilities, all classes at once."""
-    indices = torch.from_numpy(labels)
-    onehot = torch.stack([(indices == c).float() for c in range(n_classes)])[None]
-    padded = functional.pad(onehot, (size // 2,) * 6, mode="replicate")
-    weight = kernel(size, sigma).expand(n_classes, 1, size, size, size)
-    soft: npt.NDArray[np.float32] = functional.conv3d(
-        padded, weight.contiguous(), groups=n_classes
-    )[0].numpy()
+    """The same of NumPy arrays."""
+    soft: npt.NDArray[np.float32] = soften(
+        torch.from_numpy(labels), n_classes, size=size, sigma=sigma
+    ).numpy()
     return soft
 
 

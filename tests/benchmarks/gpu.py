@@ -1,0 +1,173 @@
+"""The engine on a GPU: against its memory, the published method, and the CPU.
+
+    python tests/benchmarks/gpu.py [--rounds 5]
+
+First table: median milliseconds in which the GPU softens a volume that it holds, result
+included; what share that is of the rate at which it copies the bytes that have to be
+moved (labels read once, soft labels written once); and how many times slower PyTorch is
+with the published method on the same GPU, if this PyTorch has one. Second table: the
+whole command with `--device cpu` and `--device gpu`. Without a GPU it says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import phantoms
+import SimpleITK as sitk
+from command import COMMAND
+from timing import print_table, run_command
+
+from svls_cli.soften.cuda_block import DeviceBlock
+from svls_cli.soften.devices import gpu_problem
+from svls_cli.soften.methods import Method
+
+Labels = npt.NDArray[np.uint8]
+
+
+def milliseconds(work: Callable[[], object], rounds: int) -> float:
+    """Median time on the GPU, the first round uncounted."""
+    import cupy
+
+    taken = []
+    for _ in range(rounds + 1):
+        start, end = cupy.cuda.Event(), cupy.cuda.Event()
+        start.record()
+        result = work()
+        end.record()
+        end.synchronize()
+        del result  # not while the clock runs
+        taken.append(cupy.cuda.get_elapsed_time(start, end))
+    return median(taken[1:])
+
+
+def copy_rate(rounds: int) -> float:
+    """Bytes a millisecond that the GPU reads and writes when it copies."""
+    import cupy
+
+    source = cupy.zeros(2**29, cupy.uint8)
+    target = cupy.empty_like(source)
+    cost = milliseconds(lambda: cupy.copyto(target, source), rounds)
+    return 2 * source.nbytes / cost
+
+
+def published(labels: Labels, n_classes: int, size: int, rounds: int) -> float | None:
+    """Milliseconds of the published method on the same GPU."""
+    import torch
+    from published import soften
+
+    if not torch.cuda.is_available():
+        return None
+    indices = torch.from_numpy(labels).cuda()
+    taken = []
+    for _ in range(rounds + 1):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        soften(indices, n_classes, size=size)
+        end.record()
+        end.synchronize()
+        taken.append(start.elapsed_time(end))
+    return median(taken[1:])
+
+
+def kernel_row(
+    name: str, labels: Labels, n_classes: int, size: int, dtype: str, rounds: int
+) -> list[str]:
+    """One row of the first table."""
+    import cupy
+
+    from svls_cli.soften.gpu import Gpu
+
+    softening = Method(size=size).on_grid((1.0,) * 3)
+    region = np.pad(labels, [(r, r) for r in softening.radius or ()], mode="edge")
+    block = DeviceBlock(
+        Gpu(), cupy.asarray(region), softening, n_classes=n_classes, dtype=dtype
+    )
+    ours = milliseconds(lambda: block.soften(0, block.shape[0]), rounds)
+    moved = region.nbytes + labels.size * len(block.classes) * np.dtype(dtype).itemsize
+    theirs = published(labels, n_classes, size, rounds)
+    return [
+        name,
+        "x".join(map(str, labels.shape)),
+        str(n_classes),
+        str(size),
+        dtype,
+        f"{ours:.3f}",
+        f"{moved / ours / 1e6:.0f} GB/s",
+        f"{100 * moved / ours / copy_rate(rounds):.0f} %",
+        "-" if theirs is None else f"{theirs / ours:.1f}x",
+    ]
+
+
+def command_row(
+    name: str, labels: Labels, cases: int, rounds: int, *more: Any
+) -> list[str]:
+    """One row of the second table."""
+    seconds: dict[str, list[float]] = {"cpu": [], "gpu": []}
+    with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
+        image = sitk.GetImageFromArray(labels)
+        for number in range(cases):
+            sitk.WriteImage(image, f"{folder}/{number:03d}.nii.gz")
+        inputs = sorted(Path(folder).glob("*.nii.gz"))
+        for turn in range(rounds):
+            for device, taken in seconds.items():
+                out = f"{folder}/{device}{turn}.zarr"
+                options = ["--device", device, *more]
+                run = run_command([COMMAND, "smooth", *options, *inputs, out])
+                taken.append(run.seconds)
+    cpu, gpu = (median(taken) for taken in seconds.values())
+    return [name, f"{cases}", f"{cpu:.2f} s", f"{gpu:.2f} s", f"{cpu / gpu:.1f}x"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
+    options = parser.parse_args(arguments)
+    if problem := gpu_problem():
+        print(f"nothing to measure without a GPU: {problem}")
+        return
+
+    def scaled(*shape: int) -> tuple[int, ...]:
+        return tuple(max(8, int(n * options.scale)) for n in shape)
+
+    lesion = phantoms.lesion(scaled(155, 240, 240), 4)
+    organs = phantoms.organs(scaled(256, 256, 256), 36)
+    rows = [
+        kernel_row(*volume, dtype, options.rounds)
+        for volume in (
+            ("lesion", lesion, 4, 3),
+            ("organs", organs, 36, 3),
+            ("lesion", lesion, 4, 9),
+        )
+        for dtype in ("uint8", "float32")
+    ]
+    header = [
+        "phantom",
+        "shape",
+        "classes",
+        "size",
+        "dtype",
+        "ms",
+        "moved",
+        "of a copy",
+    ]
+    print_table("On the GPU, medians", [*header, "published/ours"], rows)
+    rows = [
+        command_row("lesion, window 3", lesion, 8, options.rounds),
+        command_row("lesion, window 15", lesion, 8, options.rounds, "--size", 15),
+        command_row("organs, window 3", organs, 2, options.rounds),
+    ]
+    header = ["input", "cases", "cpu", "gpu", "faster"]
+    print_table("Whole command, medians", header, rows)
+
+
+if __name__ == "__main__":
+    main()
