@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from queue import Empty, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from svls_cli.errors import InvalidParameterError, WorkersError
@@ -183,15 +184,28 @@ class Cluster(Workers):
             raise InvalidParameterError(
                 "a cluster needs Dask: pip install 'svls-cli[dask]'"
             ) from error
+        # In a thread: it waits for ever where something else listens in silence.
+        answer: Queue[Client | OSError] = Queue()
+
+        def dial() -> None:
+            try:
+                answer.put(
+                    Client(self._address, timeout=_CONNECT_S, set_as_default=False)
+                )
+            except OSError as error:
+                answer.put(error)
+
+        Thread(target=dial, daemon=True).start()
         try:
-            self._client = Client(
-                self._address, timeout=_CONNECT_S, set_as_default=False
-            )
-        except OSError as error:
+            found = answer.get(timeout=2 * _CONNECT_S)
+        except Empty:
+            found = TimeoutError()
+        if isinstance(found, OSError):
             raise WorkersError(
                 f"no Dask scheduler answers at {self._address}"
-            ) from error
-        return self._client
+            ) from found
+        self._client = found
+        return found
 
     def _stop(self) -> None:
         if self._client is not None:

@@ -97,7 +97,7 @@ def compile_cases(
     if not own:
         return
     existing = existing_store(out)
-    if existing and overwrite and isinstance(out, ObjectFolder):
+    if existing is not None and overwrite and isinstance(out, ObjectFolder):
         raise InvalidParameterError(
             f"--overwrite: {out} is in an object store, where nothing can be renamed, "
             "so a run that fails would lose it; write a store of another name, then "
@@ -106,7 +106,8 @@ def compile_cases(
     kept = None if overwrite else existing
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
-    table = classes.table if classes else kept.classes if kept else None
+    stored = None if kept is None else kept.classes
+    table = classes.table if classes else stored
     with Workers.of(jobs, items=len(cases)) as workers:
         scan = ClassScan()
         if table is None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -250,6 +251,13 @@ def test_nobody_answers(sample: Path, run: Run) -> None:
 def test_no_address(address: str) -> None:
     with pytest.raises(InvalidParameterError, match="expected an address such as"):
         Cluster(address).start()
+
+
+def test_something_else_listens(sample: Path, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        result = run("smooth", "--scheduler", address, "labels", "a.zarr", code=3)
+    assert result.stderr == f"svls-cli: no Dask scheduler answers at {address}\n"
 
 
 def test_jobs_and_scheduler(sample: Path, run: Run) -> None:

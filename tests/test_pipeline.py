@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,19 @@ def test_overwrite_without_a_single_case_changes_nothing(labels: Path) -> None:
     assert statuses(compile_store(labels, overwrite=True)) == ["failed"] * 3
     assert tree(labels.parent / "a.zarr") == before
     assert names(labels.parent) == ["a.zarr", "labels"]
+
+
+def test_store_without_a_case_keeps_its_parameters(labels: Path) -> None:
+    """Somebody may have removed its cases."""
+    compile_store(labels)
+    for case in names(labels.parent / "a.zarr"):
+        shutil.rmtree(labels.parent / "a.zarr" / case, ignore_errors=True)
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(StoreError, match="dtype is uint8 in the store"):
+            compile_store(labels, dtype="uint16", **options)
+    (labels / "case_2.nrrd").unlink()
+    compile_store(labels)
+    assert len(open_store(labels.parent / "a.zarr").classes) == 4
 
 
 def test_store_in_the_working_folder_itself(

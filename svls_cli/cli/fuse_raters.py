@@ -155,7 +155,8 @@ def _classes(out: str, classes: str | None) -> Any:
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
 
-    if out.endswith(".zarr") and (store := existing_store(folder_at(out))):
+    store = existing_store(folder_at(out)) if out.endswith(".zarr") else None
+    if store is not None:
         return store.classes
     return None if classes is None else parse_classes(classes).table
 

@@ -164,7 +164,7 @@ def destination(
     """
     # A link's target may be on another file system, and "." has no name.
     shown, out = out, out.resolve() if isinstance(out, Path) else out
-    if replace is None and (existing := existing_store(out)):
+    if replace is None and (existing := existing_store(out)) is not None:
         _refuse_mixture(out, existing, config)
     if dry_run or isinstance(out, ObjectFolder):
         with TemporaryDirectory(prefix="svls-") as folder:
