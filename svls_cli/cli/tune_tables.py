@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from svls_cli.cli.console import echo
+from svls_cli.evaluation.output import aligned
 
 if TYPE_CHECKING:
     from svls_cli.evaluation.crossvalidation import Estimate
@@ -78,8 +79,4 @@ def _class_row(row: ClassNll) -> Row:
 
 
 def _table(header: Row, body: Iterable[Sequence[str]]) -> None:
-    rows = [header, *body]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        echo("  ".join(cells).rstrip())
+    echo("\n".join(aligned(header, body)))
