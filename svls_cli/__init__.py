@@ -1,8 +1,8 @@
 """Soft labels for medical image segmentation (Spatially Varying Label Smoothing).
 
 What the commands do, for Python: `smooth` on arrays, `find_cases` and `smooth_cases` on
-files, `find_rated_cases` and `fuse_cases` on several raters', `open_store` and
-`export_cases` on stores.
+files, `find_rated_cases` and `fuse_cases` on several raters', `open_store`,
+`evaluate_cases` and `export_cases` on stores.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from svls_cli.version import __version__
 if TYPE_CHECKING:
     from svls_cli.agreement_report import AgreementReport
     from svls_cli.consensus import write_consensus
+    from svls_cli.evaluation.evaluating import evaluate_cases
+    from svls_cli.evaluation.evaluation_report import EvaluationReport
     from svls_cli.evaluation.tuning import tune_smoothing
     from svls_cli.evaluation.tuning_result import TuningResult
     from svls_cli.export import export_cases
@@ -34,10 +36,12 @@ if TYPE_CHECKING:
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
     "AgreementReport": "agreement_report",
+    "EvaluationReport": "evaluation.evaluation_report",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
     "Store": "store.reader",
     "StoredCase": "store.reader",
+    "evaluate_cases": "evaluation.evaluating",
     "export_cases": "export",
     "find_cases": "labels.cases",
     "find_rated_cases": "labels.raters",
@@ -55,6 +59,7 @@ _HOME = {
 
 __all__ = [
     "AgreementReport",
+    "EvaluationReport",
     "Fusion",
     "InputError",
     "InvalidParameterError",
@@ -65,6 +70,7 @@ __all__ = [
     "SvlsError",
     "TuningResult",
     "__version__",
+    "evaluate_cases",
     "export_cases",
     "find_cases",
     "find_rated_cases",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from svls_cli.cli import console
 from svls_cli.cli.console import echo
 from svls_cli.evaluation.output import aligned
 
@@ -37,10 +38,8 @@ def show_tuning(result: TuningResult) -> None:
 
 def complain(result: TuningResult) -> None:
     """Cases that do not count and doubts about the result, on standard error."""
-    for what, records in (("left out", result.left_out), ("failed", result.failed)):
-        for record in records:
-            inputs = ", ".join(record.inputs)
-            click.echo(f"{what}: {record.case}: {record.reason} [{inputs}]", err=True)
+    console.complain("left out", result.left_out)
+    console.complain("failed", result.failed)
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
 
