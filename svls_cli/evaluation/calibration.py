@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class LevelCounts:
     count: IntArray
     hits: IntArray
 
-    @property
+    @cached_property
     def p(self) -> FloatArray:
         """(levels + 1,) the probabilities."""
         return np.arange(len(self.count)) / (len(self.count) - 1)

@@ -174,41 +174,34 @@ class CaseCounts:
             self._classes[index] = ClassCounts.zero(self.n_levels, len(self.maps))
         sums = self._classes[index]
         where = np.flatnonzero(p.astype(bool) & block.rated)
+        k = p[where].astype(np.intp)
+        _tally(sums.count, k)
         for rater, labels in enumerate(block.maps):
-            table = block.table(p, where, rater, labels[where] == index, self.n_levels)
-            if rater == 0:
-                sums.count[:] += table.sum(axis=(0, 1, 2))
-            sums.hits[rater] += table[:, :, 1].sum(axis=(0, 1))
-            for part, inside in enumerate((table[1], table[:, 1])):
-                sums.part_count[part] += inside.sum(axis=(0, 1))
-                sums.part_hits[part] += inside[:, 1].sum(axis=0)
+            hit = labels[where] == index
+            _tally(sums.hits[rater], k[hit])
+            for part, mask in enumerate((block.foreground[rater], block.band)):
+                inside = mask[where]
+                _tally(sums.part_count[part], k[inside])
+                _tally(sums.part_hits[part], k[inside & hit])
 
     def _add_highest(
         self, p: UIntArray, winner: UIntArray, block: _Block, region: Region
     ) -> None:
         counts = p.astype(bool) & block.rated
-        where = np.flatnonzero(counts)
-        chosen, said = winner[where], [labels[where] for labels in block.maps]
         winner[~counts] = self.n_classes
         self.argmax[region] = winner.reshape(self.argmax[region].shape)
+        where = np.flatnonzero(counts)
+        k, chosen = p[where].astype(np.intp), winner[where]
+        said = [labels[where] for labels in block.maps]
         self.predicted += self._by_class(chosen)
         for rater, labels in enumerate(said):
             right = labels == chosen
             self.agreed[rater] += self._by_class(chosen[right])
-            table = block.table(p, where, rater, right, self.n_levels)
-            foreground = block.foreground[rater][where]
-            for at, (inside, mask) in enumerate(
-                (
-                    (table.sum(axis=1), None),
-                    (table[1:].sum(axis=1), foreground),
-                    (table[:, 1], block.band[where]),
-                )
-            ):
-                self.top[at] += inside.sum(axis=(0, 1))
-                self.top_hits[at] += inside[:, 1].sum(axis=0)
-                self.labels[at] += self._by_class(
-                    labels if mask is None else labels[mask]
-                )
+            masks = (counts, block.foreground[rater], block.band)
+            for at, inside in enumerate(mask[where] for mask in masks):
+                _tally(self.top[at], k[inside])
+                _tally(self.top_hits[at], k[inside & right])
+                self.labels[at] += self._by_class(labels[inside])
             for other, theirs in enumerate(said):
                 both = self._by_class(labels[labels == theirs])
                 self.overlaps[:, rater, other] += both
@@ -246,23 +239,9 @@ class _Block:
         ]
         return cls(maps, foreground, case.band[region].ravel(), rated)
 
-    def table(
-        self,
-        p: UIntArray,
-        where: npt.NDArray[np.intp],
-        rater: int,
-        hit: BoolArray,
-        n_levels: int,
-    ) -> IntArray:
-        """(2, 2, 2, levels + 1) voxels by foreground, band, hit and level."""
-        key = self.foreground[rater][where].astype(np.intp)
-        for bit in (self.band[where], hit):
-            key *= 2
-            key += bit
-        key *= n_levels + 1
-        key += p[where]
-        counted = np.bincount(key, minlength=8 * (n_levels + 1))
-        return counted.reshape(2, 2, 2, n_levels + 1)
+
+def _tally(counts: IntArray, places: npt.NDArray[np.intp]) -> None:
+    np.add.at(counts, places, 1)
 
 
 def count_levels(dtype: npt.DTypeLike) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from svls_cli.errors import InvalidParameterError
 from svls_cli.evaluation.output import replacing
 from svls_cli.evaluation.tuning_result import Score, TuningResult
@@ -103,7 +105,7 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
     check_figure(path)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
     rows = figure.subplots(
         2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
     )
@@ -128,11 +130,14 @@ def _draw_region(
     curve.plot(confidence, accuracy, "o-", color=color, ms=4, clip_on=False)
     ece = report.calibration[region]["ece"].mean
     shown = "" if ece is None else f"\nECE {ece:.4f}, mean over cases"
-    curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    edges = [at / bins for at in range(bins)]
-    counts.bar(edges, found.count, 1 / bins, align="edge", color=color, ec="white")
+    curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1))
+    edges = np.arange(bins)[used] / bins
+    voxels = found.count[used]
+    counts.bar(edges, voxels, 1 / bins, align="edge", color=color, ec="white")
     # Few voxels are uncertain, and they are those that matter.
-    counts.set_yscale("symlog", linthresh=1)
+    counts.set_yscale("log")
+    counts.locator_params(axis="y", numticks=4)
+    counts.set_ylim(bottom=0.5)
     for axes in (curve, counts):
         axes.spines[["top", "right"]].set_visible(False)
 
