@@ -8,7 +8,7 @@ neither time nor memory grow with the classes that a voxel does not have.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,9 +70,8 @@ class ClassCounts:
         return LevelCounts(self.part_count[part], self.part_hits[part])
 
 
-@dataclass(eq=False)
 class CaseCounts:
-    """A prediction beside the label maps of one case.
+    """A prediction beside the label maps of one case, counted block by block.
 
     Voxels that any rater ignores, or that the prediction gives no class, count nowhere.
 
@@ -88,35 +87,41 @@ class CaseCounts:
         Index of the class that is not foreground, or None.
     n_levels
         Of the probabilities.
+
+    Attributes
+    ----------
+    argmax : (z, y, x) or (y, x)
+        Most probable class, of equal ones the first; ``n_classes`` where the voxel does
+        not count.
+    predicted : (c,)
+        Voxels of each most probable class.
+    agreed : (raters, c)
+        How many of these the rater gave the same class.
+    labels : (3, c)
+        How often raters said each class, by region.
+    overlaps : (c, raters, raters)
+        Voxels to which both of two raters gave a class.
     """
 
-    maps: Sequence[UIntArray]
-    band: BoolArray
-    n_classes: int
-    background: int | None
-    n_levels: int
-    # (z, y, x) most probable class, ``n_classes`` where the voxel does not count.
-    argmax: UIntArray = field(init=False)
-    # (3, levels + 1) highest probabilities, and those that were right, by region.
-    top: IntArray = field(init=False)
-    top_hits: IntArray = field(init=False)
-    # (3, c) how often raters said each class, by region.
-    labels: IntArray = field(init=False)
-    # (c, raters, raters) voxels to which both of two raters gave a class.
-    overlaps: IntArray = field(init=False)
-    # (c,) voxels of each most probable class, and (raters, c) where a rater agrees.
-    predicted: IntArray = field(init=False)
-    agreed: IntArray = field(init=False)
-    _classes: dict[int, ClassCounts] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        c, r = self.n_classes, len(self.maps)
-        self.argmax = np.full(self.band.shape, c, np.min_scalar_type(c))
-        self.top, self.top_hits = np.zeros((2, 3, self.n_levels + 1), np.int64)
-        self.labels = np.zeros((3, c), np.int64)
-        self.overlaps = np.zeros((c, r, r), np.int64)
-        self.predicted = np.zeros(c, np.int64)
-        self.agreed = np.zeros((r, c), np.int64)
+    def __init__(
+        self,
+        maps: Sequence[UIntArray],
+        band: BoolArray,
+        *,
+        n_classes: int,
+        background: int | None,
+        n_levels: int,
+    ) -> None:
+        n_raters = len(maps)
+        self.maps, self.band = maps, band
+        self.n_classes, self.background, self.n_levels = n_classes, background, n_levels
+        self.argmax = np.full(band.shape, n_classes, np.min_scalar_type(n_classes))
+        self.predicted = np.zeros(n_classes, np.int64)
+        self.agreed = np.zeros((n_raters, n_classes), np.int64)
+        self.labels = np.zeros((len(REGIONS), n_classes), np.int64)
+        self.overlaps = np.zeros((n_classes, n_raters, n_raters), np.int64)
+        self._top, self._top_hits = np.zeros((2, len(REGIONS), n_levels + 1), np.int64)
+        self._classes: dict[int, ClassCounts] = {}
 
     @property
     def voxels(self) -> int:
@@ -132,7 +137,7 @@ class CaseCounts:
     def highest(self, region: str) -> LevelCounts:
         """Forecasts by the most probable class: whether it is the rater's."""
         at = REGIONS.index(region)
-        return LevelCounts(self.top[at], self.top_hits[at])
+        return LevelCounts(self._top[at], self._top_hits[at])
 
     def of_class(self, index: int) -> ClassCounts:
         """All forecasts of one class, those of probability 0 included."""
@@ -199,8 +204,8 @@ class CaseCounts:
             self.agreed[rater] += self._by_class(chosen[right])
             masks = (counts, block.foreground[rater], block.band)
             for at, inside in enumerate(mask[where] for mask in masks):
-                _tally(self.top[at], k[inside])
-                _tally(self.top_hits[at], k[inside & right])
+                _tally(self._top[at], k[inside])
+                _tally(self._top_hits[at], k[inside & right])
                 self.labels[at] += self._by_class(labels[inside])
             for other, theirs in enumerate(said):
                 both = self._by_class(labels[labels == theirs])
