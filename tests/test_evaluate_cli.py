@@ -161,6 +161,21 @@ def test_several_raters(stores: Path, pool: Workers) -> None:
     assert band[0] < band[1]
 
 
+def test_a_case_without_the_rater(stores: Path, pool: Workers, tmp_path: Path) -> None:
+    a, b = written(tmp_path / "a"), written(tmp_path / "b", shift=1)
+    (b / "case 1.mha").unlink()
+    fused = tmp_path / "fused.zarr"
+    list(fuse_cases(find_rated_cases([a, b]), fused, jobs=pool))
+    found = evaluate_cases(stores / "pred.zarr", fused, jobs=pool)
+    assert [case.raters for case in found.scores] == [("a", "b"), ("a",), ("a", "b")]
+    found = evaluate_cases(stores / "pred.zarr", fused, raters=["b"], jobs=pool)
+    assert [case.raters for case in found.scores] == [("b",), ("b",)]
+    (left_out,) = found.skipped
+    assert (left_out.case, left_out.reason) == ("case 1", "no reference")
+    table = invoke(stores / "pred.zarr", "--reference", fused).stdout
+    assert table.startswith("3 cases, 1 to 2 reference label maps each: means")
+
+
 def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> None:
     report, table = tmp_path / "report.json", tmp_path / "report.csv"
     figure = tmp_path / "figure.png"
