@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import aligned, check_report, write_csv, write_json
+from svls_cli.evaluation.output import aligned, write_csv, write_json
+from svls_cli.evaluation.output import check_report_path as check_report_path
 from svls_cli.soften.agreement import mean
 from svls_cli.soften.case_agreement import CaseAgreement, ClassAgreement, defined
 
@@ -121,7 +122,7 @@ class AgreementReport:
         InvalidParameterError
             If the suffix is another, or the file cannot be written there.
         """
-        check_report(path)
+        check_report_path(path)
         if path.suffix.lower() == ".json":
             write_json(self.to_json(), path)
         else:

@@ -15,9 +15,8 @@ import pytest
 import SimpleITK as sitk
 from conftest import blobs
 
-from svls_cli.agreement_report import AgreementReport
+from svls_cli.agreement_report import AgreementReport, check_report_path
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import check_report
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.soften.agreement import fleiss_kappa, pair_dice
@@ -369,7 +368,7 @@ def test_report_table() -> None:
 )
 def test_bad_report_path(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder.csv").mkdir()
-    for check in (check_report, report().write):
+    for check in (check_report_path, report().write):
         with pytest.raises(InvalidParameterError, match=message):
             check(tmp_path / name)
 

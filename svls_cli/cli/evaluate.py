@@ -127,10 +127,10 @@ def command(
 
 
 def _check_targets(report: Path | None, figure: Path | None) -> None:
-    from svls_cli.evaluation.output import check_report
+    from svls_cli.evaluation.output import check_report_path
 
     if report is not None:
-        check_report(report)
+        check_report_path(report)
     console.check_targets(report, figure)
 
 

@@ -132,10 +132,10 @@ def command(
 def _check_report(report: Path | None, tolerance_mm: float) -> None:
     """Complain before the work, not after it."""
     if report is not None:
-        from svls_cli.evaluation.output import check_report
+        from svls_cli.agreement_report import check_report_path
         from svls_cli.soften.surface import check_tolerance_mm
 
-        check_report(report)
+        check_report_path(report)
         check_tolerance_mm(tolerance_mm)
 
 

@@ -36,7 +36,7 @@ def check_target(path: Path) -> None:
         ) from error
 
 
-def check_report(path: Path) -> None:
+def check_report_path(path: Path) -> None:
     """See that a report can be written, before work is spent on it.
 
     Raises
