@@ -208,35 +208,39 @@ class _Surface:
 
     Parameters
     ----------
-    edge : (z, y, x) or (y, x)
+    edge : (z, y, x) or (y, x), flat
         Its voxels.
-    spacing_mm : (ndim,)
-        Distance between voxel centres, mm.
+    places : (n,)
+        Where in ``edge`` they are.
     tree
-        Of their centres.
+        Of their centres, mm.
     """
 
     edge: BoolArray
-    spacing_mm: FloatArray
+    places: npt.NDArray[np.intp]
     tree: cKDTree
 
     @classmethod
     def of(cls, mask: BoolArray, spacing_mm: Sequence[float]) -> _Surface:
-        edge = mask & ~binary_erosion(mask)
-        spacing = np.asarray(spacing_mm, np.float64)
+        edge = (mask & ~binary_erosion(mask)).ravel()
+        places = np.flatnonzero(edge)  # several times faster than in three axes
+        voxels = np.column_stack(np.unravel_index(places, mask.shape))
         # Asked a few times only: building it fast is worth more than balance.
         tree = cKDTree(
-            np.argwhere(edge) * spacing, balanced_tree=False, compact_nodes=False
+            voxels * np.asarray(spacing_mm, np.float64),
+            balanced_tree=False,
+            compact_nodes=False,
         )
-        return cls(edge, spacing, tree)
+        return cls(edge, places, tree)
 
     def distances(self, other: _Surface, *, within_mm: float = math.inf) -> FloatArray:
         """(n,) from each voxel to the other surface, mm; infinite if not within."""
         found = np.zeros(self.tree.n)
         # What is on both surfaces needs no search.
-        apart = ~other.edge[self.edge]
-        points = np.argwhere(self.edge & ~other.edge) * self.spacing_mm
-        found[apart], _ = other.tree.query(points, distance_upper_bound=within_mm)
+        apart = ~other.edge[self.places]
+        found[apart], _ = other.tree.query(
+            self.tree.data[apart], distance_upper_bound=within_mm
+        )
         return found
 
 
