@@ -1,8 +1,8 @@
 """Soft labels for medical image segmentation (Spatially Varying Label Smoothing).
 
 What the commands do, for Python: `smooth` on arrays, `find_cases` and `smooth_cases` on
-files, `find_rated_cases` and `fuse_cases` on several raters', `open_store` and
-`export_cases` on stores.
+files, `find_rated_cases` and `fuse_cases` on several raters', `open_store`,
+`evaluate_cases` and `export_cases` on stores.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from svls_cli.agreement_report import AgreementReport
     from svls_cli.cluster import Cluster
     from svls_cli.consensus import write_consensus
+    from svls_cli.evaluation.evaluating import evaluate_cases
+    from svls_cli.evaluation.evaluation_report import EvaluationReport
     from svls_cli.evaluation.tuning import tune_smoothing
     from svls_cli.evaluation.tuning_result import TuningResult
     from svls_cli.export import export_cases
@@ -36,11 +38,13 @@ if TYPE_CHECKING:
 _HOME = {
     "AgreementReport": "agreement_report",
     "Cluster": "cluster",
+    "EvaluationReport": "evaluation.evaluation_report",
     "Fusion": "soften.fusion",
     "Method": "soften.methods",
     "Part": "labels.cases",
     "Store": "store.reader",
     "StoredCase": "store.reader",
+    "evaluate_cases": "evaluation.evaluating",
     "export_cases": "export",
     "find_cases": "labels.cases",
     "find_rated_cases": "labels.raters",
@@ -59,6 +63,7 @@ _HOME = {
 __all__ = [
     "AgreementReport",
     "Cluster",
+    "EvaluationReport",
     "Fusion",
     "InputError",
     "InvalidParameterError",
@@ -70,6 +75,7 @@ __all__ = [
     "SvlsError",
     "TuningResult",
     "__version__",
+    "evaluate_cases",
     "export_cases",
     "find_cases",
     "find_rated_cases",

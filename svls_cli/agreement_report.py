@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import check_target, replacing, write_json
+from svls_cli.evaluation.output import aligned, write_csv, write_json
+from svls_cli.evaluation.output import check_report_path as check_report_path
 from svls_cli.soften.agreement import mean
 from svls_cli.soften.case_agreement import CaseAgreement, ClassAgreement, defined
 
-SUFFIXES = (".json", ".csv")
 # As many cases as one looks at again.
 _WORST_CASES = 5
 _CLASS_MEANS = ("dice", "surface_dice", "kappa", "volume_spread", "disputed_voxels")
@@ -106,13 +105,13 @@ class AgreementReport:
         """Lines to print: classes, raters, and the cases with the least agreement."""
         return [
             f"agreement by class; surface Dice at {self.tolerance_mm:g} mm",
-            *_aligned(_CLASS_HEADER, map(_class_line, self._classes())),
+            *aligned(_CLASS_HEADER, map(_class_line, self._classes())),
             "",
             "raters against the consensus, and their Dice with each other",
-            *_aligned(_RATER_HEADER, map(_rater_line, map(self._rater, self.raters))),
+            *aligned(_RATER_HEADER, map(_rater_line, map(self._rater, self.raters))),
             "",
             "cases with the least Dice",
-            *_aligned(_WORST_HEADER, map(_worst_line, self._worst())),
+            *aligned(_WORST_HEADER, map(_worst_line, self._worst())),
         ]
 
     def write(self, path: Path) -> None:
@@ -126,14 +125,8 @@ class AgreementReport:
         check_report_path(path)
         if path.suffix.lower() == ".json":
             write_json(self.to_json(), path)
-            return
-        with (
-            replacing(path) as part,
-            part.open(
-                "w", encoding="utf-8", errors="surrogateescape", newline=""
-            ) as file,
-        ):
-            csv.writer(file, lineterminator="\n").writerows(self.csv_rows())
+        else:
+            write_csv(self.csv_rows(), path)
 
     def _set(self) -> dict[str, Any]:
         """Means over cases, of which the class values are means over classes."""
@@ -192,22 +185,6 @@ class AgreementReport:
         return records
 
 
-def check_report_path(path: Path) -> None:
-    """See that a report can be written, before work is spent on it.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the suffix is neither ``.json`` nor ``.csv``, the path is a folder, or its
-        folder is missing or cannot be written to.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise InvalidParameterError(
-            f"a report ends in {' or '.join(SUFFIXES)}, found {path}"
-        )
-    check_target(path)
-
-
 def _class_line(record: dict[str, Any]) -> list[str]:
     *shares, voxels = (record[name] for name in _CLASS_MEANS)
     start = [str(record["value"]), record["name"], str(record["cases"])]
@@ -231,10 +208,3 @@ def _worst_line(record: dict[str, Any]) -> list[str]:
 
 def _shown(value: float | None, *, digits: int = 4) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _aligned(header: list[str], body: Iterable[list[str]]) -> list[str]:
-    """Columns as wide as their widest cell."""
-    rows = [header, *body]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

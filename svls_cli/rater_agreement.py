@@ -110,7 +110,7 @@ def _measure(
                 tolerance_mm=tolerance_mm,
             )
         )
-        return Outcome("")
+        return Outcome()
 
     record = recorded(case.name, case.inputs, work)
     return _Measured(record, *found)

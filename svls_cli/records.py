@@ -68,7 +68,7 @@ class Outcome:
         What is worth knowing of a case that went well.
     """
 
-    output: str
+    output: str | None = None
     bytes: int | None = None
     skipped: str | None = None
     failure: str | None = None

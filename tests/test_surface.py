@@ -13,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.soften.surface import pair_surface_dice, surface_dice
+from svls_cli.soften.surface import (
+    pair_surface_dice,
+    surface_dice,
+    surface_scores,
+)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -45,6 +49,31 @@ def brute_force(
     return hits / (len(first) + len(second))
 
 
+def percentile_95(distances: list[float]) -> float:
+    """Between the two neighbours in rank, in proportion."""
+    ordered = sorted(distances)
+    place = 0.95 * (len(ordered) - 1)
+    below = math.floor(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+
+
+def brute_force_hd95(a: Mask, b: Mask, spacing: tuple[float, ...]) -> float:
+    """The definition, with every distance."""
+    first, second = surface_points(a), surface_points(b)
+    if not first or not second:
+        return math.nan
+
+    def nearest(point: tuple[int, ...], others: list[tuple[int, ...]]) -> float:
+        apart = [np.subtract(point, q) * spacing for q in others]
+        return float(min(np.sqrt((d**2).sum()) for d in apart))
+
+    return max(
+        percentile_95([nearest(p, second) for p in first]),
+        percentile_95([nearest(p, first) for p in second]),
+    )
+
+
 def random_mask(shape: tuple[int, ...], seed: int, share: float = 0.6) -> Mask:
     return np.asarray(np.random.default_rng(seed).random(shape) < share)
 
@@ -68,6 +97,10 @@ def test_equals_all_pairwise_distances(
     found = surface_dice(a, b, spacing_mm=spacing, tolerance_mm=tolerance)
     assert found == pytest.approx(brute_force(a, b, spacing, tolerance))
     assert found == surface_dice(b, a, spacing_mm=spacing, tolerance_mm=tolerance)
+    scores = surface_scores(a, b, spacing_mm=spacing, tolerance_mm=tolerance)
+    assert scores.dice == pytest.approx(found, nan_ok=True)
+    expected = brute_force_hd95(a, b, spacing)
+    assert scores.hd95_mm == pytest.approx(expected, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +130,35 @@ def test_inner_voxels_do_not_count() -> None:
     assert surface_dice(a, b, spacing_mm=(1, 1), tolerance_mm=0) == 0
     assert surface_dice(a, b, spacing_mm=(1, 1), tolerance_mm=1) == 20 / 24
     assert surface_dice(a, b, spacing_mm=(1, 1), tolerance_mm=1.5) == 1
+
+
+def test_hd95_by_hand() -> None:
+    # From the smaller square all is 1 away; of the 16 voxels of the larger 4 are
+    # sqrt(2) away, so the 95th percentile is among these.
+    a, b = np.zeros((2, 7, 7), bool)
+    a[2:5, 2:5], b[1:6, 1:6] = True, True
+    for one, other in ((a, b), (b, a)):
+        scores = surface_scores(one, other, spacing_mm=(2, 2), tolerance_mm=2)
+        assert scores.hd95_mm == pytest.approx(2 * math.sqrt(2))
+        assert scores.dice == 20 / 24
+    # One voxel of 41 is far off: no more than 5 %.
+    line = np.zeros((1, 60), bool)
+    line[0, :40] = True
+    astray = line.copy()
+    astray[0, 55] = True
+    found = surface_scores(line, astray, spacing_mm=(1, 1), tolerance_mm=0)
+    assert found.hd95_mm == 0
+    assert surface_scores(line, line, spacing_mm=(1, 1), tolerance_mm=0).hd95_mm == 0
+
+
+def test_hd95_of_empty_masks_is_undefined() -> None:
+    full, empty = np.ones((2, 2), bool), np.zeros((2, 2), bool)
+    for a, b, dice in ((full, empty, 0.0), (empty, full, 0.0), (empty, empty, None)):
+        scores = surface_scores(a, b, spacing_mm=(1, 1), tolerance_mm=1)
+        assert math.isnan(scores.hd95_mm)
+        assert scores.dice == pytest.approx(
+            math.nan if dice is None else dice, nan_ok=True
+        )
 
 
 def test_the_edge_of_the_array_is_surface() -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,6 +42,19 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
         items, total=total, desc=doing, unit="case", disable=None, leave=False
     )
     return bar
+
+
+def check_targets(report: Path | None, figure: Path | None) -> None:
+    """Complain of files that cannot be written before the work, not after it."""
+    from svls_cli.evaluation.output import check_target
+
+    if figure is not None:
+        from svls_cli.evaluation.figures import check_figure
+
+        check_figure(figure)
+    for path in (report, figure):
+        if path is not None:
+            check_target(path)
 
 
 def workers(
@@ -146,6 +160,13 @@ def _row(case: Inspected) -> tuple[str, ...]:
 def print_json(record: dict[str, Any]) -> None:
     """One record, one line."""
     echo(json.dumps(record, ensure_ascii=False))
+
+
+def complain(what: str, records: Iterable[Record]) -> None:
+    """Name cases on standard error, each with its reason and files."""
+    for record in records:
+        inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
+        click.echo(f"{what}: {record.case}: {record.reason}{inputs}", err=True)
 
 
 def readable(size: float) -> str:

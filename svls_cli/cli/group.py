@@ -16,7 +16,7 @@ from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
 from svls_cli.version import __version__
 
-COMMANDS = ("smooth", "fuse-raters", "tune", "inspect", "export")
+COMMANDS = ("smooth", "fuse-raters", "tune", "evaluate", "inspect", "export")
 
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3

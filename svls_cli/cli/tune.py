@@ -116,7 +116,7 @@ def command(
     """
     from svls_cli.labels.raters import find_rated_cases
 
-    _check_targets(report, figure)
+    console.check_targets(report, figure)
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     result = _tune(cases, **given)
@@ -145,19 +145,6 @@ def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) ->
             progress=console.show_progress,
             **given,
         )
-
-
-def _check_targets(report: Path | None, figure: Path | None) -> None:
-    """Complain before the work, not after it."""
-    from svls_cli.evaluation.output import check_target
-
-    if figure is not None:
-        from svls_cli.evaluation.figures import check_figure
-
-        check_figure(figure)
-    for path in (report, figure):
-        if path is not None:
-            check_target(path)
 
 
 def _write(result: Any, report: Path | None, figure: Path | None) -> None:

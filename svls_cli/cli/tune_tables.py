@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from svls_cli.cli import console
 from svls_cli.cli.console import echo
+from svls_cli.evaluation.output import aligned
 
 if TYPE_CHECKING:
     from svls_cli.evaluation.crossvalidation import Estimate
@@ -36,10 +38,8 @@ def show_tuning(result: TuningResult) -> None:
 
 def complain(result: TuningResult) -> None:
     """Cases that do not count and doubts about the result, on standard error."""
-    for what, records in (("left out", result.left_out), ("failed", result.failed)):
-        for record in records:
-            inputs = ", ".join(record.inputs)
-            click.echo(f"{what}: {record.case}: {record.reason} [{inputs}]", err=True)
+    console.complain("left out", result.left_out)
+    console.complain("failed", result.failed)
     for warning in result.warnings:
         click.echo(f"warning: {warning}", err=True)
 
@@ -78,8 +78,4 @@ def _class_row(row: ClassNll) -> Row:
 
 
 def _table(header: Row, body: Iterable[Sequence[str]]) -> None:
-    rows = [header, *body]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        echo("  ".join(cells).rstrip())
+    echo("\n".join(aligned(header, body)))

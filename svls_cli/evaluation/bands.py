@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import UIntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -65,6 +67,14 @@ def band_radius(
         min(n - 1, max(1, round(min(band_mm / mm, n))))
         for n, mm in zip(shape, spacing_mm, strict=True)
     )
+
+
+def check_band_mm(band_mm: float) -> None:
+    """Raise InvalidParameterError unless it is a distance that a band can reach."""
+    if not 0 < band_mm < math.inf:
+        raise InvalidParameterError(
+            f"band_mm must be positive and finite, found {band_mm}"
+        )
 
 
 def band_blocks(band: BoolArray) -> Iterator[Block]:

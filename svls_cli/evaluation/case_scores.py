@@ -110,9 +110,9 @@ class CaseTask:
             scores = self._score(case.name, maps)
             if scores is None:
                 why = "no boundary, or no voxel there that two raters label"
-                return Outcome("", skipped=why)
+                return Outcome(skipped=why)
             found.append(scores)
-            return Outcome("")
+            return Outcome()
 
         record = recorded(case.name, case.inputs, work)
         return Scored(record, *found)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args
 
 from svls_cli.errors import InvalidParameterError
+from svls_cli.evaluation.bands import check_band_mm
 from svls_cli.soften.methods import Method
 
 ScoreName = Literal["nll", "brier"]
@@ -140,10 +141,7 @@ class Search:
             raise InvalidParameterError(
                 f"score must be {' or '.join(SCORES)}, found {self.score!r}"
             )
-        if not 0 < self.band_mm < math.inf:
-            raise InvalidParameterError(
-                f"band_mm must be positive and finite, found {self.band_mm}"
-            )
+        check_band_mm(self.band_mm)
         for name, least in (("folds", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InvalidParameterError(

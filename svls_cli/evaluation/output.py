@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from svls_cli.errors import InvalidParameterError
+
+REPORT_SUFFIXES = (".json", ".csv")
 
 
 def check_target(path: Path) -> None:
@@ -33,6 +36,21 @@ def check_target(path: Path) -> None:
         ) from error
 
 
+def check_report_path(path: Path) -> None:
+    """See that a report can be written, before work is spent on it.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the suffix is neither ``.json`` nor ``.csv``, or as `check_target`.
+    """
+    if path.suffix.lower() not in REPORT_SUFFIXES:
+        raise InvalidParameterError(
+            f"a report ends in {' or '.join(REPORT_SUFFIXES)}, found {path}"
+        )
+    check_target(path)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file to write to, of the same suffix; it becomes ``path`` if all goes well."""
@@ -47,6 +65,28 @@ def write_json(record: dict[str, Any], path: Path) -> None:
     with replacing(path) as part:
         text = json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
         part.write_text(f"{text}\n", encoding="utf-8", errors="surrogateescape")
+
+
+def write_csv(rows: Iterable[Sequence[Any]], path: Path) -> None:
+    """Write a CSV file, whole or not at all; None is an empty cell."""
+    with (
+        replacing(path) as part,
+        part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table to print, its columns as wide as their widest cell.
+
+    Examples
+    --------
+    >>> aligned(("case", "Dice"), [("a", "0.9"), ("liver", "1")])
+    ['case   Dice', 'a      0.9', 'liver  1']
+    """
+    rows = [header, *body]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How far the surfaces of masks agree, within a tolerance in millimetres."""
+"""How far apart the surfaces of masks are, in millimetres."""
 
 from __future__ import annotations
 
@@ -96,15 +96,7 @@ def pair_surface_dice(
     >>> pair_surface_dice(masks, spacing_mm=(1, 1), tolerance_mm=0).round(3).tolist()
     [0.667, 0.0, 0.0]
     """
-    check_tolerance_mm(tolerance_mm)
-    if len({mask.shape for mask in masks}) > 1:
-        raise InputError(f"shapes differ: {', '.join(str(m.shape) for m in masks)}")
-    if any(len(spacing_mm) != mask.ndim for mask in masks) or not all(
-        0 < mm < math.inf for mm in spacing_mm
-    ):
-        raise InvalidParameterError(
-            f"spacing_mm must be a positive number per axis, found {tuple(spacing_mm)}"
-        )
+    _check(masks, spacing_mm, tolerance_mm)
     if not any(mask.any() for mask in masks):
         return np.full(math.comb(len(masks), 2), np.nan)
     box = _bounding_box(masks)
@@ -113,11 +105,89 @@ def pair_surface_dice(
     return np.array([_dice(a, b, tolerance_mm) for a, b in pairs], np.float64)
 
 
+@dataclass(frozen=True)
+class SurfaceScores:
+    """How far apart two surfaces are.
+
+    Parameters
+    ----------
+    dice
+        `surface_dice`.
+    hd95_mm
+        95 % of the voxels of either surface are nearer to the other than this, mm: the
+        larger of the 95th percentiles of both directions. NaN unless both masks hold
+        something.
+    """
+
+    dice: float
+    hd95_mm: float
+
+
+def surface_scores(
+    a: BoolArray, b: BoolArray, *, spacing_mm: Sequence[float], tolerance_mm: float
+) -> SurfaceScores:
+    """Surface Dice and 95th percentile Hausdorff distance of two masks.
+
+    Surfaces and distances are those of `surface_dice`; percentiles lie between two
+    distances in proportion.
+
+    Parameters
+    ----------
+    a, b : (z, y, x) or (y, x)
+        The masks.
+    spacing_mm : one float per axis
+        Distance between voxel centres, mm.
+    tolerance_mm
+        Distance that still counts as agreement, mm.
+
+    Raises
+    ------
+    InputError, InvalidParameterError
+        As `surface_dice`.
+
+    References
+    ----------
+    .. [1] Nikolov et al., 2021, arXiv:1809.04430 (surface Dice).
+    .. [2] Maier-Hein, Reinke et al., "Metrics Reloaded", Nature Methods 21, 2024.
+
+    Examples
+    --------
+    >>> a = np.array([[1, 1, 0, 0]], bool)
+    >>> b = np.array([[1, 1, 1, 1]], bool)
+    >>> surface_scores(a, b, spacing_mm=(1, 1), tolerance_mm=1)
+    SurfaceScores(dice=0.8333333333333334, hd95_mm=1.8499999999999996)
+    """
+    _check((a, b), spacing_mm, tolerance_mm)
+    if not (a.any() and b.any()):
+        return SurfaceScores(0.0 if a.any() or b.any() else math.nan, math.nan)
+    box = _bounding_box((a, b))
+    first, second = (_Surface.of(mask[box], spacing_mm) for mask in (a, b))
+    ways = first.distances(second), second.distances(first)
+    near = sum(int((way <= tolerance_mm * _ROUNDING).sum()) for way in ways)
+    return SurfaceScores(
+        near / sum(map(len, ways)), max(float(np.percentile(way, 95)) for way in ways)
+    )
+
+
 def check_tolerance_mm(tolerance_mm: float) -> None:
     """Raise InvalidParameterError unless it is a distance."""
     if not 0 <= tolerance_mm < math.inf:
         raise InvalidParameterError(
             f"tolerance_mm must be finite and >= 0, found {tolerance_mm}"
+        )
+
+
+def _check(
+    masks: Sequence[BoolArray], spacing_mm: Sequence[float], tolerance_mm: float
+) -> None:
+    check_tolerance_mm(tolerance_mm)
+    if len({mask.shape for mask in masks}) > 1:
+        raise InputError(f"shapes differ: {', '.join(str(m.shape) for m in masks)}")
+    if any(len(spacing_mm) != mask.ndim for mask in masks) or not all(
+        0 < mm < math.inf for mm in spacing_mm
+    ):
+        raise InvalidParameterError(
+            f"spacing_mm must be a positive number per axis, found {tuple(spacing_mm)}"
         )
 
 
@@ -138,41 +208,46 @@ class _Surface:
 
     Parameters
     ----------
-    edge : (z, y, x) or (y, x)
+    edge : (z, y, x) or (y, x), flat
         Its voxels.
-    spacing_mm : (ndim,)
-        Distance between voxel centres, mm.
+    places : (n,)
+        Where in ``edge`` they are.
     tree
-        Of their centres.
+        Of their centres, mm.
     """
 
     edge: BoolArray
-    spacing_mm: FloatArray
+    places: npt.NDArray[np.intp]
     tree: cKDTree
 
     @classmethod
     def of(cls, mask: BoolArray, spacing_mm: Sequence[float]) -> _Surface:
-        edge = mask & ~binary_erosion(mask)
-        spacing = np.asarray(spacing_mm, np.float64)
+        edge = (mask & ~binary_erosion(mask)).ravel()
+        places = np.flatnonzero(edge)  # several times faster than in three axes
+        voxels = np.column_stack(np.unravel_index(places, mask.shape))
         # Asked a few times only: building it fast is worth more than balance.
         tree = cKDTree(
-            np.argwhere(edge) * spacing, balanced_tree=False, compact_nodes=False
+            voxels * np.asarray(spacing_mm, np.float64),
+            balanced_tree=False,
+            compact_nodes=False,
         )
-        return cls(edge, spacing, tree)
+        return cls(edge, places, tree)
 
-    def beyond(self, other: _Surface, tolerance_mm: float) -> int:
-        """Voxels that are farther than the tolerance from the other surface."""
+    def distances(self, other: _Surface, *, within_mm: float = math.inf) -> FloatArray:
+        """(n,) from each voxel to the other surface, mm; infinite if not within."""
+        found = np.zeros(self.tree.n)
         # What is on both surfaces needs no search.
-        points = np.argwhere(self.edge & ~other.edge) * self.spacing_mm
-        distances, _ = other.tree.query(
-            points, distance_upper_bound=tolerance_mm * _ROUNDING
+        apart = ~other.edge[self.places]
+        found[apart], _ = other.tree.query(
+            self.tree.data[apart], distance_upper_bound=within_mm
         )
-        return int(np.isinf(distances).sum())
+        return found
 
 
 def _dice(a: _Surface, b: _Surface, tolerance_mm: float) -> float:
     voxels = int(a.tree.n + b.tree.n)
     if not (a.tree.n and b.tree.n):
         return 0.0 if voxels else math.nan
-    far = a.beyond(b, tolerance_mm) + b.beyond(a, tolerance_mm)
-    return (voxels - far) / voxels
+    within = tolerance_mm * _ROUNDING
+    ways = a.distances(b, within_mm=within), b.distances(a, within_mm=within)
+    return sum(int(np.isfinite(way).sum()) for way in ways) / voxels

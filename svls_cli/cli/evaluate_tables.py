@@ -1,0 +1,76 @@
+"""What `svls-cli evaluate` says to people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from svls_cli.cli.console import echo
+from svls_cli.evaluation.output import aligned
+
+if TYPE_CHECKING:
+    from svls_cli.evaluation.evaluation_report import Average, EvaluationReport
+
+_OVERLAPS = {
+    "dice": "Dice",
+    "surface_dice": "surface Dice",
+    "hd95_mm": "HD95 mm",
+    "soft_dice": "soft Dice",
+    "ged": "GED",
+}
+_CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
+_REGIONS = {
+    "whole": "whole volume",
+    "foreground": "reference foreground",
+    "band": "boundary band",
+}
+
+
+def show_evaluation(report: EvaluationReport) -> None:
+    """Overlaps by class, and calibration by region, on standard output."""
+    given, cases = report.parameters, len(report.scores)
+    counts = sorted({len(case.raters) for case in report.scores})
+    raters = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
+    echo(
+        f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
+        f"map{'s' * (raters != '1')} each: means over cases{brackets}\n"
+    )
+    rows = [
+        [str(each.value), each.name, *_cells(each.overlaps)] for each in report.classes
+    ]
+    rows.append(["mean", "", *_cells(report.overlaps)])
+    _table(["label", "name", *_OVERLAPS.values()], rows)
+    echo(f"surface Dice at {given['tolerance_mm']:g} mm\n")
+    _table(
+        ["calibration", *_CALIBRATION.values()],
+        [
+            [name, *_cells(report.calibration[region])]
+            for region, name in _REGIONS.items()
+        ],
+    )
+    echo(f"{given['bins']} bins; the band reaches {given['band_mm']:g} mm either side")
+    if report.published is not None:
+        ece, tace = _cells(report.published)
+        echo(
+            f"\nas the published code prints it: ECE {ece} of the foreground, TACE "
+            f"{tace} of the\nwhole volume, divided by the number of bins twice, so "
+            f"{given['bins']} times too small"
+        )
+
+
+def _cells(averages: Mapping[str, Average]) -> list[str]:
+    return [_cell(average) for average in averages.values()]
+
+
+def _cell(average: Average) -> str:
+    if average.mean is None:
+        return "-"
+    shown = f"{average.mean:.4f}"
+    if average.low is None:
+        return shown
+    return f"{shown} [{average.low:.4f}, {average.high:.4f}]"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> None:
+    echo("\n".join(aligned(header, rows)))

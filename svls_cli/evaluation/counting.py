@@ -1,0 +1,274 @@
+"""Counting how a stored prediction compares with label maps, block by block.
+
+Every voxel is a forecast of what each rater said there. A block is read class by
+class, and only voxels at which a class has a probability above 0 are looked at, so
+neither time nor memory grow with the classes that a voxel does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import StoreError
+from svls_cli.evaluation.bands import BoolArray
+from svls_cli.evaluation.calibration import IntArray, LevelCounts
+from svls_cli.labels.values import UIntArray
+from svls_cli.soften.mixture import levels
+from svls_cli.store.patches import Region
+
+# Where calibration is measured: every voxel, those that the rater gave another label
+# than background, and those near a boundary of any rater.
+REGIONS = ("whole", "foreground", "band")
+
+# Floats are counted at so many levels.
+_FLOAT_LEVELS = 65_535
+# Probabilities of floats may be so far above 1 by rounding.
+_ROUNDING = 1e-3
+
+
+class Prediction(Protocol):
+    """What soft labels are read from: a `StoredCase`."""
+
+    def patch(self, region: Region, *, classes: slice) -> npt.NDArray[Any]:
+        """(c, z, y, x) soft labels of some classes."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCounts:
+    """The forecasts of one class.
+
+    Parameters
+    ----------
+    count : (levels + 1,)
+        Voxels of each level of its probability.
+    hits : (raters, levels + 1)
+        How many of these each rater gave the class.
+    part_count, part_hits : (2, levels + 1)
+        The same in the foreground and in the band, summed over the raters.
+    """
+
+    count: IntArray
+    hits: IntArray
+    part_count: IntArray
+    part_hits: IntArray
+
+    @classmethod
+    def zero(cls, n_levels: int, n_raters: int) -> ClassCounts:
+        shapes = ((), (n_raters,), (2,), (2,))
+        return cls(*(np.zeros((*shape, n_levels + 1), np.int64) for shape in shapes))
+
+    def forecasts(self, region: str) -> LevelCounts:
+        """Those of all raters in one of `REGIONS`."""
+        if region == "whole":
+            return LevelCounts(self.count * len(self.hits), self.hits.sum(axis=0))
+        part = REGIONS.index(region) - 1
+        return LevelCounts(self.part_count[part], self.part_hits[part])
+
+
+class CaseCounts:
+    """A prediction beside the label maps of one case, counted block by block.
+
+    Voxels that any rater ignores, or that the prediction gives no class, count nowhere.
+
+    Parameters
+    ----------
+    maps : (z, y, x) or (y, x) each
+        Class index by each rater, ``n_classes`` where the rater ignores the voxel.
+    band : same shape
+        The boundary band.
+    n_classes
+        Classes of the prediction.
+    background
+        Index of the class that is not foreground, or None.
+    n_levels
+        Of the probabilities.
+
+    Attributes
+    ----------
+    argmax : (z, y, x) or (y, x)
+        Most probable class, of equal ones the first; ``n_classes`` where the voxel does
+        not count.
+    predicted : (c,)
+        Voxels of each most probable class.
+    agreed : (raters, c)
+        How many of these the rater gave the same class.
+    labels : (3, c)
+        How often raters said each class, by region.
+    overlaps : (c, raters, raters)
+        Voxels to which both of two raters gave a class.
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[UIntArray],
+        band: BoolArray,
+        *,
+        n_classes: int,
+        background: int | None,
+        n_levels: int,
+    ) -> None:
+        n_raters = len(maps)
+        self.maps, self.band = maps, band
+        self.n_classes, self.background, self.n_levels = n_classes, background, n_levels
+        self.argmax = np.full(band.shape, n_classes, np.min_scalar_type(n_classes))
+        self.predicted = np.zeros(n_classes, np.int64)
+        self.agreed = np.zeros((n_raters, n_classes), np.int64)
+        self.labels = np.zeros((len(REGIONS), n_classes), np.int64)
+        self.overlaps = np.zeros((n_classes, n_raters, n_raters), np.int64)
+        self._top, self._top_hits = np.zeros((2, len(REGIONS), n_levels + 1), np.int64)
+        self._classes: dict[int, ClassCounts] = {}
+
+    @property
+    def voxels(self) -> int:
+        """How many voxels count."""
+        return int(self.predicted.sum())
+
+    @property
+    def pairs(self) -> IntArray:
+        """(3,) voxels of each region, once for each rater."""
+        total: IntArray = self.labels.sum(axis=1)
+        return total
+
+    def highest(self, region: str) -> LevelCounts:
+        """Forecasts by the most probable class: whether it is the rater's."""
+        at = REGIONS.index(region)
+        return LevelCounts(self._top[at], self._top_hits[at])
+
+    def of_class(self, index: int) -> ClassCounts:
+        """All forecasts of one class, those of probability 0 included."""
+        found = self._classes.get(index)
+        if found is None:
+            found = ClassCounts.zero(self.n_levels, len(self.maps))
+        # Only those above 0 were counted; what is missing in the sums had 0.
+        drawn = self.overlaps[index].diagonal()
+        for array, total in (
+            (found.count, self.voxels),
+            (found.hits, drawn),
+            (found.part_count, self.pairs[1:]),
+            (found.part_hits, self.labels[1:, index]),
+        ):
+            array[..., 0] = total - array[..., 1:].sum(axis=-1)
+        return found
+
+    def add(
+        self, prediction: Prediction, region: Region, groups: Iterable[slice]
+    ) -> None:
+        """Count one block, its classes read group by group."""
+        block = _Block.of(self, region)
+        best: npt.NDArray[Any] | None = None
+        winner = np.full(block.rated.size, self.n_classes, self.argmax.dtype)
+        for group in groups:
+            patch = _checked(prediction.patch(region, classes=group))
+            for index, p in enumerate(patch.reshape(len(patch), -1), group.start):
+                if not p.any():
+                    continue
+                best = np.zeros_like(p) if best is None else best
+                winner[p > best] = index
+                np.maximum(best, p, out=best)
+                self._add_class(index, as_levels(p), block)
+        if best is not None:
+            self._add_highest(as_levels(best), winner, block, region)
+
+    def _add_class(self, index: int, p: UIntArray, block: _Block) -> None:
+        if index not in self._classes:
+            self._classes[index] = ClassCounts.zero(self.n_levels, len(self.maps))
+        sums = self._classes[index]
+        where = np.flatnonzero(p.astype(bool) & block.rated)
+        k = p[where].astype(np.intp)
+        _tally(sums.count, k)
+        for rater, labels in enumerate(block.maps):
+            hit = labels[where] == index
+            _tally(sums.hits[rater], k[hit])
+            for part, mask in enumerate((block.foreground[rater], block.band)):
+                inside = mask[where]
+                _tally(sums.part_count[part], k[inside])
+                _tally(sums.part_hits[part], k[inside & hit])
+
+    def _add_highest(
+        self, p: UIntArray, winner: UIntArray, block: _Block, region: Region
+    ) -> None:
+        counts = p.astype(bool) & block.rated
+        winner[~counts] = self.n_classes
+        self.argmax[region] = winner.reshape(self.argmax[region].shape)
+        where = np.flatnonzero(counts)
+        k, chosen = p[where].astype(np.intp), winner[where]
+        said = [labels[where] for labels in block.maps]
+        self.predicted += self._by_class(chosen)
+        for rater, labels in enumerate(said):
+            right = labels == chosen
+            self.agreed[rater] += self._by_class(chosen[right])
+            masks = (counts, block.foreground[rater], block.band)
+            for at, inside in enumerate(mask[where] for mask in masks):
+                _tally(self._top[at], k[inside])
+                _tally(self._top_hits[at], k[inside & right])
+                self.labels[at] += self._by_class(labels[inside])
+            for other, theirs in enumerate(said):
+                both = self._by_class(labels[labels == theirs])
+                self.overlaps[:, rater, other] += both
+
+    def _by_class(self, indices: UIntArray) -> IntArray:
+        return np.bincount(indices, minlength=self.n_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The raters' part of a block, flat.
+
+    Parameters
+    ----------
+    maps, foreground
+        By rater.
+    band, rated
+        In the boundary band; ignored by no rater.
+    """
+
+    maps: list[UIntArray]
+    foreground: list[BoolArray]
+    band: BoolArray
+    rated: BoolArray
+
+    @classmethod
+    def of(cls, case: CaseCounts, region: Region) -> _Block:
+        maps = [labels[region].ravel() for labels in case.maps]
+        rated = np.logical_and.reduce([labels != case.n_classes for labels in maps])
+        foreground = [
+            np.ones_like(rated)
+            if case.background is None
+            else labels != case.background
+            for labels in maps
+        ]
+        return cls(maps, foreground, case.band[region].ravel(), rated)
+
+
+def _tally(counts: IntArray, places: npt.NDArray[np.intp]) -> None:
+    np.add.at(counts, places, 1)
+
+
+def count_levels(dtype: npt.DTypeLike) -> int:
+    """How many levels the probabilities of a store's type are counted at."""
+    return levels(dtype) if np.dtype(dtype).kind == "u" else _FLOAT_LEVELS
+
+
+def as_levels(p: npt.NDArray[Any]) -> UIntArray:
+    """Stored probabilities as levels: integers as they are, floats rounded."""
+    if p.dtype.kind == "u":
+        return p
+    wide = np.minimum(p, 1, dtype=np.float32) * np.float32(_FLOAT_LEVELS)
+    whole: UIntArray = np.rint(wide).astype(np.uint16)
+    return whole
+
+
+def _checked(patch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The patch, once it is known to hold probabilities."""
+    if patch.dtype.kind == "f":
+        least, largest = float(patch.min()), float(patch.max())
+        if not (least >= 0 and largest <= 1 + _ROUNDING):
+            raise StoreError(
+                f"probabilities must lie in 0..1, found {least:g} to {largest:g}"
+            )
+    return patch

@@ -1,0 +1,265 @@
+"""Scoring one prediction against the label maps of its case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects
+
+from svls_cli.errors import InvalidParameterError
+from svls_cli.evaluation.bands import band_radius, boundary_band, check_band_mm
+from svls_cli.evaluation.calibration import published_tace, reliability, tace
+from svls_cli.evaluation.case_evaluation import (
+    CaseEvaluation,
+    ClassScores,
+    PublishedScores,
+    RegionScores,
+)
+from svls_cli.evaluation.counting import (
+    REGIONS,
+    CaseCounts,
+    ClassCounts,
+    Prediction,
+    count_levels,
+)
+from svls_cli.evaluation.distributions import generalised_energy_distance, soft_dice
+from svls_cli.labels.classes import LabelClass
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.rater_maps import RaterMaps
+from svls_cli.labels.values import UIntArray
+from svls_cli.soften.agreement import mean
+from svls_cli.soften.surface import check_tolerance_mm, surface_scores
+from svls_cli.store.layout import Layout
+from svls_cli.store.patches import Region
+
+Box = tuple[slice, ...]
+
+DEFAULT_BINS = 15  # as Guo et al. have it
+PUBLISHED_BINS = 10
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How a prediction is measured.
+
+    Parameters
+    ----------
+    tolerance_mm
+        Of the surface Dice.
+    band_mm
+        Reach of the boundary band either side, mm.
+    bins
+        Of ECE and TACE. Default: 15; for the published code's numbers its own 10.
+    paper_compat
+        Also report what the published code prints.
+    """
+
+    tolerance_mm: float = 1.0
+    band_mm: float = 2.0
+    bins: int | None = None
+    paper_compat: bool = False
+
+    def __post_init__(self) -> None:
+        check_tolerance_mm(self.tolerance_mm)
+        check_band_mm(self.band_mm)
+        if self.n_bins < 1:
+            raise InvalidParameterError(f"bins must be at least 1, found {self.bins}")
+
+    @property
+    def n_bins(self) -> int:
+        if self.bins is not None:
+            return self.bins
+        return PUBLISHED_BINS if self.paper_compat else DEFAULT_BINS
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "tolerance_mm": self.tolerance_mm,
+            "band_mm": self.band_mm,
+            "bins": self.n_bins,
+            "paper_compat": self.paper_compat,
+        }
+
+
+def evaluate_case(
+    prediction: Prediction,
+    reference: RaterMaps,
+    *,
+    dtype: npt.DTypeLike,
+    measures: Measures,
+    blocks: Iterable[tuple[Region, Sequence[slice]]] | None = None,
+) -> CaseEvaluation:
+    """Measure a prediction against what one rater or several drew.
+
+    Parameters
+    ----------
+    prediction
+        Soft labels on the reference's grid, with the reference's classes.
+    reference
+        The label maps.
+    dtype
+        Of the soft labels.
+    measures
+        How.
+    blocks
+        Regions, each with the groups of classes that are read together; by default the
+        chunks of a store. The scores do not depend on them.
+    """
+    grid, classes = reference.geometry, reference.classes
+    counts = CaseCounts(
+        reference.maps,
+        boundary_band(
+            reference.maps,
+            n_classes=len(classes),
+            radius=band_radius(measures.band_mm, grid.shape, grid.spacing_mm),
+        ),
+        n_classes=len(classes),
+        background=next((c.index for c in classes.classes if c.value == 0), None),
+        n_levels=count_levels(dtype),
+    )
+    for region, groups in blocks or _chunks(grid, len(classes), np.dtype(dtype)):
+        counts.add(prediction, region, groups)
+    return _scores(counts, reference, measures)
+
+
+def _chunks(
+    grid: Geometry, n_classes: int, dtype: np.dtype[Any]
+) -> Iterable[tuple[Region, Sequence[slice]]]:
+    layout = Layout.choose(grid.shape, n_classes=n_classes, itemsize=dtype.itemsize)
+    step = layout.chunk_classes
+    groups = [slice(at, min(at + step, n_classes)) for at in range(0, n_classes, step)]
+    for shard in layout.shards():
+        for _, region in layout.blocks(shard):
+            yield tuple(region), groups
+
+
+def _scores(
+    counts: CaseCounts, reference: RaterMaps, measures: Measures
+) -> CaseEvaluation:
+    bins = measures.n_bins
+    surfaces = _Surfaces.of(counts, reference.geometry, measures.tolerance_mm)
+    nll, brier = (dict.fromkeys(REGIONS, 0.0) for _ in range(2))
+    scored, published = [], []
+    for label in reference.classes.classes:  # one class in memory at a time
+        found = counts.of_class(label.index)
+        for region in REGIONS:
+            nll[region] += found.forecasts(region).nll
+            brier[region] += found.forecasts(region).brier
+        if label.index != counts.background:
+            scored.append(_class_scores(label, found, counts, surfaces, bins))
+            published.append(published_tace(found.forecasts("whole"), bins=bins))
+    regions = {
+        region: RegionScores(
+            voxels=int(pairs),
+            nll=nll[region] / pairs if pairs else math.nan,
+            brier=brier[region] / pairs if pairs else math.nan,
+            tace=mean([c.tace[region] for c in scored]),
+            reliability=reliability(counts.highest(region), bins=bins),
+        )
+        for region, pairs in zip(REGIONS, counts.pairs.tolist(), strict=True)
+    }
+    paper = PublishedScores(regions["foreground"].ece, mean(published))
+    return CaseEvaluation(
+        reference.raters,
+        voxels=counts.voxels,
+        ignored_voxels=counts.argmax.size - counts.voxels,
+        classes=tuple(scored),
+        regions=regions,
+        published=paper if measures.paper_compat else None,
+    )
+
+
+def _class_scores(
+    label: LabelClass,
+    found: ClassCounts,
+    counts: CaseCounts,
+    surfaces: _Surfaces,
+    bins: int,
+) -> ClassScores:
+    overlaps = counts.overlaps[label.index]
+    drawn, predicted = overlaps.diagonal(), int(counts.predicted[label.index])
+    size = drawn + predicted
+    dice = np.full(len(drawn), np.nan)
+    np.divide(2 * counts.agreed[:, label.index], size, out=dice, where=size > 0)
+    surface_dice, hd95_mm = surfaces.scores(label.index)
+    said = counts.labels[:, label.index]
+    forecasts = {region: found.forecasts(region) for region in REGIONS}
+    return ClassScores(
+        value=label.value,
+        name=label.name,
+        voxels=float(drawn.mean()),
+        predicted_voxels=predicted,
+        dice=mean(dice),
+        surface_dice=surface_dice,
+        hd95_mm=hd95_mm,
+        soft_dice=soft_dice(found.count, found.hits, overlaps),
+        ged=generalised_energy_distance(found.count, found.hits, overlaps),
+        nll={
+            region: forecasts[region].nll / n if n else math.nan
+            for region, n in zip(REGIONS, said.tolist(), strict=True)
+        },
+        tace={region: tace(each, bins=bins) for region, each in forecasts.items()},
+    )
+
+
+@dataclass(frozen=True)
+class _Surfaces:
+    """Where the classes are, in the prediction and by each rater."""
+
+    counts: CaseCounts
+    grid: Geometry
+    tolerance_mm: float
+    predicted: list[Box | None]
+    drawn: list[list[Box | None]]
+
+    @classmethod
+    def of(cls, counts: CaseCounts, grid: Geometry, tolerance_mm: float) -> _Surfaces:
+        predicted = _boxes(counts.argmax, counts.n_classes)
+        drawn = [_boxes(labels, counts.n_classes) for labels in counts.maps]
+        return cls(counts, grid, tolerance_mm, predicted, drawn)
+
+    def scores(self, index: int) -> tuple[float, float]:
+        """Mean surface Dice and HD95 over the raters."""
+        found = [
+            self._pair(index, labels, boxes[index])
+            for labels, boxes in zip(self.counts.maps, self.drawn, strict=True)
+        ]
+        return mean([dice for dice, _ in found]), mean([hd95 for _, hd95 in found])
+
+    def _pair(
+        self, index: int, labels: UIntArray, drawn: Box | None
+    ) -> tuple[float, float]:
+        boxes = [box for box in (self.predicted[index], drawn) if box is not None]
+        if not boxes:
+            return math.nan, math.nan
+        box = tuple(
+            slice(min(s.start for s in sides), max(s.stop for s in sides))
+            for sides in zip(*boxes, strict=True)
+        )
+        argmax = self.counts.argmax[box]
+        found = surface_scores(
+            argmax == index,
+            (labels[box] == index) & (argmax != self.counts.n_classes),
+            spacing_mm=self.grid.spacing_mm,
+            tolerance_mm=self.tolerance_mm,
+        )
+        only_one = math.isnan(found.hd95_mm) and not math.isnan(found.dice)
+        return found.dice, self._diagonal_mm if only_one else found.hd95_mm
+
+    @property
+    def _diagonal_mm(self) -> float:
+        """The largest distance of two voxels."""
+        sides = zip(self.grid.shape, self.grid.spacing_mm, strict=True)
+        return math.hypot(*((n - 1) * mm for n, mm in sides))
+
+
+def _boxes(indices: UIntArray, n_classes: int) -> list[Box | None]:
+    """Around the voxels of each class; None if there are none."""
+    numbers = indices.astype(np.min_scalar_type(n_classes + 1))
+    numbers += 1  # 0 is nothing to SciPy
+    boxes: list[Box | None] = find_objects(numbers, max_label=n_classes)
+    return boxes
