@@ -75,7 +75,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
         shutil.rmtree(folder / "b.zarr", ignore_errors=True)
         with (
             destination(
-                folder / "b.zarr", config, replace=None, dry_run=False
+                folder / "b.zarr", config, replace=None, dry_run=False, remote=False
             ) as place,
             place.building("case") as building,
         ):
