@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -31,6 +32,7 @@ def no_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
 
 # A worker whose parent was killed finds nothing to do and leaves after this long.
 _IDLE_S = 30
+_FEEDER_S = 1
 _ENVIRONMENT = {
     # Cases are parallel already: threads in each worker would only fight the others.
     "OMP_NUM_THREADS": "1",
@@ -177,6 +179,18 @@ class Workers:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
+            _join_feeders()
+
+
+def _join_feeders() -> None:
+    """Wait for the threads that feed loky's queues, as loky does not.
+
+    One that the end of the process cuts short leaves a semaphore registered, of which
+    Python complains on stderr.
+    """
+    for thread in threading.enumerate():
+        if thread.name == "QueueFeederThread":
+            thread.join(_FEEDER_S)
 
 
 def _died(future: Future[Any]) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def test_crashes_cost_their_own_items_only(jobs: int) -> None:
         2 * i for i in range(20) if i not in (3, 4, 17)
     }
     assert len(found) == 20
+
+
+def test_no_thread_of_the_pool_outlives_it() -> None:
+    """One that the end of the process cut short would be complained of on stderr."""
+    for _ in range(8):
+        with Workers(1, items=1).start() as workers:
+            list(workers.map(double, [1], crashed=name_and_reason))
+        names = [thread.name for thread in threading.enumerate()]
+        assert "QueueFeederThread" not in names
 
 
 def test_errors_are_raised() -> None:
