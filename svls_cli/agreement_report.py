@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import aligned, write_csv, write_json
-from svls_cli.evaluation.output import check_report_path as check_report_path
+from svls_cli.evaluation.output import aligned, write_report
 from svls_cli.soften.agreement import mean
 from svls_cli.soften.case_agreement import CaseAgreement, ClassAgreement, defined
 
@@ -122,11 +121,7 @@ class AgreementReport:
         InvalidParameterError
             If the suffix is another, or the file cannot be written there.
         """
-        check_report_path(path)
-        if path.suffix.lower() == ".json":
-            write_json(self.to_json(), path)
-        else:
-            write_csv(self.csv_rows(), path)
+        write_report(self, path)
 
     def _set(self) -> dict[str, Any]:
         """Means over cases, of which the class values are means over classes."""

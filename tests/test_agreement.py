@@ -15,8 +15,9 @@ import pytest
 import SimpleITK as sitk
 from conftest import blobs
 
-from svls_cli.agreement_report import AgreementReport, check_report_path
+from svls_cli.agreement_report import AgreementReport
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.output import check_report_path
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.soften.agreement import fleiss_kappa, pair_dice

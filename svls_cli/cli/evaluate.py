@@ -131,7 +131,7 @@ def _check_targets(report: Path | None, figure: Path | None) -> None:
 
     if report is not None:
         check_report_path(report)
-    console.check_targets(report, figure)
+    console.check_targets(None, figure)
 
 
 def _evaluate(

@@ -142,7 +142,7 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
                 "--report is of all cases: ask for it without --part, once all parts "
                 "are done"
             )
-        from svls_cli.agreement_report import check_report_path
+        from svls_cli.evaluation.output import check_report_path
         from svls_cli.soften.surface import check_tolerance_mm
 
         check_report_path(report)

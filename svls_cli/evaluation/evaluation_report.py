@@ -21,7 +21,7 @@ from svls_cli.evaluation.case_evaluation import (
 )
 from svls_cli.evaluation.counting import REGIONS
 from svls_cli.evaluation.crossvalidation import bootstrap
-from svls_cli.evaluation.output import check_report_path, write_csv, write_json
+from svls_cli.evaluation.output import write_report
 from svls_cli.records import Record
 from svls_cli.soften.case_agreement import defined
 from svls_cli.version import __version__
@@ -195,11 +195,7 @@ class EvaluationReport:
         InvalidParameterError
             If the suffix is another, or the file cannot be written there.
         """
-        check_report_path(path)
-        if path.suffix.lower() == ".json":
-            write_json(self.to_json(), path)
-        else:
-            write_csv(self.csv_rows(), path)
+        write_report(self, path)
 
     def _of_status(self, status: str) -> tuple[Record, ...]:
         records = (case.record for case in self.cases)

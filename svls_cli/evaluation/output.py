@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from svls_cli.errors import InvalidParameterError
 
@@ -49,6 +49,29 @@ def check_report_path(path: Path) -> None:
             f"a report ends in {' or '.join(REPORT_SUFFIXES)}, found {path}"
         )
     check_target(path)
+
+
+class Report(Protocol):
+    """What can be written as JSON or as a table."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    def csv_rows(self) -> Iterable[Sequence[Any]]: ...
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write a ``.json`` or ``.csv`` file, whole or not at all.
+
+    Raises
+    ------
+    InvalidParameterError
+        As `check_report_path`.
+    """
+    check_report_path(path)
+    if path.suffix.lower() == ".json":
+        write_json(report.to_json(), path)
+    else:
+        write_csv(report.csv_rows(), path)
 
 
 @contextmanager

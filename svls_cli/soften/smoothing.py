@@ -196,7 +196,7 @@ class _Smoother:
         top, labels = levels(dtype), self.labels
         hard = labels.hard(windows)
         tiles = np.ascontiguousarray(self._inner(hard))
-        kind, scale, centre = self._scale(hard == labels.n_classes, top)
+        kind, scale, centre = self._scale(hard, top)
         half = np.float32(0.5 - top * ROUNDING_MARGIN)
         found = labels.classes(distinct_values(windows).astype(np.intp))
         # Wider, and signed, if the others may round up to more than there is.
@@ -224,7 +224,7 @@ class _Smoother:
         places = np.searchsorted(self.classes, found).tolist()
         return list(zip(places, [values for _, values in shares], strict=True))
 
-    def _scale(self, ignored: BoolArray, top: int) -> tuple[FloatKind, Any, Any]:
+    def _scale(self, hard: UIntArray, top: int) -> tuple[FloatKind, Any, Any]:
         """Number type to compute in; factors of the neighbour sum and of the centre.
 
         A voxel none of whose neighbours counts keeps its own share whole.
@@ -235,8 +235,9 @@ class _Smoother:
         full = top * self.softening.strength
         if not self.ignores:
             return np.float32, np.float32(full), np.float32(top - full)
-        valid = neighbour_sum(~ignored, self.weights, np.float64)
-        some = (valid > np.finfo(np.float64).tiny) & ~self._inner(ignored)
+        rated = hard != self.labels.n_classes
+        valid = neighbour_sum(rated, self.weights, np.float64)
+        some = (valid > np.finfo(np.float64).tiny) & self._inner(rated)
         scale = np.divide(full, valid, out=np.zeros_like(valid), where=some)
         return np.float64, scale, np.where(some, top - full, top)
 

@@ -163,10 +163,8 @@ def surface_scores(
     box = _bounding_box((a, b))
     first, second = (_Surface.of(mask[box], spacing_mm) for mask in (a, b))
     ways = first.distances(second), second.distances(first)
-    near = sum(int((way <= tolerance_mm * _ROUNDING).sum()) for way in ways)
-    return SurfaceScores(
-        near / sum(map(len, ways)), max(float(np.percentile(way, 95)) for way in ways)
-    )
+    hd95_mm = max(float(np.percentile(way, 95)) for way in ways)
+    return SurfaceScores(_share_within(ways, tolerance_mm), hd95_mm)
 
 
 def check_tolerance_mm(tolerance_mm: float) -> None:
@@ -245,9 +243,14 @@ class _Surface:
 
 
 def _dice(a: _Surface, b: _Surface, tolerance_mm: float) -> float:
-    voxels = int(a.tree.n + b.tree.n)
     if not (a.tree.n and b.tree.n):
-        return 0.0 if voxels else math.nan
+        return 0.0 if a.tree.n or b.tree.n else math.nan
     within = tolerance_mm * _ROUNDING
     ways = a.distances(b, within_mm=within), b.distances(a, within_mm=within)
-    return sum(int(np.isfinite(way).sum()) for way in ways) / voxels
+    return _share_within(ways, tolerance_mm)
+
+
+def _share_within(ways: Sequence[FloatArray], tolerance_mm: float) -> float:
+    """Of the voxels of two surfaces, by their distances to the other."""
+    near = sum(int((way <= tolerance_mm * _ROUNDING).sum()) for way in ways)
+    return near / sum(map(len, ways))
