@@ -18,7 +18,7 @@ from statistics import median
 import phantoms
 import SimpleITK as sitk
 from distributed import LocalCluster
-from timing import print_table, run_command
+from timing import print_table, time_command
 
 COMMAND = Path(sys.executable).with_name("svls-cli")
 
@@ -40,7 +40,7 @@ def compare(folder: Path, address: str, rounds: int) -> list[str]:
             out = folder / f"{way}.zarr"
             shutil.rmtree(out, ignore_errors=True)
             command = [COMMAND, "smooth", *options, folder / "labels", out]
-            seconds[way].append(run_command(command).seconds)
+            seconds[way].append(time_command(command))
         if content(folder / "jobs.zarr") != content(folder / "cluster.zarr"):
             raise RuntimeError("the stores differ")
     jobs, cluster = (median(seconds[way][1:]) for way in ways)  # the first warms up

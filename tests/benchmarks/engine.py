@@ -6,12 +6,14 @@ Prints median seconds over interleaved rounds, and how many times faster the eng
 The published method runs on PyTorch's CPU backend with 2 threads, the filters are
 SciPy's on every class; ours runs on 1 thread, to uint8 (as stored) and to float32.
 Then what the cost grows with: the same boundary between more classes, wider windows.
+Then where the time goes.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import cProfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -119,6 +121,26 @@ def growth(shape: Sequence[int], rounds: int) -> list[list[str]]:
     ]
 
 
+def profile(rows: Mapping[str, Row]) -> list[list[str]]:
+    """Rows: a function, and its own share of the engine's time on each label map."""
+    shares: dict[str, dict[str, float]] = {}
+    for name, row in rows.items():
+        profiler = cProfile.Profile()
+        row.ours("uint8")
+        profiler.runcall(row.ours, "uint8")
+        own = [(entry.code, entry.inlinetime) for entry in profiler.getstats()]
+        total = sum(seconds for _, seconds in own)
+        for code, seconds in own:
+            function = code if isinstance(code, str) else code.co_qualname
+            of_function = shares.setdefault(function, dict.fromkeys(rows, 0.0))
+            of_function[name] += seconds / total
+    most = sorted(shares, key=lambda function: -max(shares[function].values()))
+    return [
+        [function, *(f"{100 * share:.1f} %" for share in shares[function].values())]
+        for function in most[:10]
+    ]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
@@ -151,6 +173,9 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\nThe published method needs {needed:.0f} GB for the last row.")
     header = ["classes", "size", "boundary", "uint8 s", "against the first / 36 of 3"]
     print_table("What the cost grows with", header, growth(cube, options.rounds))
+    profiled = {f"{r.name} {r.n_classes}, size {r.size}": r for r in rows}
+    header = ["function, by itself", *profiled]
+    print_table("Where the time goes, with a profiler", header, profile(profiled))
 
 
 if __name__ == "__main__":

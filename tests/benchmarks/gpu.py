@@ -23,7 +23,7 @@ import numpy.typing as npt
 import phantoms
 import SimpleITK as sitk
 from command import COMMAND
-from timing import print_table, run_command
+from timing import print_table, time_command
 
 from svls_cli.soften.cuda_block import DeviceBlock
 from svls_cli.soften.devices import gpu_problem
@@ -120,8 +120,7 @@ def command_row(
             for device, taken in seconds.items():
                 out = f"{folder}/{device}{turn}.zarr"
                 options = ["--device", device, *more]
-                run = run_command([COMMAND, "smooth", *options, *inputs, out])
-                taken.append(run.seconds)
+                taken.append(time_command([COMMAND, "smooth", *options, *inputs, out]))
     cpu, gpu = (median(taken) for taken in seconds.values())
     return [name, f"{cases}", f"{cpu:.2f} s", f"{gpu:.2f} s", f"{cpu / gpu:.1f}x"]
 

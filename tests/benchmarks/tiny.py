@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 import phantoms
 import SimpleITK as sitk
-from timing import print_table, run_command
+from timing import print_table, time_command
 
 COMMAND = Path(sys.executable).with_name("svls-cli")
 
@@ -47,8 +47,8 @@ def main(arguments: list[str] | None = None) -> None:
             for given in (paths[:1], paths):
                 shutil.rmtree(out, ignore_errors=True)
                 for run in ("new", "skipped"):
-                    measured = run_command([COMMAND, "smooth", *given, out])
-                    seconds.setdefault((run, len(given)), []).append(measured.seconds)
+                    taken = time_command([COMMAND, "smooth", *given, out])
+                    seconds.setdefault((run, len(given)), []).append(taken)
     rows = []
     for run in ("new", "skipped"):
         one, all_of_them = (median(seconds[run, n]) for n in (1, options.cases))
