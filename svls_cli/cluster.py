@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.version import __version__
-from svls_cli.workers import Item, Result, Workers
+from svls_cli.workers import Item, Result, Workers, keep_freed_memory
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -220,4 +220,5 @@ def _run_task(version: str, task: Callable[[Item], Result], item: Item) -> Resul
             f"a worker of the cluster has svls-cli {__version__}, this machine "
             f"{version}: install the same"
         )
+    keep_freed_memory()
     return task(item)
