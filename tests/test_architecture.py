@@ -28,6 +28,9 @@ LAYERS = (
     "rater_agreement",
     "inspection",
     "export",
+    "training",
+    "comparison",
+    "comparing",
     "__init__",
     "cli",
 )
@@ -45,7 +48,9 @@ OWNERS = {
     "botocore": "store/objects.py",
     "click": "cli/",
     "tqdm": "cli/",
-    "matplotlib": "evaluation/figures.py",
+    "matplotlib": ("evaluation/figures.py", "training/curves.py"),
+    "torch": "training/",
+    "monai": "training/",
     "cupy": "soften/gpu.py",
     "cupyx": "soften/gpu.py",
 }

@@ -117,9 +117,9 @@ def test_lines_that_are_not_understood(line: str) -> None:
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no label maps match"):
+    with pytest.raises(InputError, match="no image files match"):
         find_cases([tmp_path])
-    with pytest.raises(InputError, match="no label maps found"):
+    with pytest.raises(InputError, match="no image files found"):
         find_cases(["-"])
     with pytest.raises(InputError, match="labelz: no such file or folder"):
         find_cases([tmp_path / "labelz"])

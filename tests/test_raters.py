@@ -89,7 +89,7 @@ def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
     touch(tmp_path / "a_ann.nii", tmp_path / "a_bobxnii.nii")
     cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
     assert found(cases) == {"a": ["ann", "bobxnii"]}
-    with pytest.raises(InputError, match=r"no label maps match '\{case\}x"):
+    with pytest.raises(InputError, match=r"no image files match '\{case\}x"):
         find_rated_cases([tmp_path], pattern="{case}x{rater}.n.i")
 
 
@@ -177,16 +177,20 @@ def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
     [
         "{case}.nii",
         "{rater}.nii",
-        "{case}_{rater}_{rater}.nii",
-        "{case}_{case}_{rater}.nii",
         "{case}_{rater}_{side}.nii",
         "{}_{case}_{rater}.nii",
         "{case",
     ],
 )
 def test_patterns_without_both_names(pattern: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs \{case\} and \{rater\}, once"):
+    with pytest.raises(InputError, match=r"needs \{case\} and \{rater\}, and"):
         find_rated_cases([tmp_path], pattern=pattern)
+
+
+def test_pattern_with_a_name_twice(tmp_path: Path) -> None:
+    touch(tmp_path / "c1" / "c1_ann.nii", tmp_path / "c1" / "c2_bob.nii")
+    found = find_rated_cases([tmp_path], pattern="{case}/{case}_{rater}.nii")
+    assert [(case.name, case.raters[0][0]) for case in found] == [("c1", "ann")]
 
 
 def test_two_files_for_one_rater(tmp_path: Path) -> None:
@@ -229,9 +233,9 @@ def test_nothing_to_do(tmp_path: Path) -> None:
             find_rated_cases([tmp_path / missing])
         with pytest.raises(InputError, match=f"{missing}: no such folder"):
             find_rated_cases([tmp_path / missing], pattern="{case}_{rater}.nii")
-    with pytest.raises(InputError, match=r"empty: no label maps match '\{case\}/"):
+    with pytest.raises(InputError, match=r"empty: no image files match '\{case\}/"):
         find_rated_cases([tmp_path / "empty"], pattern="{case}/{rater}.nii")
-    with pytest.raises(InputError, match=r"empty: no label maps match \*"):
+    with pytest.raises(InputError, match=r"empty: no image files match \*"):
         find_rated_cases([tmp_path / "empty"])
     with pytest.raises(InputError, match="no cases: no label maps of any rater"):
         find_rated_cases(["-"], lines=["\n"])

@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the reader stands: beside the sample data."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(SAMPLE, folder / "sample_data")
+    shell("svls-cli smooth --sigma 1 sample_data/labels out.zarr", folder)
     return folder
 
 

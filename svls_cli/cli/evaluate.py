@@ -38,21 +38,8 @@ from svls_cli.cli import console, evaluate_tables, options
     metavar="VALUE",
     help="Reference voxels of this value are not compared. [default: as in the stores]",
 )
-@click.option(
-    "--tolerance-mm",
-    type=float,
-    default=1.0,
-    show_default=True,
-    help="Distance at which surfaces still agree, for surface Dice.",
-)
-@click.option(
-    "--band-mm",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="Reach of the boundary band: voxels in whose window of so many mm either side "
-    "some rater has more than one label.",
-)
+@options.tolerance_mm
+@options.band_mm
 @click.option(
     "--bins",
     type=click.IntRange(min=1),

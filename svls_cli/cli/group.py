@@ -16,7 +16,17 @@ from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
 from svls_cli.version import __version__
 
-COMMANDS = ("smooth", "fuse-raters", "tune", "evaluate", "inspect", "export")
+COMMANDS = (
+    "smooth",
+    "fuse-raters",
+    "tune",
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "inspect",
+    "export",
+)
 
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3

@@ -105,6 +105,22 @@ device = click.option(
     "bytes are the same.",
 )
 
+tolerance_mm = click.option(
+    "--tolerance-mm",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Distance at which surfaces still agree, for surface Dice.",
+)
+band_mm = click.option(
+    "--band-mm",
+    type=float,
+    default=2.0,
+    show_default=True,
+    help="Reach of the boundary band: voxels in whose window of so many mm either side "
+    "some rater has more than one label.",
+)
+
 rater_pattern = click.option(
     "--pattern",
     help="How a path inside RATERS names case and rater, such as "

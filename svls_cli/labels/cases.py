@@ -155,7 +155,7 @@ def find_cases(
     cases = list(dict.fromkeys(cases))  # a file named twice is one
     if not cases:
         raise InputError(
-            "no label maps found; expected files that end in " + ", ".join(SUFFIXES)
+            "no image files found; expected files that end in " + ", ".join(SUFFIXES)
         )
     return sorted(cases, key=lambda case: case.name)
 
@@ -216,7 +216,7 @@ def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
     readable = [path for path in found if suffix_of(path)] + forbidden
     if not readable:
         raise InputError(
-            f"{folder}: no label maps match {pattern or '*'}; expected files that end "
+            f"{folder}: no image files match {pattern or '*'}; expected files that end "
             f"in {', '.join(SUFFIXES)}"
         )
     return readable

@@ -1,4 +1,4 @@
-"""Reading label maps; with `output`, the only user of SimpleITK.
+"""Reading label maps and images; with `output`, the only user of SimpleITK.
 
 SimpleITK's (x, y, z) is reversed here, and nowhere else.
 """
@@ -36,22 +36,92 @@ _SLAB_VOXELS = 2**24
 
 
 @dataclass(frozen=True)
-class LabelFile:
-    """A label map file that is whole and is a label map, open for reading.
+class ImageFile:
+    """An image file that is whole and has one number per voxel, open for reading.
 
     Parameters
     ----------
     geometry
         The voxel grid.
+    container
+        What its own header says.
+    """
+
+    geometry: Geometry
+    container: Container
+    _reader: sitk.ImageFileReader
+    _plain: Path
+
+    def read(self, rows: slice) -> npt.NDArray[Any]:
+        """Voxels of some slices of the first axis, in the file's own type.
+
+        Raises
+        ------
+        InputError
+            If ITK cannot read them.
+        """
+        size = list(reversed(self.geometry.shape))
+        index = [0] * self._reader.GetDimension()
+        size[-1] = rows.stop - rows.start
+        index[len(size) - 1] = rows.start
+        # Size 0 drops an axis: trailing axes of one voxel, as in 4-D files of one time.
+        size += [0] * (self._reader.GetDimension() - len(size))
+        self._reader.SetExtractIndex(index)
+        self._reader.SetExtractSize(size)
+        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(
+            call_itk(self._reader.Execute)
+        )
+        return voxels
+
+    @property
+    def rows_at_a_time(self) -> int:
+        """How many slices to read at once: bounds the memory beside the image."""
+        shape = self.geometry.shape
+        if self._reader.GetImageIO() == "NrrdImageIO":
+            return shape[0]  # ITK reads the whole file for any part of it
+        return max(1, _SLAB_VOXELS // int(np.prod(shape[1:])))
+
+    def not_finite(self) -> tuple[Any, tuple[Any, ...]] | None:
+        """The first NaN or infinity in a NIfTI file's own bytes, and its voxel.
+
+        ITK's NIfTI reader makes it 0.
+        """
+        container = self.container
+        if not container.float_dtype:
+            return None
+        data = self._plain if container.compression else container.data_path
+        count = int(np.prod(self.geometry.shape))
+        voxels = np.memmap(
+            data, container.float_dtype, "r", container.data_offset, (count,)
+        )
+        for start in range(0, count, _SLAB_VOXELS):
+            finite = np.isfinite(voxels[start : start + _SLAB_VOXELS])
+            if not finite.all():
+                place = start + int(np.argmin(finite))
+                voxel = np.unravel_index(place, self.geometry.shape)
+                return voxels[place], voxel
+        return None
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A label map file that is whole and is a label map, open for reading.
+
+    Parameters
+    ----------
+    image
+        The file.
     segments
         Names and colours by label value, if the file has them (3D Slicer).
     """
 
-    geometry: Geometry
+    image: ImageFile
     segments: Mapping[int, Segment]
-    _reader: sitk.ImageFileReader
-    _container: Container
-    _plain: Path
+
+    @property
+    def geometry(self) -> Geometry:
+        """The voxel grid."""
+        return self.image.geometry
 
     def slabs(self) -> Iterator[tuple[slice, UIntArray, list[int]]]:
         """The voxels, a few slices of the first axis at a time, and their values.
@@ -61,15 +131,12 @@ class LabelFile:
         InputError
             If a voxel is no label, with its value and place; or if ITK cannot read.
         """
-        shape = self.geometry.shape
-        if self._container.float_dtype:
-            self._check_nifti_floats()
-        step = max(1, _SLAB_VOXELS // int(np.prod(shape[1:])))
-        if self._reader.GetImageIO() == "NrrdImageIO":
-            step = shape[0]  # ITK reads the whole file for any part of it
-        for start in range(0, shape[0], step):
-            rows = slice(start, min(start + step, shape[0]))
-            yield rows, *as_labels(self._read(rows), first_row=start)
+        if found := self.image.not_finite():
+            raise not_a_label(*found)
+        n, step = self.geometry.shape[0], self.image.rows_at_a_time
+        for start in range(0, n, step):
+            rows = slice(start, min(start + step, n))
+            yield rows, *as_labels(self.image.read(rows), first_row=start)
 
     def distinct(self) -> list[int]:
         """Sorted label values.
@@ -107,35 +174,26 @@ class LabelFile:
             result[rows] = table.indices(slab, ignore_label=ignore_label)
         return result
 
-    def _read(self, rows: slice) -> npt.NDArray[Any]:
-        """Voxels of some slices, at least unsigned where the file's type is."""
-        size = list(reversed(self.geometry.shape))
-        index = [0] * self._reader.GetDimension()
-        size[-1] = rows.stop - rows.start
-        index[len(size) - 1] = rows.start
-        # Size 0 drops an axis: trailing axes of one voxel, as in 4-D files of one time.
-        size += [0] * (self._reader.GetDimension() - len(size))
-        self._reader.SetExtractIndex(index)
-        self._reader.SetExtractSize(size)
-        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(
-            call_itk(self._reader.Execute)
-        )
-        return voxels
 
-    def _check_nifti_floats(self) -> None:
-        """Look for NaN in the file's own bytes: ITK's NIfTI reader makes it 0."""
-        container = self._container
-        data = self._plain if container.compression else container.data_path
-        count = int(np.prod(self.geometry.shape))
-        voxels = np.memmap(
-            data, container.float_dtype, "r", container.data_offset, (count,)
-        )
-        for start in range(0, count, _SLAB_VOXELS):
-            finite = np.isfinite(voxels[start : start + _SLAB_VOXELS])
-            if not finite.all():
-                place = start + int(np.argmin(finite))
-                voxel = np.unravel_index(place, self.geometry.shape)
-                raise not_a_label(voxels[place], voxel)
+@contextmanager
+def open_image_file(path: Path, *, what: str = "an image") -> Iterator[ImageFile]:
+    """Check an image file from its header inwards, then open it.
+
+    Parameters
+    ----------
+    path
+        NIfTI, NRRD or MetaImage.
+    what
+        It is expected to be, for messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is broken, or has several components per voxel, several
+        times, or complex numbers.
+    """
+    with _opened(read_container(path), what) as file:
+        yield file
 
 
 @contextmanager
@@ -150,12 +208,20 @@ def open_label_file(path: Path) -> Iterator[LabelFile]:
     """
     container = read_container(path)
     segments = read_segments(container)
+    with _opened(container, "a label map", overlapping=bool(segments)) as image:
+        yield LabelFile(image, segments)
+
+
+@contextmanager
+def _opened(
+    container: Container, what: str, *, overlapping: bool = False
+) -> Iterator[ImageFile]:
     with plain_file(container) as plain:
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(plain))
         call_itk(reader.ReadImageInformation)
-        ndim = _check_header(reader, overlapping=bool(segments))
-        yield LabelFile(read_geometry(reader, ndim), segments, reader, container, plain)
+        ndim = _check_header(reader, what, overlapping=overlapping)
+        yield ImageFile(read_geometry(reader, ndim), container, reader, plain)
 
 
 def file_sha256(path: Path) -> str:
@@ -169,8 +235,8 @@ def file_sha256(path: Path) -> str:
     return content_sha256(read_container(path))
 
 
-def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
-    """Number of spatial axes, once the header is one of a label map."""
+def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:
+    """Number of spatial axes, once the header has one real number per voxel."""
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     if components != 1 and overlapping:
@@ -180,13 +246,13 @@ def _check_header(reader: sitk.ImageFileReader, *, overlapping: bool) -> int:
         )
     if components != 1:
         raise InputError(
-            f"not a label map: {components} components per voxel ({pixel_type})"
+            f"not {what}: {components} components per voxel ({pixel_type})"
         )
     if "complex" in pixel_type:
-        raise InputError(f"not a label map: its voxels are {pixel_type}")
+        raise InputError(f"not {what}: its voxels are {pixel_type}")
     if len(size) < 2 or any(n != 1 for n in size[3:]):
         raise InputError(
-            f"not a label map: {len(size)}-D, {' x '.join(map(str, size))}; expected "
+            f"not {what}: {len(size)}-D, {' x '.join(map(str, size))}; expected "
             "2-D or 3-D"
         )
     return min(len(size), 3)

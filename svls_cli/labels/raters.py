@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import find_cases, safe_name, suffix_of
+from svls_cli.labels.cases import find_cases, safe_name
+from svls_cli.labels.patterns import match_files
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -87,7 +87,8 @@ def find_rated_cases(
         found += [each for line in lines if line.strip() for each in _parse_line(line)]
     if pattern and "{" in pattern:
         for folder in folders:
-            found += _match(folder, pattern)
+            matched = match_files(folder, pattern, ("case", "rater"))
+            found += [(case, rater, path) for (case, rater), path in matched]
     else:
         for rater, folder in zip(_rater_names(folders), folders, strict=True):
             if not folder.is_dir():
@@ -145,45 +146,6 @@ def _rater_names(folders: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return [safe_name(name) for name in names]
     return []
-
-
-def _match(folder: Path, pattern: str) -> list[tuple[str, str, Path]]:
-    expression = _expression(pattern)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    found = []
-    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
-        inside = path.relative_to(folder).as_posix()
-        match = expression.fullmatch(inside)
-        if match and path.is_file() and suffix_of(path):
-            found.append((safe_name(match["case"]), safe_name(match["rater"]), path))
-    if not found:
-        raise InputError(f"{folder}: no label maps match {pattern!r}")
-    return found
-
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression.
-
-    Examples
-    --------
-    >>> _expression("{case}_{rater}.nii.gz").fullmatch("a_1_bob.nii.gz").groupdict()
-    {'case': 'a_1', 'rater': 'bob'}
-    """
-    fields = re.findall(r"\{(.*?)\}", pattern)
-    if sorted(fields) != ["case", "rater"]:
-        raise InputError(
-            f"pattern {pattern!r} needs {{case}} and {{rater}}, once each, and no "
-            "other name in braces"
-        )
-    pieces = re.split(r"(\{case\}|\{rater\}|\*|\?)", pattern)
-    special = {
-        "{case}": "(?P<case>[^/]+)",
-        "{rater}": "(?P<rater>[^/]+)",
-        "*": "[^/]*",
-        "?": "[^/]",
-    }
-    return re.compile("".join(special.get(p) or re.escape(p) for p in pieces))
 
 
 def _parse_line(line: str) -> list[tuple[str, str, Path]]:

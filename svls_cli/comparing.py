@@ -1,0 +1,240 @@
+"""The paper's experiment: the same network, trained on soft labels of several methods.
+
+A composition of what the commands do: stores, runs, predictions, scores. Each finished
+piece is kept, so a comparison that was ended is simply run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from svls_cli.comparison import Comparison, Trial, parse_method
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.evaluating import evaluate_cases
+from svls_cli.evaluation.output import write_json
+from svls_cli.labels.cases import Case, find_cases, safe_name
+from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.scans import Scan
+from svls_cli.pipeline import smooth_cases
+from svls_cli.store.reader import open_store
+from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.image_cache import find_images
+from svls_cli.training.prediction import predict_cases
+from svls_cli.training.training import train
+from svls_cli.workers import Progress, no_progress
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every trial shares.
+
+    Parameters
+    ----------
+    cases
+        Label maps.
+    images, image_pattern
+        As in `find_scans`.
+    out
+        The comparison's folder.
+    config
+        Of the runs, but for the seed.
+    tolerance_mm, band_mm
+        As in `evaluate_cases`.
+    loaders
+        Processes that read patches ahead.
+    device
+        As in `train`.
+    progress
+        Shows how far it is.
+    """
+
+    cases: Sequence[Case]
+    images: Sequence[str | Path]
+    image_pattern: str | None
+    out: Path
+    config: TrainingConfig
+    tolerance_mm: float
+    band_mm: float
+    loaders: int
+    device: str
+    progress: Progress
+
+    def store(self, method: str) -> Path:
+        """Soft labels of a method."""
+        return self.out / "stores" / f"{safe_name(method)}.zarr"
+
+    def run(self, method: str, seed: int) -> Trial:
+        """Train, predict and evaluate; what is there already is not done again."""
+        name = f"{safe_name(method)}_seed_{seed}"
+        run = RunFolder(self.out / "runs" / name)
+        logs = train(
+            self.store(method),
+            self.images,
+            run.path,
+            config=replace(self.config, seed=seed),
+            pattern=self.image_pattern,
+            cache=self.out / "cache",
+            resume=True,
+            jobs=self.loaders,
+            device=self.device,
+            progress=self.progress,
+        )
+        for _ in logs:
+            pass
+        held = Checkpoint.load(run.checkpoint("last")).plan.validation
+        prediction = self.out / "predictions" / f"{name}.zarr"
+        self._predict(run, self._scans(method, held), prediction)
+        return Trial(method, seed, self._evaluate(name, prediction, set(held)))
+
+    def _scans(self, method: str, names: Sequence[str]) -> dict[str, Scan]:
+        store = open_store(self.store(method))
+        cases = {name: store[name] for name in names}
+        return find_images(cases, self.images, pattern=self.image_pattern)
+
+    def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
+        records = predict_cases(
+            run.path,
+            scans,
+            out,
+            dtype="uint16",  # steps too small for any score
+            device=self.device,
+            fail_fast=True,
+            progress=self.progress,
+        )
+        for record in records:
+            if record.status == "failed":
+                raise InputError(f"{record.case}: {record.reason}")
+
+    def _evaluate(self, name: str, prediction: Path, held: set[str]) -> dict[str, Any]:
+        """The report, as JSON; kept with what it depends on."""
+        asked = {
+            "weights": open_store(prediction).config.method["weights"],
+            "tolerance_mm": self.tolerance_mm,
+            "band_mm": self.band_mm,
+        }
+        path = self.out / "scores" / f"{name}.json"
+        if path.exists():
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if known["asked"] == asked:
+                return dict(known["report"])
+        report = evaluate_cases(
+            prediction,
+            [case.path for case in self.cases if case.name in held],
+            tolerance_mm=self.tolerance_mm,
+            band_mm=self.band_mm,
+            progress=self.progress,
+        )
+        for record in (*report.failed, *report.skipped):
+            raise InputError(f"{record.case}: {record.reason}")
+        path.parent.mkdir(exist_ok=True)
+        write_json({"asked": asked, "report": report.to_json()}, path)
+        return report.to_json()
+
+
+def compare_methods(
+    labels: str | Path | Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    methods: Sequence[str] = ("onehot", "ls:0.1", "svls"),
+    seeds: int = 3,
+    config: TrainingConfig | None = None,
+    classes: ClassSpec | None = None,
+    pattern: str | None = None,
+    image_pattern: str | None = None,
+    tolerance_mm: float = 1.0,
+    band_mm: float = 2.0,
+    loaders: int = 0,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> Generator[Trial]:
+    """Train the same network on the soft labels of each method, and evaluate it.
+
+    The last weights of each run predict the validation cases, whose label maps are the
+    reference. All methods and seeds have the same cases to train on.
+
+    Parameters
+    ----------
+    labels, pattern
+        Label maps, as in `find_cases`.
+    images, image_pattern
+        As in `find_scans`.
+    out
+        Folder for stores, runs, predictions and scores. What is finished there, with
+        the same parameters, is not done again.
+    methods
+        As `parse_method` reads them.
+    seeds
+        How many, from 0.
+    config
+        Of the runs; their seeds are set here.
+    classes
+        As in `smooth_cases`.
+    tolerance_mm, band_mm
+        As in `evaluate_cases`.
+    loaders
+        As ``jobs`` in `train`.
+    device, progress
+        As in `train`.
+
+    Returns
+    -------
+    generator of Trial
+        One per seed and method; the work is done while they are read. `Comparison`
+        takes them together.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of its range.
+    InputError
+        If an input is broken, or ``out`` holds another comparison.
+    """
+    if seeds < 1:
+        raise InvalidParameterError(f"seeds must be at least 1, found {seeds}")
+    if not methods or len(set(methods)) < len(methods):
+        raise InvalidParameterError(f"expected different methods, found {methods}")
+    config = config or TrainingConfig()
+    if config.validation == "0":
+        raise InvalidParameterError("a comparison needs validation cases")
+    softened = {method: parse_method(method) for method in methods}
+    experiment = Experiment(
+        find_cases(labels, pattern=pattern),
+        [images] if isinstance(images, str | Path) else list(images),
+        image_pattern,
+        Path(out),
+        config,
+        tolerance_mm,
+        band_mm,
+        loaders,
+        device,
+        progress,
+    )
+    experiment.out.mkdir(parents=True, exist_ok=True)
+    (experiment.out / "stores").mkdir(exist_ok=True)
+    (experiment.out / "predictions").mkdir(exist_ok=True)
+    for name, method in softened.items():
+        records = smooth_cases(
+            experiment.cases,
+            experiment.store(name),
+            method=method,
+            classes=classes,
+            progress=progress,
+        )
+        if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
+            raise InputError(f"label maps cannot be used: {'; '.join(failed[:10])}")
+    for seed in range(seeds):
+        for name in softened:
+            yield experiment.run(name, seed)
+
+
+def compared(trials: Iterable[Trial], out: Path) -> Comparison:
+    """All trials together, written to ``comparison.json``, ``.md`` and ``.png``."""
+    comparison = Comparison(tuple(trials))
+    comparison.write(out)
+    return comparison

@@ -1,0 +1,154 @@
+"""Scans: the images that label maps were drawn on, one channel or several."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import InputError
+from svls_cli.labels.cases import find_cases
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.images import ImageFile, open_image_file
+from svls_cli.labels.patterns import match_files
+
+# nnU-Net's channels: case_0000.nii.gz, case_0001.nii.gz, ...
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One case's images, all on one grid.
+
+    Parameters
+    ----------
+    name
+        The case's.
+    paths
+        An image file per channel.
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call its files."""
+        return tuple(map(str, self.paths))
+
+    def read(self) -> tuple[Geometry, npt.NDArray[Any]]:
+        """The grid, and the voxels (c, z, y, x) or (c, y, x) in the files' own type.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read, is broken, holds a NaN or infinity, or more than
+            one number per voxel; or if the channels lie on different grids.
+        """
+        grids, channels = [], []
+        for path in self.paths:
+            try:
+                with open_image_file(path) as file:
+                    channels.append(_voxels(file))
+                    grids.append(file.geometry)
+            except InputError as error:
+                raise InputError(f"{path.name}: {error}") from error
+            if difference := grids[0].difference(grids[-1]):
+                raise InputError(
+                    f"channels on different grids: {difference} in "
+                    f"{self.paths[0].name} and {path.name}"
+                )
+        return grids[0], np.stack(channels)
+
+
+def find_scans(
+    inputs: str | Path | Iterable[str | Path],
+    *,
+    pattern: str | None = None,
+    wanted: Collection[str] = (),
+) -> dict[str, Scan]:
+    """All scans of files and folders, by the name of their case.
+
+    A case's channels are files ``CASE_0000``, ``CASE_0001``, ... as nnU-Net names them,
+    if every file is named so; else each file is a case of one channel.
+
+    Parameters
+    ----------
+    inputs
+        Image files and folders of them.
+    pattern
+        How a path inside a folder names case and channel: ``{case}`` and, unless there
+        is one channel, ``{channel}``; channels are in the order of their names. Or a
+        glob that picks files in folders.
+    wanted
+        Cases that there should be: if all of them are files' whole names, a number at
+        a name's end is no channel.
+
+    Raises
+    ------
+    InputError
+        If there are none, an input does not exist, or two files have one name.
+    """
+    given = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    if pattern and "{" in pattern:
+        fields = ("case", "channel") if "{channel}" in pattern else ("case",)
+        files: dict[tuple[str, ...], Path] = {}
+        for folder in given:
+            for key, path in match_files(folder, pattern, fields):
+                if files.setdefault(key, path) != path:
+                    raise InputError(f"two files are {key}: {files[key]} and {path}")
+        return _by_case({(*key, "")[:2]: path for key, path in files.items()})
+    paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
+    channels = _channels(paths)
+    if channels is None or (wanted and paths.keys() >= set(wanted)):
+        return _by_case({(name, ""): path for name, path in paths.items()})
+    return _by_case(channels)
+
+
+def missing_channels(scans: Mapping[str, Scan], n_channels: int) -> list[str]:
+    """What is wrong with scans that have another number of channels."""
+    return [
+        f"{scan.name}: {len(scan.paths)} channels, expected {n_channels}"
+        for scan in scans.values()
+        if len(scan.paths) != n_channels
+    ]
+
+
+def _by_case(files: Mapping[tuple[str, ...], Path]) -> dict[str, Scan]:
+    found: dict[str, list[Path]] = {}
+    for (case, _), path in sorted(files.items()):
+        found.setdefault(case, []).append(path)
+    return {name: Scan(name, tuple(paths)) for name, paths in found.items()}
+
+
+def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:
+    """By case and channel; None if the names are not all of that kind."""
+    found: dict[tuple[str, ...], Path] = {}
+    numbers: dict[str, set[int]] = {}
+    for name, path in paths.items():
+        match = _CHANNEL.fullmatch(name)
+        if match is None:
+            return None
+        found[match.group(1), match.group(2)] = path
+        numbers.setdefault(match.group(1), set()).add(int(match.group(2)))
+    same = {frozenset(each) for each in numbers.values()}
+    first = next(iter(same))
+    return found if len(same) == 1 and first == frozenset(range(len(first))) else None
+
+
+def _voxels(file: ImageFile) -> npt.NDArray[Any]:
+    found = file.not_finite()
+    if found is None:
+        voxels = file.read(slice(0, file.geometry.shape[0]))
+        if voxels.dtype.kind != "f" or np.isfinite(voxels).all():
+            return voxels
+        voxel = np.unravel_index(int(np.argmin(np.isfinite(voxels))), voxels.shape)
+        found = voxels[voxel], voxel
+    value, voxel = found
+    place = ", ".join(str(int(at)) for at in voxel)
+    raise InputError(f"{value} at voxel ({place}): images hold finite numbers")

@@ -1,0 +1,59 @@
+"""Training on soft-label stores, with PyTorch and MONAI (extra ``train``).
+
+`train` and `predict_cases` are what the commands do; `SoftLabelDataset` and the losses
+work in any other training loop.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from svls_cli.training.config import TrainingConfig
+    from svls_cli.training.dataset import SoftLabelDataset
+    from svls_cli.training.image_cache import CachedImage, find_images, unpack_images
+    from svls_cli.training.losses import (
+        as_probabilities,
+        soft_cross_entropy,
+        soft_dice_loss,
+    )
+    from svls_cli.training.prediction import predict_cases
+    from svls_cli.training.training import train
+
+# Imported at first use: parameters can be checked without PyTorch.
+_HOME = {
+    "CachedImage": "image_cache",
+    "SoftLabelDataset": "dataset",
+    "TrainingConfig": "config",
+    "as_probabilities": "losses",
+    "find_images": "image_cache",
+    "predict_cases": "prediction",
+    "soft_cross_entropy": "losses",
+    "soft_dice_loss": "losses",
+    "train": "training",
+    "unpack_images": "image_cache",
+}
+
+__all__ = [
+    "CachedImage",
+    "SoftLabelDataset",
+    "TrainingConfig",
+    "as_probabilities",
+    "find_images",
+    "predict_cases",
+    "soft_cross_entropy",
+    "soft_dice_loss",
+    "train",
+    "unpack_images",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

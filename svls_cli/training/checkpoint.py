@@ -1,0 +1,290 @@
+"""A run's folder: weights with all that they mean, a log, curves."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.output import replacing, write_csv
+from svls_cli.labels.classes import ClassTable
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.network import build_network, choose_levels
+from svls_cli.version import __version__
+
+FORMAT = "svls-training-run"
+FORMAT_VERSION = 1
+CHECKPOINTS = ("last", "best")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on what: a resumed run must have the same.
+
+    Parameters
+    ----------
+    config
+        With the patch size that was chosen.
+    classes
+        Of the logits.
+    channels
+        Of the images.
+    spacing_mm
+        Median over the cases to train on, per axis; it shapes the network.
+    train, validation
+        Cases.
+    store_hash
+        ``config_hash`` of the store.
+    """
+
+    config: TrainingConfig
+    classes: ClassTable
+    channels: int
+    spacing_mm: tuple[float, ...]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    store_hash: str
+
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """Voxels per axis."""
+        assert self.config.patch_size is not None, "a plan has one"
+        return self.config.patch_size
+
+    def network(self) -> torch.nn.Module:
+        """With weights drawn from the seed."""
+        torch.manual_seed(self.config.seed)
+        return build_network(
+            channels=self.channels,
+            classes=len(self.classes),
+            levels=choose_levels(self.patch_size, self.spacing_mm),
+            filters=self.config.filters,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As saved."""
+        return {
+            "config": self.config.to_json(),
+            "classes": self.classes.to_json(),
+            "channels": self.channels,
+            "spacing_mm": list(self.spacing_mm),
+            "train": list(self.train),
+            "validation": list(self.validation),
+            "store_hash": self.store_hash,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        return cls(
+            TrainingConfig.from_json(record["config"]),
+            ClassTable.from_json(record["classes"]),
+            int(record["channels"]),
+            tuple(record["spacing_mm"]),
+            tuple(record["train"]),
+            tuple(record["validation"]),
+            str(record["store_hash"]),
+        )
+
+    def difference(self, other: Plan) -> str:
+        """What ``other`` has that this has not, for an error message."""
+        mine, theirs = self._flat(), other._flat()
+        return "; ".join(
+            f"{key} is {mine[key]} in the run, {theirs[key]} now"
+            for key in mine
+            if mine[key] != theirs[key]
+        )
+
+    def _flat(self) -> dict[str, Any]:
+        record = self.to_json()
+        classes = (f"{c.value} {c.name}" for c in self.classes.classes)
+        record["classes"] = ", ".join(classes)
+        for key in ("train", "validation"):
+            names = record.pop(key)
+            record[f"{key} cases"] = f"{len(names)} ({', '.join(names)})"
+        return {**record.pop("config"), **record}
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """One line of the log.
+
+    Parameters
+    ----------
+    epoch, step
+        Done so far.
+    seconds
+        Spent on this epoch.
+    learning_rate
+        At its end.
+    loss
+        Mean over its steps.
+    validation_loss
+        Cross-entropy with the target, over fixed patches of the validation cases; None
+        without any.
+    dice
+        Of these patches taken together, mean over foreground classes; None likewise.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    learning_rate: float
+    loss: float
+    validation_loss: float | None = None
+    dice: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What `save` writes and `load` reads.
+
+    Parameters
+    ----------
+    plan
+        What was trained.
+    history
+        A log per epoch.
+    network, optimizer
+        Their states.
+    """
+
+    plan: Plan
+    history: tuple[EpochLog, ...]
+    network: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+
+    def save(self, path: Path) -> None:
+        """Write it, whole or not at all."""
+        record = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "tool_version": __version__,
+            "plan": self.plan.to_json(),
+            "history": [log.to_json() for log in self.history],
+            "network": dict(self.network),
+            "optimizer": dict(self.optimizer),
+        }
+        with replacing(path) as part:
+            torch.save(record, part)
+
+    @classmethod
+    def load(cls, path: Path) -> Checkpoint:
+        """Read it; only numbers and text, so nothing in the file is ever executed.
+
+        Raises
+        ------
+        InputError
+            If it is none, damaged, or of a newer svls-cli.
+        """
+        if not path.is_file():
+            raise InputError(f"{path}: no such checkpoint")
+        try:
+            record = torch.load(path, map_location="cpu", weights_only=True)
+            version = record["format_version"]
+            if record["format"] != FORMAT:
+                raise ValueError(f"its format is {record['format']}")
+            if version <= FORMAT_VERSION:
+                return cls(
+                    Plan.from_json(record["plan"]),
+                    tuple(EpochLog(**log) for log in record["history"]),
+                    record["network"],
+                    record["optimizer"],
+                )
+        except (
+            RuntimeError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            EOFError,
+            pickle.UnpicklingError,
+        ) as error:
+            reason = str(error).splitlines()[0] if str(error) else repr(error)
+            raise InputError(
+                f"{path}: no checkpoint of svls-cli train: {reason}"
+            ) from error
+        raise InputError(
+            f"{path}: format version {version} is newer than this svls-cli "
+            f"({FORMAT_VERSION}); upgrade svls-cli"
+        )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run keeps its files.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    """
+
+    path: Path
+
+    def checkpoint(self, name: str) -> Path:
+        """``last`` or ``best``."""
+        if name not in CHECKPOINTS:
+            raise InvalidParameterError(
+                f"checkpoint must be one of {', '.join(CHECKPOINTS)}, found {name!r}"
+            )
+        return self.path / f"{name}.pt"
+
+    @property
+    def curves(self) -> Path:
+        """Learning curves."""
+        return self.path / "curves.png"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Events."""
+        return self.path / "tensorboard"
+
+    @property
+    def cache(self) -> Path:
+        """Unpacked images, unless they are elsewhere."""
+        return self.path / "cache"
+
+    def prepare(self, plan: Plan, *, resume: bool) -> Checkpoint | None:
+        """Make the folder; the checkpoint to go on from, if there is one.
+
+        Raises
+        ------
+        InputError
+            If it holds something else, or a run that is not to be resumed, or one of
+            another plan.
+        """
+        last = self.checkpoint("last")
+        if not last.exists():
+            others = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
+            if self.path.exists() and not self.path.is_dir():
+                raise InputError(f"{self.path}: a file; expected a folder")
+            if others and set(others) - {self.cache.name, self.tensorboard.name}:
+                raise InputError(
+                    f"{self.path}: a folder with other files, {others[0]} among them; "
+                    "expected a new name"
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            return None
+        if not resume:
+            raise InputError(
+                f"{self.path} holds a run already: --resume goes on with it; or take "
+                "another name"
+            )
+        found = Checkpoint.load(last)
+        if difference := found.plan.difference(plan):
+            raise InputError(f"{self.path} holds another run: {difference}")
+        return found
+
+    def write_log(self, history: Sequence[EpochLog]) -> None:
+        """Of all epochs, as CSV."""
+        header = list(history[0].to_json())
+        rows = [list(log.to_json().values()) for log in history]
+        write_csv([header, *rows], self.path / "log.csv")

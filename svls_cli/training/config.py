@@ -1,0 +1,181 @@
+"""What a training run is: every parameter, checked, and saved with its weights."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from svls_cli.errors import InvalidParameterError
+
+Target = Literal["soft", "hard", "rater"]
+TARGETS: tuple[str, ...] = get_args(Target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    target
+        What it learns: ``soft``, the store's soft labels; ``hard``, its hard label map;
+        ``rater``, the label map of one of the case's raters, drawn for each patch.
+    patch_size : one int per spatial axis, or None
+        Voxels; by default as much of the smallest case as `plan_patch` allows.
+    batch_size
+        Patches in a step.
+    epochs
+        After each there is a validation, a checkpoint and a line in the log.
+    steps_per_epoch
+        Steps of the optimiser.
+    learning_rate
+        Of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
+    weight_decay
+        Of AdamW.
+    dice_weight
+        Weight of the soft Dice loss beside the cross-entropy's 1. By default none: it
+        draws probabilities towards 0 and 1, away from soft labels.
+    filters
+        Of the network's first level; each level has twice as many, up to 320.
+    foreground_share, boundary_share
+        Of the patches, those centred on a voxel of a foreground class (each class as
+        often), and on a voxel beside another class. The others lie anywhere.
+    augment
+        Mirror patches, scale and shift their intensities, add noise. Nothing that
+        would interpolate: soft labels stay as they were stored.
+    mirror
+        Axes that may be mirrored, of ``zyx``; none of them: ``none``. Leave out the
+        one from left to right if left and right are different classes.
+    window : (low, high) or None
+        Intensities to clip to and scale to -1..1, such as (-160, 240) for soft tissue
+        in CT. By default each image's channels get mean 0 and deviation 1.
+    validation
+        Cases that are not trained on: a share such as ``0.2``; fold I of N, ``1/5``; or
+        a file that names one case per line.
+    split_seed
+        Of the draw for a share or fold.
+    seed
+        Of weights, patches and augmentation. A run on the CPU can be repeated
+        to the last bit with the same number of threads.
+    amp
+        Compute in bfloat16 where it is right, on CUDA only.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a value is out of its range.
+    """
+
+    target: Target = "soft"
+    patch_size: tuple[int, ...] | None = None
+    batch_size: int = 2
+    epochs: int = 100
+    steps_per_epoch: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    dice_weight: float = 0.0
+    filters: int = 32
+    foreground_share: float = 0.33
+    boundary_share: float = 0.33
+    augment: bool = True
+    mirror: str = "zyx"
+    window: tuple[float, float] | None = None
+    validation: str = "0.2"
+    split_seed: int = 0
+    seed: int = 0
+    amp: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("patch_size", "window"):  # lists will do
+            value = getattr(self, name)
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        if self.target not in TARGETS:
+            raise InvalidParameterError(
+                f"target must be one of {', '.join(TARGETS)}, found {self.target!r}"
+            )
+        for name in ("batch_size", "epochs", "steps_per_epoch", "filters"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("weight_decay", "dice_weight", "seed", "split_seed"):
+            self._check(name, getattr(self, name) >= 0, "at least 0")
+        self._check("learning_rate", self.learning_rate > 0, "above 0")
+        for name in ("foreground_share", "boundary_share"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
+        if self.foreground_share + self.boundary_share > 1:
+            raise InvalidParameterError(
+                "foreground_share and boundary_share are more than all patches: "
+                f"{self.foreground_share} + {self.boundary_share}"
+            )
+        axes = "" if self.mirror == "none" else self.mirror
+        good = bool(self.mirror) and not set(axes) - {*"zyx"}
+        self._check("mirror", good, "some of zyx, or none")
+        if self.patch_size is not None:
+            sides = len(self.patch_size) in (2, 3) and min(self.patch_size) >= 1
+            self._check("patch_size", sides, "2 or 3 positive numbers")
+        if self.window is not None:
+            ascending = len(self.window) == 2 and self.window[0] < self.window[1]
+            self._check("window", ascending, "two ascending numbers")
+
+    @property
+    def mirrored(self) -> tuple[int, ...]:
+        """Which spatial axes may be mirrored, from the last: -1 is x."""
+        return tuple(
+            at
+            for at, axis in ((-3, "z"), (-2, "y"), (-1, "x"))
+            if axis in self.mirror and self.mirror != "none"
+        )
+
+    @property
+    def steps(self) -> int:
+        """Of the optimiser, in all."""
+        return self.epochs * self.steps_per_epoch
+
+    def to_json(self) -> dict[str, Any]:
+        """As saved: plain numbers, text and lists."""
+        record = asdict(self)
+        for name in ("patch_size", "window"):
+            record[name] = None if record[name] is None else list(record[name])
+        return record
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> TrainingConfig:
+        """From its own `to_json`, or a part of it.
+
+        Raises
+        ------
+        InvalidParameterError
+            If there is an unknown name, or a value of the wrong type or range.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(record) - known):
+            raise InvalidParameterError(
+                f"unknown training parameters: {', '.join(unknown)}"
+            )
+        try:
+            return cls(**record)
+        except TypeError as error:
+            raise InvalidParameterError(f"training parameters: {error}") from error
+
+    def _check(self, name: str, right: bool, expected: str) -> None:
+        if not right:
+            raise InvalidParameterError(
+                f"{name} must be {expected}, found {getattr(self, name)}"
+            )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Training parameters of a TOML file.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it cannot be read, is no TOML, or has values that no run can have.
+    """
+    try:
+        record = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidParameterError(f"{path}: {error}") from error
+    TrainingConfig.from_json(record)
+    return record

@@ -1,0 +1,78 @@
+"""Losses against soft labels; voxels whose soft label is all 0 carry none."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from svls_cli.soften.mixture import levels
+
+_EPSILON = 1e-6
+
+
+def as_probabilities(target: Tensor) -> Tensor:
+    """Soft labels as stored, as float32 probabilities; on the target's device.
+
+    Parameters
+    ----------
+    target : any shape
+        uint8 (255 is certain), int32 (uint16's 65535 is), or floats, left as they are.
+    """
+    if target.dtype.is_floating_point:
+        return target.float()
+    stored = np.uint8 if target.dtype == torch.uint8 else np.uint16
+    return target.float() / levels(stored)
+
+
+def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy with soft labels, the mean over voxels that have one.
+
+    Parameters
+    ----------
+    logits : (b, c, z, y, x) or (b, c, y, x)
+        Of the network.
+    target : same shape
+        Soft labels as stored, or probabilities.
+
+    Returns
+    -------
+    () float32
+        0 if no voxel has a soft label.
+
+    Examples
+    --------
+    >>> target = torch.tensor([[[0, 255, 0], [255, 0, 0]]], dtype=torch.uint8)
+    >>> soft_cross_entropy(torch.zeros(1, 2, 3), target)  # the last voxel is ignored
+    tensor(0.6931)
+    """
+    p = as_probabilities(target)
+    loss = -(p * torch.log_softmax(logits.float(), dim=1)).sum()
+    return loss / p.sum().clamp(min=1.0)
+
+
+def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Dice semimetric loss: 1 - (|p| + |q| - |p - q|) / (|p| + |q|), mean over classes.
+
+    On hard labels it is the usual soft Dice loss. On soft labels it is least where
+    prediction and label are equal, which the usual one is not. Sums run over the whole
+    batch; classes that the labels do not have are left out.
+
+    Parameters
+    ----------
+    logits, target
+        As in `soft_cross_entropy`.
+
+    References
+    ----------
+    .. [1] Wang et al., "Dice Semimetric Losses", MICCAI 2023, arXiv:2303.16296
+       (DML1).
+    """
+    q = as_probabilities(target)
+    counts = (q.sum(dim=1, keepdim=True) > 0).float()
+    p = torch.softmax(logits.float(), dim=1) * counts
+    axes = [axis for axis in range(p.ndim) if axis != 1]
+    size, gap = (p + q).sum(dim=axes), (p - q).abs().sum(dim=axes)
+    present = q.sum(dim=axes) > 0
+    dice = (size - gap) / size.clamp(min=_EPSILON)
+    return 1 - dice[present].mean() if bool(present.any()) else dice.sum() * 0

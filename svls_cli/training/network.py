@@ -1,0 +1,142 @@
+"""The U-Net: MONAI's DynUNet, its levels chosen by patch size and spacing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.networks.nets.dynunet import DynUNet
+
+_MOST_FILTERS = 320
+_MOST_LEVELS = 6
+# An axis is halved while so many voxels are left of it.
+_LEAST_VOXELS = 4
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Kernel sizes and strides of each level of a U-Net.
+
+    Parameters
+    ----------
+    kernels, strides
+        One number per spatial axis and level; the first level's stride is 1.
+    """
+
+    kernels: tuple[tuple[int, ...], ...]
+    strides: tuple[tuple[int, ...], ...]
+
+    @property
+    def multiple(self) -> tuple[int, ...]:
+        """What the sides of a patch must be divisible by."""
+        sides = [1] * len(self.strides[0])
+        for stride in self.strides:
+            sides = [side * s for side, s in zip(sides, stride, strict=True)]
+        return tuple(sides)
+
+
+def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Levels:
+    """Halve each axis while it is long enough, coarse axes only when the others are.
+
+    As nnU-Net: an axis of more than twice the finest spacing is neither convolved nor
+    halved until the others have caught up; one voxel is never convolved, so a patch of
+    one slice makes a 2-D network.
+
+    Parameters
+    ----------
+    patch_size
+        Voxels per axis.
+    spacing_mm
+        Of the images, per axis.
+
+    References
+    ----------
+    .. [1] Isensee et al., "nnU-Net", Nature Methods 18, 2021.
+
+    Examples
+    --------
+    >>> choose_levels((8, 32, 32), (3, 1, 1)).strides
+    ((1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 2, 2))
+    """
+    size, spacing = list(patch_size), list(spacing_mm)
+    kernels, strides = [], []
+    stride: tuple[int, ...] = (1,) * len(size)
+    while True:
+        finest = min(mm for mm, n in zip(spacing, size, strict=True) if n > 1)
+        fine = [mm <= 2 * finest for mm in spacing]
+        kernels.append(
+            tuple(3 if f and n > 1 else 1 for f, n in zip(fine, size, strict=True))
+        )
+        strides.append(stride)
+        stride = tuple(
+            2 if f and n % 2 == 0 and n // 2 >= _LEAST_VOXELS else 1
+            for f, n in zip(fine, size, strict=True)
+        )
+        if max(stride) == 1 or len(strides) == _MOST_LEVELS:
+            return Levels(tuple(kernels), tuple(strides))
+        size = [n // s for n, s in zip(size, stride, strict=True)]
+        spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
+
+
+def plan_patch(
+    shape: Sequence[int], *, voxels: int = 96**3, multiple: int = 8
+) -> tuple[int, ...]:
+    """A patch that fits into a volume and a network.
+
+    Parameters
+    ----------
+    shape
+        Of the smallest volume.
+    voxels
+        No more than these, unless every axis is at its shortest.
+    multiple
+        Sides are multiples of this, or of 4, 2 or 1 on axes shorter than it.
+
+    Examples
+    --------
+    >>> plan_patch((35, 51, 36)), plan_patch((155, 240, 240)), plan_patch((1, 60, 60))
+    ((32, 48, 32), (96, 96, 96), (1, 56, 56))
+    """
+    units = [next(u for u in (multiple, 4, 2, 1) if u <= n) for n in shape]
+    sides = [n - n % unit for n, unit in zip(shape, units, strict=True)]
+    while True:
+        total = 1
+        for side in sides:
+            total *= side
+        longest = max(range(len(sides)), key=lambda axis: sides[axis])
+        if total <= voxels or sides[longest] <= units[longest]:
+            return tuple(sides)
+        sides[longest] -= units[longest]
+
+
+def build_network(
+    *, channels: int, classes: int, levels: Levels, filters: int
+) -> torch.nn.Module:
+    """A U-Net with instance normalisation, its weights drawn from torch's generator.
+
+    Parameters
+    ----------
+    channels, classes
+        Of the image, and of the logits.
+    levels
+        As `choose_levels` gives them.
+    filters
+        Of the first level.
+    """
+    doubling = [
+        min(filters * 2**level, _MOST_FILTERS) for level in range(len(levels.strides))
+    ]
+    network: Any = DynUNet(
+        spatial_dims=len(levels.strides[0]),
+        in_channels=channels,
+        out_channels=classes,
+        kernel_size=levels.kernels,
+        strides=levels.strides,
+        upsample_kernel_size=levels.strides[1:],
+        filters=doubling,
+        norm_name=("INSTANCE", {"affine": True}),
+    )
+    built: torch.nn.Module = network
+    return built

@@ -1,0 +1,252 @@
+"""From images to a store of class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor
+
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.images import file_sha256
+from svls_cli.labels.raters import HARD
+from svls_cli.labels.scans import Scan, find_scans
+from svls_cli.records import Outcome, Record, recorded, until_failure
+from svls_cli.soften.quantising import quantise
+from svls_cli.soften.smoothing import SoftBlock
+from svls_cli.store.destination import Destination, destination, existing_store
+from svls_cli.store.objects import ObjectFolder, folder_at
+from svls_cli.store.schema import StoreConfig, case_attributes
+from svls_cli.store.transaction import folder_bytes
+from svls_cli.store.writer import CaseWriter
+from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
+from svls_cli.training.image_cache import Scaling
+from svls_cli.training.loop import predict_logits, uses_amp
+from svls_cli.training.training import choose_device
+from svls_cli.workers import Progress, no_progress
+
+
+def predict_cases(
+    run: str | Path,
+    images: str | Path | Iterable[str | Path] | Mapping[str, Scan],
+    out: str | Path,
+    *,
+    checkpoint: str = "last",
+    pattern: str | None = None,
+    overlap: float = 0.5,
+    batch_size: int = 1,
+    dtype: str = "uint8",
+    device: str = "auto",
+    overwrite: bool = False,
+    fail_fast: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[Record]:
+    """Predict class probabilities of images, in the form of soft labels.
+
+    A window of the patch's size slides over the image, and its predictions are averaged
+    with Gaussian weights. The most probable class is the case's hard label map. Cases
+    that the store holds already, from the same weights and files, are skipped.
+
+    Parameters
+    ----------
+    run
+        Folder of `train`.
+    images, pattern
+        As in `find_scans`; or what it found.
+    out
+        The store.
+    checkpoint
+        ``last``, or ``best``: of the highest validation Dice.
+    overlap
+        Of neighbouring windows, in [0, 1).
+    batch_size
+        Windows at a time.
+    dtype
+        As in `smooth_cases`.
+    device
+        As in `train`.
+    overwrite, fail_fast, progress
+        As in `smooth_cases`.
+
+    Returns
+    -------
+    generator of Record
+        One per case; the work is done while they are read.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of its range.
+    InputError
+        If the run has no such checkpoint, or there are no images.
+    StoreError
+        If ``out`` is no soft-label store, or one made with other parameters.
+    """
+    if not 0 <= overlap < 1:
+        raise InvalidParameterError(f"overlap must lie in [0, 1), found {overlap}")
+    if batch_size < 1:
+        raise InvalidParameterError(
+            f"batch_size must be at least 1, found {batch_size}"
+        )
+    where = choose_device(device)
+    weights = RunFolder(Path(run)).checkpoint(checkpoint)
+    loaded = Checkpoint.load(weights)
+    scans = images
+    if not isinstance(scans, Mapping):
+        scans = find_scans(scans, pattern=pattern)
+    config = StoreConfig(
+        {
+            "name": "prediction",
+            "target": loaded.plan.config.target,
+            "weights": sha256(weights.read_bytes()).hexdigest(),
+            "overlap": float(overlap),
+        },
+        loaded.plan.classes,
+        None,
+        dtype,
+    )
+    network = loaded.plan.network()
+    network.load_state_dict(loaded.network)
+    predictor = Predictor(
+        loaded.plan, network.to(where).eval(), where, overlap, batch_size
+    )
+    records = _predict_all(
+        list(scans.values()), predictor, config, folder_at(out), overwrite, progress
+    )
+    return until_failure(records, fail_fast=fail_fast)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network.
+
+    Parameters
+    ----------
+    plan
+        Of its run.
+    network
+        On ``device``, in evaluation mode.
+    device
+        Where.
+    overlap, batch_size
+        As in `predict_cases`.
+    """
+
+    plan: Plan
+    network: torch.nn.Module
+    device: torch.device
+    overlap: float
+    batch_size: int
+
+    @torch.no_grad()
+    def probabilities(self, voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """(classes, z, y, x) of an image (c, z, y, x) as read from its files.
+
+        Raises
+        ------
+        InputError
+            If it has another number of channels or axes than the network.
+        DeviceError
+            If the device's memory is too small.
+        """
+        plan = self.plan
+        if (len(voxels), voxels.ndim - 1) != (plan.channels, len(plan.patch_size)):
+            raise InputError(
+                f"{len(voxels)} channels of {voxels.ndim - 1} axes; the network was "
+                f"trained on {plan.channels} of {len(plan.patch_size)}"
+            )
+        scaled = Scaling.of(voxels, plan.config.window).apply(voxels)
+        found: Any = sliding_window_inference(
+            torch.from_numpy(scaled)[None],
+            roi_size=plan.patch_size,
+            sw_batch_size=self.batch_size,
+            predictor=self._softmax,
+            overlap=self.overlap,
+            mode="gaussian",
+            sw_device=self.device,
+            device="cpu",  # all classes of a whole volume
+        )
+        result: npt.NDArray[np.float32] = found[0].numpy()
+        return result
+
+    def _softmax(self, windows: Tensor) -> Tensor:
+        amp = uses_amp(self.plan, self.device)
+        return torch.softmax(predict_logits(self.network, windows, amp=amp), dim=1)
+
+
+def _predict_all(
+    scans: list[Scan],
+    predictor: Predictor,
+    config: StoreConfig,
+    out: Any,
+    overwrite: bool,
+    progress: Progress,
+) -> Generator[Record]:
+    existing = existing_store(out) if overwrite else None
+    if existing is not None and isinstance(out, ObjectFolder):
+        raise InvalidParameterError(
+            f"--overwrite: {out} is in an object store, where nothing can be renamed"
+        )
+    with destination(
+        out, config, replace=existing, dry_run=False, remote=False
+    ) as place:
+        records = (_predict_case(scan, predictor, config, place) for scan in scans)
+        with closing(records):
+            for record in progress(records, len(scans), "predict"):
+                if record.status == "failed":
+                    place.failed.append(record.case)
+                yield record
+
+
+def _predict_case(
+    scan: Scan, predictor: Predictor, config: StoreConfig, place: Destination
+) -> Record:
+    def work() -> Outcome:
+        inputs = [
+            {"name": path.name, "rater": None, "sha256": file_sha256(path)}
+            for path in scan.paths
+        ]
+        if place.holds(scan.name, config, inputs):
+            return Outcome(place.output(scan.name), skipped="already complete")
+        geometry, voxels = scan.read()
+        found = predictor.probabilities(voxels)
+        with place.building(scan.name) as folder:
+            writer = CaseWriter(folder, scan.name, geometry=geometry, config=config)
+            _write(writer, found, config.dtype)
+            writer.finish(
+                case_attributes(
+                    config,
+                    geometry=geometry.to_json(),
+                    window={},
+                    inputs=inputs,
+                    shards=writer.shards,
+                )
+            )
+            size = folder_bytes(folder)
+        return Outcome(place.output(scan.name), size)
+
+    return recorded(scan.name, scan.inputs, work)
+
+
+def _write(
+    writer: CaseWriter, probabilities: npt.NDArray[np.float32], dtype: str
+) -> None:
+    """Block by block, each shard at once."""
+
+    def encode(place: tuple[int, ...], voxels: list[slice]) -> Any:
+        soft = quantise(probabilities[:, *voxels], np.dtype(dtype))
+        (present,) = np.nonzero(soft.reshape(len(soft), -1).any(axis=1))
+        hard = soft.argmax(axis=0).astype(np.min_scalar_type(len(soft)))
+        return writer.encode(place, SoftBlock(present, soft[present]), {HARD: hard})
+
+    for shard in writer.layout.shards():
+        blocks = writer.layout.blocks(shard)
+        writer.write_shard(shard, (encode(place, voxels) for place, voxels in blocks))

@@ -1,0 +1,115 @@
+"""Where in a case patches lie."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.labels.values import UIntArray
+
+Voxels = npt.NDArray[np.int64]
+# Enough to choose from, few enough to keep for every case of a data set.
+_KEPT_VOXELS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """Some voxels of a case that patches may be centred on.
+
+    Parameters
+    ----------
+    foreground : (n, axes) each
+        By class, those that occur.
+    boundary : (n, axes)
+        Voxels beside another class.
+    """
+
+    foreground: tuple[Voxels, ...]
+    boundary: Voxels
+
+    @classmethod
+    def of(
+        cls, labels: UIntArray, *, left_out: Collection[int], name: str
+    ) -> Landmarks:
+        """Of a hard label map.
+
+        Parameters
+        ----------
+        labels : (z, y, x) or (y, x)
+            Label values.
+        left_out
+            Values that are no foreground.
+        name
+            The case's: the same voxels are kept for it, whoever asks.
+        """
+        rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
+        edges = _beside_another(labels)
+        inside = np.flatnonzero(~np.isin(labels, list(left_out)))
+        values = labels.reshape(-1)[inside]
+        classes = [inside[values == value] for value in np.unique(values)]
+
+        def some(flat: npt.NDArray[Any]) -> Voxels:
+            if len(flat) > _KEPT_VOXELS:
+                flat = np.sort(rng.choice(flat, _KEPT_VOXELS, replace=False))
+            return np.stack(np.unravel_index(flat, labels.shape), axis=1)
+
+        return cls(tuple(map(some, classes)), some(np.flatnonzero(edges)))
+
+    def centre(
+        self,
+        rng: np.random.Generator,
+        *,
+        foreground_share: float,
+        boundary_share: float,
+    ) -> Sequence[int] | None:
+        """A voxel to centre a patch on; None for anywhere."""
+        kind = rng.random()
+        if kind < foreground_share and self.foreground:
+            chosen = self.foreground[rng.integers(len(self.foreground))]
+        elif foreground_share <= kind < foreground_share + boundary_share:
+            chosen = self.boundary
+        else:
+            return None
+        if not len(chosen):
+            return None
+        voxel: list[int] = chosen[rng.integers(len(chosen))].tolist()
+        return voxel
+
+
+def corner_of(
+    rng: np.random.Generator,
+    shape: Sequence[int],
+    patch_size: Sequence[int],
+    centre: Sequence[int] | None,
+) -> tuple[int, ...]:
+    """First voxel of a patch: around ``centre``, or anywhere; in the volume if it fits.
+
+    On an axis that is shorter than the patch it is negative, and the volume in its
+    middle.
+    """
+    corner = []
+    for axis, (n, size) in enumerate(zip(shape, patch_size, strict=True)):
+        if size >= n:
+            corner.append(-((size - n) // 2))
+        elif centre is None:
+            corner.append(int(rng.integers(n - size + 1)))
+        else:
+            corner.append(min(max(0, centre[axis] - size // 2), n - size))
+    return tuple(corner)
+
+
+def _beside_another(labels: UIntArray) -> npt.NDArray[np.bool_]:
+    """Voxels one of whose face neighbours has another label."""
+    result = np.zeros(labels.shape, bool)
+    for axis in range(labels.ndim):
+        lower = (slice(None),) * axis + (slice(None, -1),)
+        upper = (slice(None),) * axis + (slice(1, None),)
+        differs = labels[lower] != labels[upper]
+        result[lower] |= differs
+        result[upper] |= differs
+    return result

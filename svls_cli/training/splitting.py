@@ -1,0 +1,72 @@
+"""Which cases are trained on, and which are kept for validation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from svls_cli.errors import InputError, InvalidParameterError
+
+
+def split_cases(
+    names: Sequence[str], validation: str, *, seed: int
+) -> tuple[list[str], list[str]]:
+    """Names to train on and names for validation, each sorted.
+
+    Parameters
+    ----------
+    names
+        All cases; their order does not matter.
+    validation
+        As in `TrainingConfig`: share, fold or file.
+    seed
+        Of the draw, for shares and folds.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is none of the three.
+    InputError
+        If nothing is left to train on, or the file names unknown cases.
+
+    Examples
+    --------
+    >>> split_cases(list("abcde"), "0.4", seed=0)
+    (['b', 'c', 'd'], ['a', 'e'])
+    """
+    ordered = sorted(names)
+    drawn = np.random.default_rng(seed).permutation(len(ordered))
+    if fold := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", validation):
+        number, count = map(int, fold.groups())
+        if not 1 <= number <= count or count < 2:
+            raise InvalidParameterError(
+                f"validation {validation!r}: expected fold I/N with I from 1 to N"
+            )
+        held = {ordered[at] for at in drawn[number - 1 :: count]}
+    elif re.fullmatch(r"0?\.[0-9]+|0", validation):
+        share = float(validation)
+        held = {ordered[at] for at in drawn[: round(share * len(ordered))]}
+    else:
+        held = _listed(Path(validation), set(ordered))
+    train = [name for name in ordered if name not in held]
+    if not train:
+        raise InputError(
+            f"validation {validation!r} leaves none of {len(ordered)} cases to train on"
+        )
+    return train, sorted(held)
+
+
+def _listed(path: Path, known: set[str]) -> set[str]:
+    if not path.is_file():
+        raise InvalidParameterError(
+            f"validation {str(path)!r} is neither a share such as 0.2, nor a fold such "
+            "as 1/5, nor a file of case names"
+        )
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    held = {line.strip() for line in lines if line.strip()}
+    if unknown := sorted(held - known):
+        raise InputError(f"{path} names cases that there are not: {unknown[:5]}")
+    return held

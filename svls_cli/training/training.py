@@ -1,0 +1,201 @@
+"""`train`: from a store and a folder of images to a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import torch
+
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.store.objects import Folder
+from svls_cli.store.reader import Store, StoredCase, open_store
+from svls_cli.training.checkpoint import Checkpoint, EpochLog, Plan, RunFolder
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.curves import draw_curves
+from svls_cli.training.dataset import SoftLabelDataset
+from svls_cli.training.image_cache import find_images, unpack_images
+from svls_cli.training.loop import Data, train_network
+from svls_cli.training.network import plan_patch
+from svls_cli.training.splitting import split_cases
+from svls_cli.workers import Progress, no_progress
+
+# Of the patch that is chosen, by number of axes.
+_PATCH_VOXELS = {3: 96**3, 2: 384**2}
+# Beyond this, sizes in voxels say little.
+_SPACING_SPREAD = 1.5
+
+
+def train(
+    store: str | Folder,
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    config: TrainingConfig | None = None,
+    pattern: str | None = None,
+    cache: str | Path | None = None,
+    resume: bool = False,
+    jobs: int = 0,
+    device: str = "auto",
+    tensorboard: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[EpochLog]:
+    """Train a U-Net on the soft labels of a store.
+
+    Parameters
+    ----------
+    store
+        A soft-label store.
+    images, pattern
+        As in `find_scans`; every case of the store needs an image on its own grid.
+    out
+        The run's folder: ``last.pt`` and ``best.pt`` (of the highest validation Dice),
+        weights with the whole configuration; ``log.csv``; ``curves.png``.
+    config
+        Default: `TrainingConfig`.
+    cache
+        Folder for unpacked images, kept for other runs; by default one in ``out``,
+        removed when the run is finished.
+    resume
+        Go on with a run that was ended; start it if there is none.
+    jobs
+        Processes that read patches ahead; 0: this one does.
+    device
+        ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
+        ``cuda:1``.
+    tensorboard
+        Also write events for TensorBoard.
+    progress
+        Shows how far it is.
+
+    Returns
+    -------
+    generator of EpochLog
+        One per epoch that was done now; the work is done while they are read.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter does not fit the store, or a library is not installed.
+    InputError
+        If a case has no image, images are broken or do not fit, or ``out`` holds
+        something else. Nothing there is changed then.
+    StoreError
+        If the store is none that can be read.
+    DeviceError
+        If the GPU's memory is too small.
+    """
+    where = choose_device(device)
+    config, folder = config or TrainingConfig(), RunFolder(Path(out))
+    opened = open_store(store)
+    cases = dict(opened)
+    if not cases:
+        raise InputError(f"{store}: the store has no complete case")
+    scans = find_images(cases, images, pattern=pattern)
+    channels = len(next(iter(scans.values())).paths)
+    plan = _plan(opened, cases, config, channels)
+    # What is wrong with patch and target is wrong before any image is read.
+    SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
+    checkpoint = folder.prepare(plan, resume=resume)
+    if checkpoint is not None and len(checkpoint.history) == config.epochs:
+        return
+    unpacked = unpack_images(
+        cases,
+        scans,
+        folder.cache if cache is None else cache,
+        window=config.window,
+        progress=progress,
+    )
+    events = _events(folder.tensorboard) if tensorboard else None
+    data = Data(cases, unpacked, jobs)
+    for made in train_network(
+        plan, data, device=where, checkpoint=checkpoint, progress=progress
+    ):
+        yield _keep(made, folder, events)
+    if cache is None:
+        rmtree(folder.cache, ignore_errors=True)
+
+
+def _plan(
+    store: Store, cases: Mapping[str, StoredCase], config: TrainingConfig, channels: int
+) -> Plan:
+    names, validation = split_cases(
+        list(cases), config.validation, seed=config.split_seed
+    )
+    grids = [cases[name].geometry for name in names]
+    axes = {case.geometry.ndim for case in cases.values()}
+    if len(axes) > 1:
+        raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
+    spacings = np.array([grid.spacing_mm for grid in grids])
+    spread = spacings.max(axis=0) / spacings.min(axis=0)
+    if spread.max() > _SPACING_SPREAD:
+        logging.getLogger(__name__).warning(
+            "voxels of one case are %.1f times as long as another's; the network sees "
+            "voxels, not mm: resample images and labels to one spacing first",
+            spread.max(),
+        )
+    if config.patch_size is None:
+        smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
+        voxels = _PATCH_VOXELS[axes.pop()]
+        config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
+    return Plan(
+        config,
+        store.classes,
+        channels,
+        tuple(np.median(spacings, axis=0).tolist()),
+        tuple(names),
+        tuple(validation),
+        store.config.hash,
+    )
+
+
+def _events(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InvalidParameterError(
+            "--tensorboard needs it: pip install tensorboard"
+        ) from error
+    return SummaryWriter(str(folder))
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by its name, or the best there is.
+
+    Raises
+    ------
+    InvalidParameterError
+        If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidParameterError(f"device {name!r}: {reason}") from error
+    return device
+
+
+def _keep(checkpoint: Checkpoint, folder: RunFolder, events: Any) -> EpochLog:
+    """Everything that one epoch leaves; ``last.pt`` at the end vouches for it."""
+    history = checkpoint.history
+    log = history[-1]
+    known = [each.dice for each in history if each.dice is not None]
+    if log.dice is not None and log.dice >= max(known):
+        checkpoint.save(folder.checkpoint("best"))
+    folder.write_log(history)
+    draw_curves(history, folder.curves)
+    if events is not None:
+        for name, value in log.to_json().items():
+            if value is not None and name not in ("epoch", "step"):
+                events.add_scalar(name, value, log.step)
+        events.flush()
+    checkpoint.save(folder.checkpoint("last"))
+    return log
