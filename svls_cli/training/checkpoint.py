@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -198,15 +197,7 @@ class Checkpoint:
                     record["network"],
                     record["optimizer"],
                 )
-        except (
-            RuntimeError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            EOFError,
-            pickle.UnpicklingError,
-        ) as error:
+        except Exception as error:  # damaged files make the unpickler raise anything
             reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise InputError(
                 f"{path}: no checkpoint of svls-cli train: {reason}"

@@ -113,7 +113,8 @@ class TrainingConfig:
         self._check("mirror", good, "some of zyx, or none")
         if self.patch_size is not None:
             sides = len(self.patch_size) in (2, 3) and min(self.patch_size) >= 1
-            self._check("patch_size", sides, "2 or 3 positive numbers")
+            long = max(self.patch_size, default=0) >= 4
+            self._check("patch_size", sides and long, "2 or 3 numbers, one at least 4")
         if self.window is not None:
             ascending = len(self.window) == 2 and self.window[0] < self.window[1]
             self._check("window", ascending, "two ascending numbers")

@@ -10,7 +10,8 @@ import torch
 from monai.networks.nets.dynunet import DynUNet
 
 _MOST_FILTERS = 320
-_MOST_LEVELS = 6
+# DynUNet has no fewer: a patch too short to be halved so often keeps its size in some.
+_LEAST_LEVELS, _MOST_LEVELS = 3, 6
 # An axis is halved while so many voxels are left of it.
 _LEAST_VOXELS = 4
 
@@ -47,7 +48,7 @@ def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Lev
     Parameters
     ----------
     patch_size
-        Voxels per axis.
+        Voxels per axis; more than one of them in all.
     spacing_mm
         Of the images, per axis.
 
@@ -74,7 +75,8 @@ def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Lev
             2 if f and n % 2 == 0 and n // 2 >= _LEAST_VOXELS else 1
             for f, n in zip(fine, size, strict=True)
         )
-        if max(stride) == 1 or len(strides) == _MOST_LEVELS:
+        enough = len(strides) >= _LEAST_LEVELS
+        if (enough and max(stride) == 1) or len(strides) == _MOST_LEVELS:
             return Levels(tuple(kernels), tuple(strides))
         size = [n // s for n, s in zip(size, stride, strict=True)]
         spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]

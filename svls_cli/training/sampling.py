@@ -49,14 +49,18 @@ class Landmarks:
         """
         rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
         edges = _beside_another(labels)
-        inside = np.flatnonzero(~np.isin(labels, list(left_out)))
-        values = labels.reshape(-1)[inside]
+        flat = labels.reshape(-1)
+        kept = np.ones(flat.size, bool)
+        for value in left_out:  # np.isin takes ten times as long
+            kept &= flat != value
+        inside = np.flatnonzero(kept)
+        values = flat[inside]
         classes = [inside[values == value] for value in np.unique(values)]
 
-        def some(flat: npt.NDArray[Any]) -> Voxels:
-            if len(flat) > _KEPT_VOXELS:
-                flat = np.sort(rng.choice(flat, _KEPT_VOXELS, replace=False))
-            return np.stack(np.unravel_index(flat, labels.shape), axis=1)
+        def some(places: npt.NDArray[Any]) -> Voxels:
+            if len(places) > _KEPT_VOXELS:
+                places = np.sort(rng.choice(places, _KEPT_VOXELS, replace=False))
+            return np.stack(np.unravel_index(places, labels.shape), axis=1)
 
         return cls(tuple(map(some, classes)), some(np.flatnonzero(edges)))
 

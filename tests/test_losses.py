@@ -1,0 +1,93 @@
+"""Losses against soft labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.losses import DiceLoss
+
+from svls_cli.training import as_probabilities, soft_cross_entropy, soft_dice_loss
+
+
+def random_soft(seed: int, *shape: int) -> torch.Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    return torch.softmax(2 * torch.randn(shape, generator=rng), dim=1)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top"), [(torch.uint8, 255), (torch.int32, 65535), (torch.float16, 1)]
+)
+def test_probabilities_of_what_is_stored(dtype: torch.dtype, top: int) -> None:
+    stored = torch.tensor([0, top]).to(dtype)
+    found = as_probabilities(stored)
+    assert found.dtype == torch.float32
+    assert found.tolist() == [0, 1]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31))
+def test_cross_entropy_is_torch_s(seed: int) -> None:
+    logits, target = torch.randn(2, 3, 4, 5, 6), random_soft(seed, 2, 3, 4, 5, 6)
+    theirs = torch.nn.functional.cross_entropy(logits, target)
+    torch.testing.assert_close(soft_cross_entropy(logits, target), theirs)
+
+
+def test_ignored_voxels_carry_no_loss() -> None:
+    logits, target = torch.randn(1, 3, 8, 8), random_soft(0, 1, 3, 8, 8)
+    whole = soft_cross_entropy(logits[..., :4], target[..., :4])
+    target[..., 4:] = 0
+    for loss in (soft_cross_entropy, soft_dice_loss):
+        varied = logits.clone().requires_grad_()
+        loss(varied, target).backward()
+        assert varied.grad is not None
+        assert not varied.grad[..., 4:].any()
+        assert varied.grad[..., :4].any()
+    torch.testing.assert_close(soft_cross_entropy(logits, target), whole)
+
+
+def test_nothing_but_ignored_voxels() -> None:
+    logits = torch.randn(1, 3, 8, 8, requires_grad=True)
+    for loss in (soft_cross_entropy, soft_dice_loss):
+        value = loss(logits, torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+        value.backward()
+        assert value.item() == 0
+
+
+def test_dice_by_hand() -> None:
+    # p = (.75, .25) at one voxel, q = (1, 0): 1 - (1.75 - .25) / 1.75
+    logits = torch.log(torch.tensor([[[[0.75]], [[0.25]]]]))
+    target = torch.tensor([[[[255]], [[0]]]], dtype=torch.uint8)
+    assert soft_dice_loss(logits, target).item() == pytest.approx(1 - 1.5 / 1.75)
+
+
+def test_dice_on_hard_labels_is_monai_s() -> None:
+    logits = torch.randn(2, 3, 6, 6)
+    hard = torch.nn.functional.one_hot(torch.randint(3, (2, 6, 6)), 3).movedim(-1, 1)
+    theirs = DiceLoss(softmax=True, batch=True, smooth_nr=0, smooth_dr=0)
+    # On hard labels |p| + |q| - |p - q| is 2 p q: the usual soft Dice.
+    expected = theirs(logits, hard.float())
+    torch.testing.assert_close(soft_dice_loss(logits, hard.float()), expected)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31))
+def test_dice_is_least_at_the_soft_label_itself(seed: int) -> None:
+    target = random_soft(seed, 1, 3, 4, 4)
+    at = soft_dice_loss(torch.log(target), target)
+    assert at.item() == pytest.approx(0, abs=1e-5)
+    other = random_soft(seed + 1, 1, 3, 4, 4)
+    assert soft_dice_loss(torch.log(other), target) >= at
+    # The usual soft Dice prefers a prediction that is surer than the label.
+    usual = DiceLoss(softmax=True, batch=True, smooth_nr=0, smooth_dr=1e-6)
+    assert usual(10 * torch.log(target), target) < usual(torch.log(target), target)
+
+
+def test_classes_without_labels_are_left_out() -> None:
+    logits, target = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    target[:, 0] = 1
+    expected = 1 - (4 + 4 / 3 - (4 - 4 / 3)) / (4 + 4 / 3)
+    assert soft_dice_loss(logits, target).item() == pytest.approx(expected)
+    assert np.isfinite(expected)
