@@ -16,6 +16,10 @@ SMALL = {
     "cluster.py": ["--scale", "0.1", "--volumes", "2"],
     "memory.py": ["--scale", "0.1", "--slices", "128", "--classes", "4", "117"],
     "tiny.py": ["--cases", "4"],
+    # Workers would take longer to start than all the rest.
+    "loading.py": [
+        *("--scale", "0.1", "--cases", "2", "--patches", "8", "--workers", "0")
+    ],
 }
 # What every row holds, if not a ratio.
 MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\.\d+"}
@@ -41,6 +45,7 @@ def test_without_a_gpu_there_is_nothing_to_measure() -> None:
         ("stages.py", 9),
         ("fusion.py", 1),
         ("reading.py", 6),
+        ("loading.py", 6),
         ("memory.py", 2),
         ("tiny.py", 2),
         ("cluster.py", 1),

@@ -1,0 +1,240 @@
+"""Batches of soft-label patches through a DataLoader, by whoever can make them.
+
+    python tests/benchmarks/loading.py [--rounds 5] [--patches 240] [--workers 2]
+
+Our dataset draws patches of a store of BraTS-sized cases; the others make the same ones
+in float32: read from one `.nii.gz` file per class, as whole volumes or by SimpleITK no
+more than the patch; or the published method, on PyTorch, recomputes them from the
+hard label map, a `.nii.gz` file or a memory-mapped array. Ours also as float32: by
+default it hands on bytes, and the device makes probabilities of them. All in turn in
+every round, by workers that run already; medians of patches per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import phantoms
+import SimpleITK as sitk
+import torch
+from published import soft_labels
+from reading import make_phantoms
+from timing import print_table, time_functions
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli.training import SoftLabelDataset, as_probabilities
+
+N_CLASSES = 4
+Region = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A patch: its case's files but for what follows the name, and where it lies."""
+
+    stem: Path
+    region: Region
+    shape: tuple[int, ...]
+
+    @property
+    def wide(self) -> Region:
+        """With the neighbours that its soft labels depend on."""
+        return tuple(
+            slice(max(0, s.start - 1), min(s.stop + 1, n))
+            for s, n in zip(self.region, self.shape, strict=True)
+        )
+
+    @property
+    def inner(self) -> Region:
+        """Where it lies in all of that."""
+        return tuple(
+            slice(s.start - w.start, s.stop - w.start)
+            for s, w in zip(self.region, self.wide, strict=True)
+        )
+
+
+Reader = Callable[[Draw], npt.NDArray[np.float32]]
+
+
+class Patches(Dataset[dict[str, Tensor]]):
+    """The patches that ours draws, by another reader."""
+
+    def __init__(self, read: Reader, draws: Sequence[Draw]) -> None:
+        self.read, self.draws = read, draws
+
+    def __getitem__(self, number: int) -> dict[str, Tensor]:
+        return {"target": torch.from_numpy(self.read(self.draws[number]))}
+
+
+def read_whole(draw: Draw) -> npt.NDArray[np.float32]:
+    """From the soft labels of each class, unpacked to the end, as most loaders do."""
+    classes = []
+    for index in range(N_CLASSES):
+        image = sitk.ReadImage(f"{draw.stem}_{index}.nii.gz")
+        classes.append(sitk.GetArrayViewFromImage(image)[draw.region].copy())
+    return np.stack(classes)
+
+
+def read_part(draw: Draw) -> npt.NDArray[np.float32]:
+    """From the soft labels of each class, no more of them than must be unpacked."""
+    paths = (f"{draw.stem}_{index}.nii.gz" for index in range(N_CLASSES))
+    return np.stack([extract(path, draw.region) for path in paths])
+
+
+def soften_file(draw: Draw) -> npt.NDArray[np.float32]:
+    """From a file of the hard label map."""
+    return soften(extract(f"{draw.stem}.nii.gz", draw.wide), draw)
+
+
+def soften_array(draw: Draw) -> npt.NDArray[np.float32]:
+    """From an array of the hard label map, as good as in memory."""
+    return soften(np.array(np.load(f"{draw.stem}.npy", mmap_mode="r")[draw.wide]), draw)
+
+
+def soften(labels: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
+    """The published method, where a patch lies in its surroundings."""
+    return soft_labels(labels, N_CLASSES)[(slice(None), *draw.inner)]
+
+
+def extract(path: str, region: Region) -> npt.NDArray[Any]:
+    """A region of an image file."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.SetExtractIndex([s.start for s in reversed(region)])
+    reader.SetExtractSize([s.stop - s.start for s in reversed(region)])
+    values: npt.NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    return values
+
+
+def in_float32(sample: dict[str, Any], _seed: int) -> dict[str, Any]:
+    """A sample of ours as the others have it."""
+    return {**sample, "target": as_probabilities(sample["target"])}
+
+
+def write_files(paths: Sequence[Path], folder: Path) -> None:
+    """What the others read: hard and soft labels beside the store."""
+    for path in paths:
+        stem = folder / path.stem
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        np.save(f"{stem}.npy", labels)
+        soft = soft_labels(labels, N_CLASSES)
+        files = {stem.name: labels}
+        files |= {f"{stem.name}_{index}": soft[index] for index in range(N_CLASSES)}
+        for name, values in files.items():
+            image = sitk.GetImageFromArray(values)
+            sitk.WriteImage(image, str(folder / f"{name}.nii.gz"), True)
+
+
+def make_datasets(
+    shape: Sequence[int], edge: int, n_cases: int, n_patches: int, folder: Path
+) -> dict[str, Dataset[dict[str, Any]]]:
+    """Everybody's, for the same cases and patches."""
+    labels = phantoms.lesion(shape, N_CLASSES)
+    paths = make_phantoms(folder, labels, n_cases)
+    write_files(paths, folder)
+    for record in smooth_cases(find_cases(paths), folder / "a.zarr"):
+        assert record.status == "done", record.reason
+    store = open_store(folder / "a.zarr")
+    size = (edge,) * len(shape)
+    ours = SoftLabelDataset(store, patch_size=size)
+    draws = []
+    for sample in map(ours.__getitem__, range(n_patches)):
+        region = tuple(slice(at, at + edge) for at in sample["corner"].tolist())
+        draws.append(Draw(folder / sample["case"], region, labels.shape))
+    return {
+        "ours": ours,
+        "ours, as float32": SoftLabelDataset(
+            store, patch_size=size, transform=in_float32
+        ),
+        "whole .nii.gz": Patches(read_whole, draws),
+        "part of .nii.gz": Patches(read_part, draws),
+        "SVLS of .nii.gz": Patches(soften_file, draws),
+        "SVLS of array": Patches(soften_array, draws),
+    }
+
+
+def check(datasets: dict[str, Dataset[dict[str, Any]]]) -> float:
+    """The largest difference of anybody's soft labels from ours, on some patches."""
+    largest = 0.0
+    for number in range(2):
+        ours = as_probabilities(datasets["ours"][number]["target"])
+        for name, dataset in datasets.items():
+            theirs = as_probabilities(dataset[number]["target"])
+            difference = float((theirs - ours).abs().max())
+            if difference > 1 / 255:
+                raise RuntimeError(f"{name} has something else, by {difference:.3f}")
+            largest = max(largest, difference)
+    return largest
+
+
+def time_loaders(
+    datasets: dict[str, Dataset[dict[str, Any]]],
+    counts: dict[str, int],
+    n_workers: int,
+    rounds: int,
+) -> dict[str, float]:
+    """Patches per second of each; workers start in the round that is not counted."""
+
+    def draw(loader: DataLoader[dict[str, Any]]) -> None:
+        for _ in loader:
+            pass
+
+    loaders = {
+        name: DataLoader(
+            dataset,
+            batch_size=2,
+            sampler=range(counts[name]),
+            num_workers=n_workers,
+            multiprocessing_context="spawn" if n_workers else None,
+            persistent_workers=n_workers > 0,
+        )
+        for name, dataset in datasets.items()
+    }
+    contestants = {name: partial(draw, loader) for name, loader in loaders.items()}
+    seconds = time_functions(contestants, rounds)
+    return {name: counts[name] / s for name, s in seconds.items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--patches", type=int, default=240)
+    parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--workers", type=int, default=2, help="0: this process loads")
+    parser.add_argument("--scale", type=float, default=1.0, help="shrinks everything")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # as a worker has, also if there is none
+
+    def scaled(*sizes: int) -> list[int]:
+        return [max(8, int(n * options.scale)) for n in sizes]
+
+    shape, [edge] = scaled(155, 240, 240), scaled(96)
+    with tempfile.TemporaryDirectory(prefix="svls-bench-") as name:
+        datasets = make_datasets(
+            shape, edge, options.cases, options.patches, Path(name)
+        )
+        difference = check(datasets)
+        few = max(2, options.patches // 4)  # they take long, and hold for the others
+        counts = {
+            name: options.patches if name.startswith("ours") else few
+            for name in datasets
+        }
+        rate = time_loaders(datasets, counts, options.workers, options.rounds)
+    rows = [[n, f"{r:.1f}", f"{rate['ours'] / r:.2f}x"] for n, r in rate.items()]
+    title = f"{edge}^3 patches of {N_CLASSES} classes, {options.workers} workers"
+    print_table(f"{title}, medians", ["by", "patches/s", "ours to it"], rows)
+    print(f"\nSoft labels differ by {difference:.4f} at most; bytes allow 0.0039.")
+
+
+if __name__ == "__main__":
+    main()
