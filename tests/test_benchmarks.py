@@ -21,8 +21,6 @@ SMALL = {
         *("--scale", "0.1", "--cases", "2", "--patches", "8", "--workers", "0")
     ],
 }
-# What every row holds, if not a ratio.
-MEASURED = {"stages.py": r"\d\.\d{3}", "memory.py": r"\d\.\d+", "tiny.py": r"\d\.\d+"}
 
 
 def test_without_a_gpu_there_is_nothing_to_measure() -> None:

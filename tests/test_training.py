@@ -127,6 +127,27 @@ def test_resumed_runs_end_with_the_same_weights(
     assert tree(out) == before
 
 
+def test_what_a_killed_run_leaves_is_mended(
+    tmp_path: Path, store: Path, cache: Path, weights: Any
+) -> None:
+    out = tmp_path / "run"
+    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
+    given: dict[str, Any] = {"config": SMALL, "cache": cache}
+    list(train(store, SAMPLE / "images", out, **given))
+    assert equal(network_of(out), weights)
+    before = tree(out)
+    last = Checkpoint.load(out / "last.pt")
+    best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
+    for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
+        (out / name).unlink()
+    list(train(store, SAMPLE / "images", out, resume=True, **given))
+    after = tree(out)
+    assert after.keys() == before.keys()
+    assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
+    if best_is_last:
+        assert equal(Checkpoint.load(out / "best.pt").network, last.network)
+
+
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 0.9])
 def test_killed_and_resumed(
     after_s: float, tmp_path: Path, store: Path, weights: Any, cache: Path

@@ -11,7 +11,7 @@ import click
 from svls_cli.cli import console, options, training_options
 
 if TYPE_CHECKING:
-    from svls_cli.training.checkpoint import EpochLog
+    from svls_cli.training.epoch_log import EpochLog
 
 
 @click.command("train")

@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from svls_cli.errors import InvalidParameterError
 
 REPORT_SUFFIXES = (".json", ".csv")
+# What a file is in while it is written; left by a process that was killed then.
+UNFINISHED = ".svls-"
 
 
 def check_target(path: Path) -> None:
@@ -115,5 +117,5 @@ def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A folder on the same file system, gone at the end."""
-    with TemporaryDirectory(prefix=".svls-", dir=path.parent) as folder:
+    with TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
         yield Path(folder)

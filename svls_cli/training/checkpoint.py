@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import replacing, write_csv
+from svls_cli.evaluation.output import UNFINISHED, replacing, write_csv
 from svls_cli.labels.classes import ClassTable
 from svls_cli.training.config import TrainingConfig
+from svls_cli.training.curves import draw_curves
+from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.network import build_network, choose_levels
 from svls_cli.version import __version__
 
@@ -108,39 +110,6 @@ class Plan:
         return {**record.pop("config"), **record}
 
 
-@dataclass(frozen=True)
-class EpochLog:
-    """One line of the log.
-
-    Parameters
-    ----------
-    epoch, step
-        Done so far.
-    seconds
-        Spent on this epoch.
-    learning_rate
-        At its end.
-    loss
-        Mean over its steps.
-    validation_loss
-        Cross-entropy with the target, over fixed patches of the validation cases; None
-        without any.
-    dice
-        Of these patches taken together, mean over foreground classes; None likewise.
-    """
-
-    epoch: int
-    step: int
-    seconds: float
-    learning_rate: float
-    loss: float
-    validation_loss: float | None = None
-    dice: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What `save` writes and `load` reads.
@@ -229,11 +198,6 @@ class RunFolder:
         return self.path / f"{name}.pt"
 
     @property
-    def curves(self) -> Path:
-        """Learning curves."""
-        return self.path / "curves.png"
-
-    @property
     def tensorboard(self) -> Path:
         """Events."""
         return self.path / "tensorboard"
@@ -254,15 +218,14 @@ class RunFolder:
         """
         last = self.checkpoint("last")
         if not last.exists():
-            others = [p.name for p in self.path.iterdir()] if self.path.is_dir() else []
             if self.path.exists() and not self.path.is_dir():
                 raise InputError(f"{self.path}: a file; expected a folder")
-            if others and set(others) - {self.cache.name, self.tensorboard.name}:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if foreign := self._foreign():
                 raise InputError(
-                    f"{self.path}: a folder with other files, {others[0]} among them; "
+                    f"{self.path}: a folder with other files, {foreign[0]} among them; "
                     "expected a new name"
                 )
-            self.path.mkdir(parents=True, exist_ok=True)
             return None
         if not resume:
             raise InputError(
@@ -274,8 +237,30 @@ class RunFolder:
             raise InputError(f"{self.path} holds another run: {difference}")
         return found
 
-    def write_log(self, history: Sequence[EpochLog]) -> None:
-        """Of all epochs, as CSV."""
+    def _foreign(self) -> list[str]:
+        """What is no trace of a run that was ended before its first checkpoint."""
+        own = (self.cache.name, self.tensorboard.name)
+        names = sorted(path.name for path in self.path.iterdir())
+        return [n for n in names if n not in own and not n.startswith(UNFINISHED)]
+
+    def keep(self, checkpoint: Checkpoint) -> None:
+        """Save one, the last; then what follows from it, which may be made again."""
+        checkpoint.save(self.checkpoint("last"))
+        self.derive(checkpoint)
+
+    def derive(self, checkpoint: Checkpoint) -> None:
+        """``best.pt``, if this is it, the log and the curves."""
+        history = checkpoint.history
+        known = [each.dice for each in history if each.dice is not None]
+        highest = bool(known) and history[-1].dice == max(known)
+        if highest and not self._holds("best", history):
+            checkpoint.save(self.checkpoint("best"))
         header = list(history[0].to_json())
         rows = [list(log.to_json().values()) for log in history]
         write_csv([header, *rows], self.path / "log.csv")
+        draw_curves(history, self.path / "curves.png")
+
+    def _holds(self, name: str, history: tuple[EpochLog, ...]) -> bool:
+        """Whether a checkpoint is of these epochs."""
+        path = self.checkpoint(name)
+        return path.exists() and Checkpoint.load(path).history == history

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.evaluation.output import replacing
-from svls_cli.training.checkpoint import EpochLog
+from svls_cli.training.epoch_log import EpochLog
 
 
 def draw_curves(history: Sequence[EpochLog], path: Path) -> None:

@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader
 from svls_cli.errors import DeviceError, InputError
 from svls_cli.store.reader import StoredCase
 from svls_cli.training.augmentation import Augmentation
-from svls_cli.training.checkpoint import Checkpoint, EpochLog, Plan
+from svls_cli.training.checkpoint import Checkpoint, Plan
 from svls_cli.training.dataset import Sample, SoftLabelDataset
+from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.losses import soft_cross_entropy, soft_dice_loss
 from svls_cli.workers import Progress, no_progress

@@ -15,10 +15,10 @@ import torch
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.store.objects import Folder
 from svls_cli.store.reader import Store, StoredCase, open_store
-from svls_cli.training.checkpoint import Checkpoint, EpochLog, Plan, RunFolder
+from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
 from svls_cli.training.config import TrainingConfig
-from svls_cli.training.curves import draw_curves
 from svls_cli.training.dataset import SoftLabelDataset
+from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
 from svls_cli.training.loop import Data, train_network
 from svls_cli.training.network import plan_patch
@@ -102,21 +102,23 @@ def train(
     # What is wrong with patch and target is wrong before any image is read.
     SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
     checkpoint = folder.prepare(plan, resume=resume)
-    if checkpoint is not None and len(checkpoint.history) == config.epochs:
-        return
-    unpacked = unpack_images(
-        cases,
-        scans,
-        folder.cache if cache is None else cache,
-        window=config.window,
-        progress=progress,
-    )
-    events = _events(folder.tensorboard) if tensorboard else None
-    data = Data(cases, unpacked, jobs)
-    for made in train_network(
-        plan, data, device=where, checkpoint=checkpoint, progress=progress
-    ):
-        yield _keep(made, folder, events)
+    if checkpoint is not None:
+        folder.derive(checkpoint)  # the run may have been ended before it did
+    if checkpoint is None or len(checkpoint.history) < config.epochs:
+        unpacked = unpack_images(
+            cases,
+            scans,
+            folder.cache if cache is None else cache,
+            window=config.window,
+            progress=progress,
+        )
+        data = Data(cases, unpacked, jobs)
+        events = _events(folder.tensorboard) if tensorboard else None
+        made = train_network(
+            plan, data, device=where, checkpoint=checkpoint, progress=progress
+        )
+        for each in made:
+            yield _keep(each, folder, events)
     if cache is None:
         rmtree(folder.cache, ignore_errors=True)
 
@@ -184,18 +186,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def _keep(checkpoint: Checkpoint, folder: RunFolder, events: Any) -> EpochLog:
-    """Everything that one epoch leaves; ``last.pt`` at the end vouches for it."""
-    history = checkpoint.history
-    log = history[-1]
-    known = [each.dice for each in history if each.dice is not None]
-    if log.dice is not None and log.dice >= max(known):
-        checkpoint.save(folder.checkpoint("best"))
-    folder.write_log(history)
-    draw_curves(history, folder.curves)
+    """Everything that one epoch leaves."""
+    folder.keep(checkpoint)
+    log = checkpoint.history[-1]
     if events is not None:
         for name, value in log.to_json().items():
             if value is not None and name not in ("epoch", "step"):
                 events.add_scalar(name, value, log.step)
         events.flush()
-    checkpoint.save(folder.checkpoint("last"))
     return log
