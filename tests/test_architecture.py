@@ -30,7 +30,7 @@ LAYERS = (
     "export",
     "training",
     "comparison",
-    "comparing",
+    "experiment",
     "__init__",
     "cli",
 )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import SAMPLE, Run, tree
 
-from svls_cli.comparing import compare_methods
 from svls_cli.comparison import Comparison, Spread, Trial, parse_method
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.experiment import compare_methods
 from svls_cli.soften.methods import Method
 from svls_cli.training import TrainingConfig
 
@@ -106,6 +107,7 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"methods": ["svls", "svls"]}, "expected different methods"),
         ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
+        ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
         ({"methods": ["best"]}, "method must be one of"),
     ):
         with pytest.raises(InvalidParameterError, match=reason):
@@ -113,6 +115,7 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.nrrd").write_bytes(b"nothing")
+    shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
     with pytest.raises(InputError, match=r"label maps cannot be used: a: not an NRRD"):
         next(compare_methods(tmp_path / "labels", *given[1:]))
 

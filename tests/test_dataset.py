@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from conftest import SAMPLE, blobs, write_image
@@ -22,7 +23,7 @@ from svls_cli import (
 )
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.training import SoftLabelDataset, find_images, unpack_images
-from svls_cli.training.image_cache import Scaling
+from svls_cli.training.image_cache import Scaling, clear_cache
 from svls_cli.training.sampling import Landmarks, corner_of
 
 PATCH = (8, 24, 20)
@@ -187,6 +188,10 @@ def test_wrong_datasets(store: Store, images: Any) -> None:
         SoftLabelDataset(store, patch_size=(8, 8))
     with pytest.raises(InvalidParameterError, match="target must be one of"):
         SoftLabelDataset(store, patch_size=PATCH, target="best")  # type: ignore[arg-type]
+    with pytest.raises(InvalidParameterError, match="patch_size must be"):
+        SoftLabelDataset(store, patch_size=(16, 0, -4))
+    with pytest.raises(InvalidParameterError, match="foreground_share must be in"):
+        SoftLabelDataset(store, patch_size=PATCH, foreground_share=9)
     with pytest.raises(InputError, match="no cases"):
         SoftLabelDataset({}, patch_size=PATCH)
     some = {"case_01": images["case_01"]}
@@ -194,16 +199,21 @@ def test_wrong_datasets(store: Store, images: Any) -> None:
         SoftLabelDataset(store, some, patch_size=PATCH)
 
 
+def landmarks(labels: npt.NDArray[np.uint8]) -> Landmarks:
+    return Landmarks.of(labels, background=0, ignore_label=None, name="a")
+
+
 def test_where_patches_lie() -> None:
     labels = np.zeros((20, 20, 20), np.uint8)
     labels[4:7, 4:7, 4:7] = 1
     labels[15, 15, 15] = 2
     labels[0] = 9
-    marks = Landmarks.of(labels, left_out={0, 9}, name="a")
+    marks = Landmarks.of(labels, background=0, ignore_label=9, name="a")
     assert [len(voxels) for voxels in marks.foreground] == [27, 1]
     beside = {tuple(voxel) for voxel in marks.boundary.tolist()}
-    assert {(15, 15, 15), (15, 15, 14), (0, 3, 3), (1, 3, 3), (4, 4, 4)} <= beside
+    assert {(15, 15, 15), (15, 15, 14), (3, 5, 5), (4, 4, 4)} <= beside
     assert not {(5, 5, 5), (10, 10, 10), (14, 14, 15)} & beside
+    assert not {(0, 3, 3), (1, 3, 3)} & beside  # beside nothing but what is ignored
     rng = np.random.default_rng(0)
     shares = {"foreground_share": 0.5, "boundary_share": 0.0}
     centres = [marks.centre(rng, **shares) for _ in range(400)]
@@ -212,14 +222,14 @@ def test_where_patches_lie() -> None:
     assert 0.4 < np.mean(np.array(values) == 2) < 0.6  # each class as often
     shares = {"foreground_share": 0.0, "boundary_share": 1.0}
     assert all(tuple(marks.centre(rng, **shares) or ()) in beside for _ in range(50))
-    empty = Landmarks.of(np.zeros((4, 4), np.uint8), left_out={0}, name="a")
+    empty = landmarks(np.zeros((4, 4), np.uint8))
     assert empty.centre(rng, foreground_share=0.5, boundary_share=0.5) is None
 
 
 def test_few_landmarks_are_kept() -> None:
-    marks = Landmarks.of(np.ones((40, 40, 40), np.uint8), left_out={0}, name="a")
+    marks = landmarks(np.ones((40, 40, 40), np.uint8))
     assert len(marks.foreground[0]) == 2000
-    again = Landmarks.of(np.ones((40, 40, 40), np.uint8), left_out={0}, name="a")
+    again = landmarks(np.ones((40, 40, 40), np.uint8))
     np.testing.assert_array_equal(marks.foreground[0], again.foreground[0])
 
 
@@ -233,7 +243,7 @@ def test_corners() -> None:
 
 
 def test_windows() -> None:
-    scaling = Scaling.of(np.zeros((1, 3, 3)), (-100, 300))
+    scaling = Scaling((0.0,), (1.0,)).within((-100, 300))
     scaled = scaling.apply(np.array([[[-500, -100, 100, 300, 9000]]], np.int16))
     assert scaled.dtype == np.float32
     assert scaled.tolist() == [[[-1, -1, 0, 1, 1]]]
@@ -241,7 +251,7 @@ def test_windows() -> None:
 
 def test_a_flat_image_stays_finite() -> None:
     flat = np.full((1, 3, 3), 7, np.uint8)
-    assert not Scaling.of(flat, None).apply(flat).any()
+    assert not Scaling.of(flat).apply(flat).any()
 
 
 def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
@@ -249,12 +259,20 @@ def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
     unpack_images(store, scans, tmp_path, jobs=1)
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert len(before) == 6
-    (tmp_path / "case_02.json").unlink()  # as if it had been ended there
-    unpack_images(store, scans, tmp_path, jobs=1)
+    [notes] = tmp_path.glob("case_02.*.json")
+    notes.unlink()  # as if it had been ended there
+    found = unpack_images(store, scans, tmp_path, jobs=1)
     after = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     changed = {name for name in before if before[name] != after[name]}
-    assert changed == {"case_02.json", "case_02.npy"}
-    assert np.load(tmp_path / "case_01.npy").dtype == np.int16
+    assert changed == {notes.name, notes.with_suffix(".npy").name}
+    assert np.load(found["case_01"].path).dtype == np.int16
+    (tmp_path / "case_01.json").write_text("the user's own")
+    clear_cache(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["case_01.json"]
+    (tmp_path / "case_01.json").unlink()
+    clear_cache(tmp_path)
+    clear_cache(tmp_path)
+    assert not tmp_path.exists()
 
 
 def test_images_that_changed_are_unpacked_again(tmp_path: Path) -> None:
@@ -265,8 +283,10 @@ def test_images_that_changed_are_unpacked_again(tmp_path: Path) -> None:
     for value in (3, 5):
         write_image(tmp_path / "images" / "a.nrrd", labels + np.uint8(value))
         scans = find_images(store, tmp_path / "images")
-        unpack_images(store, scans, tmp_path / "cache", jobs=1)
-        assert np.load(tmp_path / "cache" / "a.npy").min() == value
+        found = unpack_images(store, scans, tmp_path / "cache", jobs=1)
+        assert np.load(found["a"].path).min() == value
+    # The first run's are still what they were.
+    assert len(list((tmp_path / "cache").glob("a.*.npy"))) == 2
 
 
 def test_images_that_cannot_be_used(store: Store, tmp_path: Path) -> None:
@@ -290,5 +310,5 @@ def test_other_numbers_of_channels(store: Store, tmp_path: Path) -> None:
         for channel in range(1 + (number < 3)):
             name = f"case_0{number}-{channel}.nrrd"
             write_image(tmp_path / name, blobs((4, 4, 4), 2))
-    with pytest.raises(InputError, match="case_01 has 2 channels, those of case_03"):
+    with pytest.raises(InputError, match=r"case_01 has 2 .*, that of case_03"):
         find_images(store, tmp_path, pattern="{case}-{channel}.nrrd")

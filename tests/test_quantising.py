@@ -19,15 +19,13 @@ def test_sums_are_exact(n_classes: int, seed: int, dtype: str) -> None:
     top = levels(dtype)
     assert stored.dtype == dtype
     assert (stored.sum(axis=0, dtype=np.int64) == top).all()
-    others = p < p.max(axis=0)
-    assert np.abs(stored / top - p)[others].max(initial=0) <= 1.01 / top
+    assert np.abs(stored / top - p).max() < 1.01 / top
 
 
 def test_many_equal_classes() -> None:
-    # 64 of 1/64 are 3.98 levels each: rounded up, they would be more than there are.
+    # 64 of 1/64 are 3.98 levels each: 63 of them get the level that is left.
     stored = quantise(np.full((64, 1, 1), 1 / 64), "uint8")
-    assert stored.sum() == 255
-    assert stored.max() <= 4
+    assert sorted(stored.ravel().tolist()) == [3] + [4] * 63
 
 
 @pytest.mark.parametrize(("dtype", "error"), [("float32", 1e-7), ("float16", 1e-3)])

@@ -61,6 +61,12 @@ def test_what_is_wanted_decides(tmp_path: Path) -> None:
     ]
 
 
+def test_the_number_of_channels_decides(tmp_path: Path) -> None:
+    files(tmp_path, "scan_0000.nii.gz", "scan_0001.nii.gz")
+    assert sorted(find_scans(tmp_path, n_channels=2)) == ["scan"]
+    assert sorted(find_scans(tmp_path, n_channels=1)) == ["scan_0000", "scan_0001"]
+
+
 def test_patterns(tmp_path: Path) -> None:
     files(tmp_path / "a", "a_t2.nii.gz", "a_t1.nii.gz", "a_seg.nii.gz")
     found = find_scans(tmp_path, pattern="{case}/{case}_{channel}.nii.gz")

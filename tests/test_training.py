@@ -232,7 +232,11 @@ def test_parameters_of_a_file(tmp_path: Path, store: Path, cache: Path) -> None:
     [
         ("epoch = 3", "unknown training parameters: epoch"),
         ("epochs = 0", "epochs must be at least 1, found 0"),
-        ("epochs = 'many'", "training parameters: "),
+        ("epochs = 'many'", "epochs is of the wrong type: 'many'"),
+        ("batch_size = 2.7", r"batch_size is of the wrong type: 2\.7"),
+        ("augment = 1", "augment is of the wrong type: 1"),
+        ("patch_size = [8.5, 8, 8]", "patch_size is of the wrong type"),
+        ("window = ['a', 'b']", "window is of the wrong type"),
         ("epochs", "a.toml: "),
     ],
 )
@@ -255,6 +259,9 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         ({"foreground_share": 0.9}, "more than all patches: 0.9"),
         ({"patch_size": (8,)}, "patch_size must be 2 or 3 numbers, one at"),
         ({"patch_size": (1, 1, 3)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"seed": 2**63}, "seed must be from 0 to"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
+        ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
         ({"window": (3, 1)}, "window must be two ascending numbers"),
         ({"mirror": "left"}, "mirror must be some of zyx, or none"),
     ],
@@ -297,6 +304,18 @@ def test_splits(tmp_path: Path) -> None:
 def test_no_splits(validation: str, reason: str) -> None:
     with pytest.raises(InvalidParameterError, match=reason):
         split_cases(["a", "b"], validation, seed=0)
+
+
+def test_a_share_is_at_least_one_case() -> None:
+    assert len(split_cases(["a", "b"], "0.2", seed=0)[1]) == 1
+
+
+def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> None:
+    config = replace(SMALL, learning_rate=1e36, epochs=1, steps_per_epoch=1)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="no number any more in epoch 1; lower"):
+        list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+    assert not (out / "last.pt").exists()
 
 
 def test_nothing_left_to_train_on() -> None:
@@ -345,7 +364,7 @@ def test_slices_and_several_channels(tmp_path: Path) -> None:
     out = tmp_path / "run"
     list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
     plan = Checkpoint.load(out / "last.pt").plan
-    assert plan.channels == 2
+    assert plan.channels == ("0000", "0001")
     assert plan.patch_size == (40, 48)
 
 
@@ -376,6 +395,13 @@ def test_bad_input_changes_nothing(
     fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
+    fails("device 'meta'", *given, "--device", "meta", code=2)
+    others = tmp_path / "others"
+    shutil.copytree(images, others)
+    write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
+    reason = "what labels and images were made from is"
+    changed = [store, "--images", others, *given[3:], "--resume"]
+    fails(reason, *changed)
     few = tmp_path / "few"
     shutil.copytree(images, few)
     elsewhere = [store, "--images", few, "--out", tmp_path / "x", *settings]
@@ -397,17 +423,17 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         Checkpoint.load(path)
     path.write_bytes(b"something else")
-    with pytest.raises(InputError, match="no checkpoint of svls-cli train"):
+    with pytest.raises(InputError, match="damaged, or no checkpoint"):
         Checkpoint.load(path)
     torch.save({"format": "other", "format_version": 1}, path)
-    with pytest.raises(InputError, match="its format is other"):
+    with pytest.raises(InputError, match=r"last\.pt: no checkpoint of svls-cli"):
         Checkpoint.load(path)
     torch.save({"format": "svls-training-run", "format_version": 9}, path)
     with pytest.raises(InputError, match="9 is newer than this svls-cli"):
         Checkpoint.load(path)
     mark = tmp_path / "executed"
     torch.save({"format": Malicious(str(mark))}, path)
-    with pytest.raises(InputError, match="no checkpoint of svls-cli train"):
+    with pytest.raises(InputError, match="damaged, or no checkpoint"):
         Checkpoint.load(path)
     assert not mark.exists()
 

@@ -43,6 +43,7 @@ from svls_cli.cli import console, options, training_options
     help="Trainings of each method.",
 )
 @options.classes
+@options.ignore_label
 @click.option(
     "--pattern",
     help="Glob that picks label maps in folders, such as '**/*_seg.nii.gz'.",
@@ -76,7 +77,7 @@ def command(
       svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
     """
     training_options.need_libraries()
-    from svls_cli.comparing import compare_methods, compared
+    from svls_cli.experiment import compare_methods, compared
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)

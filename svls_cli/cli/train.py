@@ -67,7 +67,7 @@ def command(
       svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500 --resume
     """
     training_options.need_libraries()
-    from svls_cli.training.training import train
+    from svls_cli.training.runs import train
 
     config, more = training_options.config_of(given)
     progress = partial(console.show_progress, unit="step")

@@ -194,10 +194,13 @@ def need_libraries() -> None:
     InvalidParameterError
         If PyTorch, MONAI or matplotlib is not installed.
     """
+    from svls_cli.evaluation.figures import check_figure
+
     try:
         import svls_cli.training.prediction
-        import svls_cli.training.training  # noqa: F401
+        import svls_cli.training.runs  # noqa: F401
     except ImportError as error:
         raise InvalidParameterError(
             f"training needs {error.name}: pip install 'svls-cli[train]'"
         ) from error
+    check_figure(Path("curves.png"))

@@ -31,10 +31,13 @@ class Scan:
         The case's.
     paths
         An image file per channel.
+    channels
+        What they are called; one alone is ``""`` or the like.
     """
 
     name: str
     paths: tuple[Path, ...]
+    channels: tuple[str, ...] = ("",)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -71,6 +74,7 @@ def find_scans(
     *,
     pattern: str | None = None,
     wanted: Collection[str] = (),
+    n_channels: int | None = None,
 ) -> dict[str, Scan]:
     """All scans of files and folders, by the name of their case.
 
@@ -88,6 +92,8 @@ def find_scans(
     wanted
         Cases that there should be: if all of them are files' whole names, a number at
         a name's end is no channel.
+    n_channels
+        Of each case: if the numbers are another number, they are no channels.
 
     Raises
     ------
@@ -104,26 +110,23 @@ def find_scans(
                     raise InputError(f"two files are {key}: {files[key]} and {path}")
         return _by_case({(*key, "")[:2]: path for key, path in files.items()})
     paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
+    plain = _by_case({(name, ""): path for name, path in paths.items()})
     channels = _channels(paths)
-    if channels is None or (wanted and paths.keys() >= set(wanted)):
-        return _by_case({(name, ""): path for name, path in paths.items()})
-    return _by_case(channels)
-
-
-def missing_channels(scans: Mapping[str, Scan], n_channels: int) -> list[str]:
-    """What is wrong with scans that have another number of channels."""
-    return [
-        f"{scan.name}: {len(scan.paths)} channels, expected {n_channels}"
-        for scan in scans.values()
-        if len(scan.paths) != n_channels
-    ]
+    if channels is None or (wanted and plain.keys() >= set(wanted)):
+        return plain
+    found = _by_case(channels)
+    count = len(next(iter(found.values())).paths)
+    return found if n_channels in (None, count) else plain
 
 
 def _by_case(files: Mapping[tuple[str, ...], Path]) -> dict[str, Scan]:
-    found: dict[str, list[Path]] = {}
-    for (case, _), path in sorted(files.items()):
-        found.setdefault(case, []).append(path)
-    return {name: Scan(name, tuple(paths)) for name, paths in found.items()}
+    found: dict[str, dict[str, Path]] = {}
+    for (case, channel), path in sorted(files.items()):
+        found.setdefault(case, {})[channel] = path
+    return {
+        name: Scan(name, tuple(paths.values()), tuple(paths))
+        for name, paths in found.items()
+    }
 
 
 def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:

@@ -7,42 +7,48 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.soften.mixture import SoftArray, levels, take_back
+from svls_cli.soften.mixture import SoftArray, levels
 
 
 def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray:
-    """Levels of each class; each voxel's sum is exact, its most probable class has the
-    rest.
+    """Levels of each class, less than one from the probability; their sum is exact.
+
+    What rounding down leaves goes to the classes that lost most by it. Given to the
+    most probable class instead, it would make networks of many classes look surer than
+    they are.
 
     Parameters
     ----------
     probabilities : (c, z, y, x) or (c, y, x), floats
-        Summing to 1 over the classes.
+        Summing to 1 over the classes, within their own rounding.
     dtype
         uint8, uint16, float16 or float32.
 
     Returns
     -------
     same shape, ``dtype``
-        As levels: 0..255 for uint8, 0..65535 for uint16, 0..1 for floats.
+        As levels: 0..255 for uint8, 0..65535 for uint16; floats as they are.
 
     Examples
     --------
     >>> quantise(np.array([[[0.5, 0.998]], [[0.3, 0.001]], [[0.2, 0.001]]]), "uint8")
-    array([[[127, 255]],
+    array([[[128, 255]],
     <BLANKLINE>
-           [[ 77,   0]],
+           [[ 76,   0]],
     <BLANKLINE>
            [[ 51,   0]]], dtype=uint8)
     """
     kind, top = np.dtype(dtype), levels(dtype)
-    own = probabilities.argmax(axis=0, keepdims=True)
     if kind.kind == "f":
-        values = probabilities.astype(kind).astype(np.float32)
-    else:
-        values = np.floor(probabilities * top + 0.5).astype(np.int32)
-    np.put_along_axis(values, own, 0, axis=0)
-    rest = top - values.sum(axis=0)
-    take_back(list(values), rest)
-    np.put_along_axis(values, own, rest[np.newaxis], axis=0)
-    return values.astype(kind)
+        return probabilities.astype(kind)
+    exact = probabilities.astype(np.float64)
+    exact *= top / exact.sum(axis=0)
+    whole = np.floor(exact)
+    exact -= whole
+    left = np.rint(top - whole.sum(axis=0)).astype(np.intp)
+    order = np.argsort(-exact, axis=0, kind="stable")
+    ranks = np.empty_like(order)
+    places = np.arange(len(order)).reshape(-1, *(1,) * (order.ndim - 1))
+    np.put_along_axis(ranks, order, np.broadcast_to(places, order.shape), axis=0)
+    whole += ranks < left
+    return whole.astype(kind)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         soft_dice_loss,
     )
     from svls_cli.training.prediction import predict_cases
-    from svls_cli.training.training import train
+    from svls_cli.training.runs import train
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
@@ -31,7 +31,7 @@ _HOME = {
     "predict_cases": "prediction",
     "soft_cross_entropy": "losses",
     "soft_dice_loss": "losses",
-    "train": "training",
+    "train": "runs",
     "unpack_images": "image_cache",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.image_cache import clear_cache
 from svls_cli.training.network import build_network, choose_levels
 from svls_cli.version import __version__
 
@@ -34,22 +36,22 @@ class Plan:
     classes
         Of the logits.
     channels
-        Of the images.
+        Of the images, by name.
     spacing_mm
         Median over the cases to train on, per axis; it shapes the network.
     train, validation
         Cases.
-    store_hash
-        ``config_hash`` of the store.
+    inputs_hash
+        Of what the soft labels and the images were made from and how.
     """
 
     config: TrainingConfig
     classes: ClassTable
-    channels: int
+    channels: tuple[str, ...]
     spacing_mm: tuple[float, ...]
     train: tuple[str, ...]
     validation: tuple[str, ...]
-    store_hash: str
+    inputs_hash: str
 
     @property
     def patch_size(self) -> tuple[int, ...]:
@@ -61,7 +63,7 @@ class Plan:
         """With weights drawn from the seed."""
         torch.manual_seed(self.config.seed)
         return build_network(
-            channels=self.channels,
+            channels=len(self.channels),
             classes=len(self.classes),
             levels=choose_levels(self.patch_size, self.spacing_mm),
             filters=self.config.filters,
@@ -72,11 +74,11 @@ class Plan:
         return {
             "config": self.config.to_json(),
             "classes": self.classes.to_json(),
-            "channels": self.channels,
+            "channels": list(self.channels),
             "spacing_mm": list(self.spacing_mm),
             "train": list(self.train),
             "validation": list(self.validation),
-            "store_hash": self.store_hash,
+            "inputs_hash": self.inputs_hash,
         }
 
     @classmethod
@@ -84,11 +86,11 @@ class Plan:
         return cls(
             TrainingConfig.from_json(record["config"]),
             ClassTable.from_json(record["classes"]),
-            int(record["channels"]),
+            tuple(record["channels"]),
             tuple(record["spacing_mm"]),
             tuple(record["train"]),
             tuple(record["validation"]),
-            str(record["store_hash"]),
+            str(record["inputs_hash"]),
         )
 
     def difference(self, other: Plan) -> str:
@@ -102,6 +104,7 @@ class Plan:
 
     def _flat(self) -> dict[str, Any]:
         record = self.to_json()
+        record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
         classes = (f"{c.value} {c.name}" for c in self.classes.classes)
         record["classes"] = ", ".join(classes)
         for key in ("train", "validation"):
@@ -157,9 +160,7 @@ class Checkpoint:
         try:
             record = torch.load(path, map_location="cpu", weights_only=True)
             version = record["format_version"]
-            if record["format"] != FORMAT:
-                raise ValueError(f"its format is {record['format']}")
-            if version <= FORMAT_VERSION:
+            if record["format"] == FORMAT and version <= FORMAT_VERSION:
                 return cls(
                     Plan.from_json(record["plan"]),
                     tuple(EpochLog(**log) for log in record["history"]),
@@ -167,10 +168,11 @@ class Checkpoint:
                     record["optimizer"],
                 )
         except Exception as error:  # damaged files make the unpickler raise anything
-            reason = str(error).splitlines()[0] if str(error) else repr(error)
             raise InputError(
-                f"{path}: no checkpoint of svls-cli train: {reason}"
+                f"{path}: damaged, or no checkpoint of svls-cli train"
             ) from error
+        if record["format"] != FORMAT:
+            raise InputError(f"{path}: no checkpoint of svls-cli train")
         raise InputError(
             f"{path}: format version {version} is newer than this svls-cli "
             f"({FORMAT_VERSION}); upgrade svls-cli"
@@ -206,6 +208,13 @@ class RunFolder:
     def cache(self) -> Path:
         """Unpacked images, unless they are elsewhere."""
         return self.path / "cache"
+
+    def clear_cache(self) -> None:
+        """Remove unpacked images, and what a killed process left of a file."""
+        clear_cache(self.cache)
+        for folder in (self.path, self.cache):
+            for left in folder.glob(f"{UNFINISHED}*"):
+                rmtree(left, ignore_errors=True)
 
     def prepare(self, plan: Plan, *, resume: bool) -> Checkpoint | None:
         """Make the folder; the checkpoint to go on from, if there is one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -92,15 +93,18 @@ class TrainingConfig:
         for name in ("patch_size", "window"):  # lists will do
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
+        self._check_types()
         if self.target not in TARGETS:
             raise InvalidParameterError(
                 f"target must be one of {', '.join(TARGETS)}, found {self.target!r}"
             )
         for name in ("batch_size", "epochs", "steps_per_epoch", "filters"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("weight_decay", "dice_weight", "seed", "split_seed"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
-        self._check("learning_rate", self.learning_rate > 0, "above 0")
+        for name in ("weight_decay", "dice_weight"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
+        for name in ("seed", "split_seed"):
+            self._check(name, 0 <= getattr(self, name) < 2**63, "from 0 to 2^63 - 1")
+        self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0")
         for name in ("foreground_share", "boundary_share"):
             self._check(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         if self.foreground_share + self.boundary_share > 1:
@@ -117,6 +121,7 @@ class TrainingConfig:
             self._check("patch_size", sides and long, "2 or 3 numbers, one at least 4")
         if self.window is not None:
             ascending = len(self.window) == 2 and self.window[0] < self.window[1]
+            ascending &= all(map(math.isfinite, self.window))
             self._check("window", ascending, "two ascending numbers")
 
     @property
@@ -158,6 +163,25 @@ class TrainingConfig:
             return cls(**record)
         except TypeError as error:
             raise InvalidParameterError(f"training parameters: {error}") from error
+
+    def _check_types(self) -> None:
+        """What a TOML file holds may be of any type."""
+        for field in fields(self):
+            value, default = getattr(self, field.name), field.default
+            items = value if isinstance(value, tuple) else (value,)
+            if field.name == "patch_size":
+                kind: Any = int
+            elif field.name == "window" or isinstance(default, float):
+                kind = (int, float)
+            else:
+                kind = type(default)
+            wrong = isinstance(value, bool) != isinstance(default, bool)
+            if value is not None and (
+                wrong or not all(isinstance(each, kind) for each in items)
+            ):
+                raise InvalidParameterError(
+                    f"{field.name} is of the wrong type: {value!r}"
+                )
 
     def _check(self, name: str, right: bool, expected: str) -> None:
         if not right:

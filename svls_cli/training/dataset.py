@@ -16,7 +16,7 @@ from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import some
 from svls_cli.soften.mixture import levels
 from svls_cli.store.reader import StoredCase
-from svls_cli.training.config import TARGETS, Target
+from svls_cli.training.config import Target, TrainingConfig
 from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.sampling import Landmarks, corner_of
 
@@ -87,6 +87,13 @@ class SoftLabelDataset(Dataset[Sample]):
         self._cases = dict(cases)
         self._images = None if images is None else dict(images)
         self._names = sorted(self._cases)
+        TrainingConfig(  # knows what is out of range
+            target=target,
+            patch_size=tuple(patch_size),
+            foreground_share=foreground_share,
+            boundary_share=boundary_share,
+            seed=seed,
+        )
         self._shares = foreground_share, boundary_share
         self._seed, self._transform = seed, transform
         self.patch_size, self.target = tuple(patch_size), target
@@ -95,10 +102,6 @@ class SoftLabelDataset(Dataset[Sample]):
     def _check(self) -> None:
         if not self._names:
             raise InputError("no cases")
-        if self.target not in TARGETS:
-            raise InvalidParameterError(
-                f"target must be one of {', '.join(TARGETS)}, found {self.target!r}"
-            )
         unrated = [name for name in self._names if not self._cases[name].raters]
         if self.target == "rater" and unrated:
             raise InputError(
@@ -199,7 +202,8 @@ class SoftLabelDataset(Dataset[Sample]):
         if case.name not in self._landmarks:
             self._landmarks[case.name] = Landmarks.of(
                 case.label_patch(HARD),
-                left_out={0, case.attributes["ignore_label"]} - {None},
+                background=0,
+                ignore_label=case.attributes["ignore_label"],
                 name=case.name,
             )
         return self._landmarks[case.name]

@@ -3,15 +3,20 @@
 A ``.nii.gz`` is unpacked from its start for any patch of it. Here each case's voxels
 lie as they are, in the files' own type, in one array that is mapped into memory: images
 may exceed it, and the system keeps what is used.
+
+An array's name says which files it came from, so several runs may share a folder at the
+same time, whatever their images.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +33,7 @@ from svls_cli.store.reader import StoredCase
 from svls_cli.workers import Progress, Workers, no_progress
 
 Region = tuple[slice, ...]
+_OWN_NAME = re.compile(r".+\.[0-9a-f]{16}\.(npy|json)")
 
 
 @dataclass(frozen=True)
@@ -44,31 +50,34 @@ class Scaling:
 
     shift: tuple[float, ...]
     scale: tuple[float, ...]
-    window: tuple[float, float] | None
+    window: tuple[float, float] | None = None
 
     @classmethod
-    def of(
-        cls, voxels: npt.NDArray[Any], window: tuple[float, float] | None
-    ) -> Scaling:
-        """Of an image (c, z, y, x): mean 0 and deviation 1, or a window to -1..1."""
-        if window is not None:
-            middle, half = (window[0] + window[1]) / 2, (window[1] - window[0]) / 2
-            return cls((middle,) * len(voxels), (half,) * len(voxels), window)
+    def of(cls, voxels: npt.NDArray[Any]) -> Scaling:
+        """To mean 0 and deviation 1 in each channel of an image (c, z, y, x)."""
         flat = voxels.reshape(len(voxels), -1)
         deviations = flat.std(axis=1, dtype=np.float64)
         return cls(
             tuple(flat.mean(axis=1, dtype=np.float64).tolist()),
             tuple(np.where(deviations > 0, deviations, 1.0).tolist()),
-            None,
         )
+
+    def within(self, window: tuple[float, float] | None) -> Scaling:
+        """A window to -1..1 instead, if there is one."""
+        if window is None:
+            return self
+        low, high = window
+        count = len(self.shift)
+        return Scaling(((low + high) / 2,) * count, ((high - low) / 2,) * count, window)
 
     def apply(self, voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """(c, z, y, x) float32."""
+        scaled = voxels.astype(np.float32)
         if self.window is not None:
-            voxels = np.clip(voxels, *self.window)
+            np.clip(scaled, *self.window, out=scaled)
         axes = (-1, *(1,) * (voxels.ndim - 1))
-        shift, scale = np.reshape(self.shift, axes), np.reshape(self.scale, axes)
-        scaled: npt.NDArray[np.float32] = ((voxels - shift) / scale).astype(np.float32)
+        scaled -= np.reshape(self.shift, axes).astype(np.float32)
+        scaled /= np.reshape(self.scale, axes).astype(np.float32)
         return scaled
 
 
@@ -86,11 +95,6 @@ class CachedImage:
 
     path: Path
     scaling: Scaling
-
-    @property
-    def channels(self) -> int:
-        """How many there are."""
-        return len(self.scaling.shift)
 
     def patch(self, region: Region) -> npt.NDArray[np.float32]:
         """(c, z, y, x) scaled intensities of a region within the volume."""
@@ -116,7 +120,7 @@ def find_images(
     Raises
     ------
     InputError
-        If a case has no image, or another number of channels than the others.
+        If a case has no image, or other channels than the others.
     """
     scans = find_scans(images, pattern=pattern, wanted=list(cases))
     names = sorted(cases)
@@ -125,13 +129,21 @@ def find_images(
             f"no image for {len(missing)} of {len(names)} cases: {some(missing)}; "
             f"there are images of {some(sorted(scans), 3)}"
         )
-    first = len(scans[names[0]].paths)
-    if odd := [name for name in names if len(scans[name].paths) != first]:
+    first = scans[names[0]].channels
+    if odd := [name for name in names if scans[name].channels != first]:
         raise InputError(
-            f"the image of {names[0]} has {first} channels, those of {some(odd)} have "
-            "not: give all cases the same"
+            f"the image of {names[0]} has {len(first)} channels ({some(first)}), that "
+            f"of {odd[0]} has {some(scans[odd[0]].channels)}: give all cases the same"
         )
     return {name: scans[name] for name in names}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """An image to unpack, and what it has to lie on."""
+
+    scan: Scan
+    grid: Geometry
 
 
 def unpack_images(
@@ -165,59 +177,62 @@ def unpack_images(
     """
     folder = Path(cache)
     folder.mkdir(parents=True, exist_ok=True)
-    grids = {name: cases[name].geometry for name in scans}
-    task = partial(_unpack, grids=grids, folder=folder)
+    tasks = [_Task(scan, cases[name].geometry) for name, scan in scans.items()]
+    unpack = partial(_unpack, folder=folder)
     with (
-        Workers.of(jobs, items=len(scans)) as workers,
-        closing(workers.map(task, scans.values(), crashed=_crashed)) as records,
+        Workers.of(jobs, items=len(tasks)) as workers,
+        closing(workers.map(unpack, tasks, crashed=_crashed)) as records,
     ):
-        found = list(progress(records, len(scans), "read images"))
-    if failed := [f"{r.case}: {r.reason}" for r in found if r.status == "failed"]:
+        found = {r.case: r for r in progress(records, len(tasks), "read images")}
+    failed = [r for r in found.values() if r.status == "failed"]
+    if failed:
+        reasons = sorted(f"{record.case}: {record.reason}" for record in failed)
+        more = f"; and {len(failed) - 10} more" if len(failed) > 10 else ""
         raise InputError(
             f"{len(failed)} of {len(found)} images cannot be used: "
-            + "; ".join(sorted(failed)[:10])
+            f"{'; '.join(reasons[:10])}{more}"
         )
-    return {name: _unpacked(folder, name, window) for name in scans}
+    return {name: _unpacked(Path(str(found[name].output)), window) for name in scans}
 
 
-def _unpack(scan: Scan, *, grids: dict[str, Geometry], folder: Path) -> Record:
+def clear_cache(folder: Path) -> None:
+    """Remove what `unpack_images` made, and the folder if nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for path in folder.iterdir():
+        if _OWN_NAME.fullmatch(path.name):
+            path.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _unpack(task: _Task, *, folder: Path) -> Record:
+    scan = task.scan
+
     def work() -> Outcome:
-        array, notes = _files(folder, scan.name)
         sources = [_source(path) for path in scan.paths]
+        content = json.dumps([sources, task.grid.to_json()]).encode()
+        key = sha256(content).hexdigest()[:16]
+        array = folder / f"{scan.name}.{key}.npy"
+        notes = array.with_suffix(".json")
         if array.exists() and notes.exists():
-            known = json.loads(notes.read_text(encoding="utf-8"))
-            grid = Geometry.from_json(known["geometry"])
-            if known["sources"] == sources and not grid.difference(grids[scan.name]):
-                return Outcome(skipped="unpacked before")
+            return Outcome(str(array), skipped="unpacked before")
         grid, voxels = scan.read()
-        if difference := grids[scan.name].difference(grid):
+        if difference := task.grid.difference(grid):
             raise InputError(f"labels and image on different grids: {difference}")
-        notes.unlink(missing_ok=True)  # it vouches for the array
         with replacing(array) as part:
             np.save(part, voxels)
-        scaling = Scaling.of(voxels, None)
-        record = {"shift": scaling.shift, "scale": scaling.scale}
-        write_json(
-            {"sources": sources, "geometry": grid.to_json(), "scaling": record}, notes
-        )
-        return Outcome()
+        scaling = Scaling.of(voxels)
+        write_json({"shift": scaling.shift, "scale": scaling.scale}, notes)
+        return Outcome(str(array))
 
     return recorded(scan.name, scan.inputs, work)
 
 
-def _unpacked(
-    folder: Path, name: str, window: tuple[float, float] | None
-) -> CachedImage:
-    array, notes = _files(folder, name)
-    record = json.loads(notes.read_text(encoding="utf-8"))["scaling"]
-    shift, scale = tuple(record["shift"]), tuple(record["scale"])
-    if window is not None:
-        return CachedImage(array, Scaling.of(np.zeros((len(shift), 1)), window))
-    return CachedImage(array, Scaling(shift, scale, None))
-
-
-def _files(folder: Path, name: str) -> tuple[Path, Path]:
-    return folder / f"{name}.npy", folder / f"{name}.json"
+def _unpacked(array: Path, window: tuple[float, float] | None) -> CachedImage:
+    record = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
+    scaling = Scaling(tuple(record["shift"]), tuple(record["scale"]))
+    return CachedImage(array, scaling.within(window))
 
 
 def _source(path: Path) -> list[Any]:
@@ -226,5 +241,5 @@ def _source(path: Path) -> list[Any]:
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]
 
 
-def _crashed(scan: Scan, how: str) -> Record:
-    return Record.failure(scan.name, how, scan.inputs)
+def _crashed(task: _Task, how: str) -> Record:
+    return Record.failure(task.scan.name, how, task.scan.inputs)

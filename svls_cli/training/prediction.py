@@ -28,9 +28,9 @@ from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.transaction import folder_bytes
 from svls_cli.store.writer import CaseWriter
 from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
+from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.image_cache import Scaling
-from svls_cli.training.loop import predict_logits, uses_amp
-from svls_cli.training.training import choose_device
+from svls_cli.training.runs import choose_device
 from svls_cli.workers import Progress, no_progress
 
 
@@ -101,7 +101,8 @@ def predict_cases(
     loaded = Checkpoint.load(weights)
     scans = images
     if not isinstance(scans, Mapping):
-        scans = find_scans(scans, pattern=pattern)
+        count = len(loaded.plan.channels)
+        scans = find_scans(scans, pattern=pattern, n_channels=count)
     config = StoreConfig(
         {
             "name": "prediction",
@@ -158,22 +159,24 @@ class Predictor:
             If the device's memory is too small.
         """
         plan = self.plan
-        if (len(voxels), voxels.ndim - 1) != (plan.channels, len(plan.patch_size)):
+        channels, axes = len(plan.channels), len(plan.patch_size)
+        if (len(voxels), voxels.ndim - 1) != (channels, axes):
             raise InputError(
                 f"{len(voxels)} channels of {voxels.ndim - 1} axes; the network was "
-                f"trained on {plan.channels} of {len(plan.patch_size)}"
+                f"trained on {channels} of {axes}"
             )
-        scaled = Scaling.of(voxels, plan.config.window).apply(voxels)
-        found: Any = sliding_window_inference(
-            torch.from_numpy(scaled)[None],
-            roi_size=plan.patch_size,
-            sw_batch_size=self.batch_size,
-            predictor=self._softmax,
-            overlap=self.overlap,
-            mode="gaussian",
-            sw_device=self.device,
-            device="cpu",  # all classes of a whole volume
-        )
+        scaled = Scaling.of(voxels).within(plan.config.window).apply(voxels)
+        with enough_memory():
+            found: Any = sliding_window_inference(
+                torch.from_numpy(scaled)[None],
+                roi_size=plan.patch_size,
+                sw_batch_size=self.batch_size,
+                predictor=self._softmax,
+                overlap=self.overlap,
+                mode="gaussian",
+                sw_device=self.device,
+                device="cpu",  # all classes of a whole volume
+            )
         result: npt.NDArray[np.float32] = found[0].numpy()
         return result
 
@@ -216,6 +219,12 @@ def _predict_case(
         ]
         if place.holds(scan.name, config, inputs):
             return Outcome(place.output(scan.name), skipped="already complete")
+        expected = predictor.plan.channels
+        if len(expected) == len(scan.channels) > 1 and expected != scan.channels:
+            raise InputError(
+                f"channels {', '.join(scan.channels)}; the network was trained on "
+                f"{', '.join(expected)}"
+            )
         geometry, voxels = scan.read()
         found = predictor.probabilities(voxels)
         with place.building(scan.name) as folder:

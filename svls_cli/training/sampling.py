@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from svls_cli.labels.values import UIntArray
 
-Voxels = npt.NDArray[np.int64]
-# Enough to choose from, few enough to keep for every case of a data set.
-_KEPT_VOXELS = 2000
+Voxels = npt.NDArray[np.int32]
+# Of a class and of a case: enough to choose from, few enough to keep for every case of
+# a data set.
+_KEPT_VOXELS, _KEPT_OF_CASE = 2000, 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,12 @@ class Landmarks:
 
     @classmethod
     def of(
-        cls, labels: UIntArray, *, left_out: Collection[int], name: str
+        cls,
+        labels: UIntArray,
+        *,
+        background: int | None,
+        ignore_label: int | None,
+        name: str,
     ) -> Landmarks:
         """Of a hard label map.
 
@@ -42,27 +48,31 @@ class Landmarks:
         ----------
         labels : (z, y, x) or (y, x)
             Label values.
-        left_out
-            Values that are no foreground.
+        background, ignore_label
+            Values that are no foreground; what is beside the latter is no boundary.
         name
             The case's: the same voxels are kept for it, whoever asks.
         """
         rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
-        edges = _beside_another(labels)
+        edges = np.flatnonzero(_beside_another(labels, ignore_label))
         flat = labels.reshape(-1)
         kept = np.ones(flat.size, bool)
-        for value in left_out:  # np.isin takes ten times as long
-            kept &= flat != value
+        for value in (background, ignore_label):  # np.isin takes ten times as long
+            if value is not None:
+                kept &= flat != value
         inside = np.flatnonzero(kept)
         values = flat[inside]
         classes = [inside[values == value] for value in np.unique(values)]
 
-        def some(places: npt.NDArray[Any]) -> Voxels:
-            if len(places) > _KEPT_VOXELS:
-                places = np.sort(rng.choice(places, _KEPT_VOXELS, replace=False))
-            return np.stack(np.unravel_index(places, labels.shape), axis=1)
+        kept_voxels = min(_KEPT_VOXELS, -(-_KEPT_OF_CASE // (len(classes) + 1)))
 
-        return cls(tuple(map(some, classes)), some(np.flatnonzero(edges)))
+        def some(places: npt.NDArray[Any]) -> Voxels:
+            if len(places) > kept_voxels:
+                places = np.sort(rng.choice(places, kept_voxels, replace=False))
+            place = np.unravel_index(places, labels.shape)
+            return np.stack(place, axis=1).astype(np.int32)
+
+        return cls(tuple(map(some, classes)), some(edges))
 
     def centre(
         self,
@@ -107,13 +117,18 @@ def corner_of(
     return tuple(corner)
 
 
-def _beside_another(labels: UIntArray) -> npt.NDArray[np.bool_]:
-    """Voxels one of whose face neighbours has another label."""
+def _beside_another(
+    labels: UIntArray, ignore_label: int | None
+) -> npt.NDArray[np.bool_]:
+    """Voxels one of whose face neighbours has another label, neither ignored."""
     result = np.zeros(labels.shape, bool)
     for axis in range(labels.ndim):
         lower = (slice(None),) * axis + (slice(None, -1),)
         upper = (slice(None),) * axis + (slice(1, None),)
         differs = labels[lower] != labels[upper]
+        if ignore_label is not None:
+            differs &= labels[lower] != ignore_label
+            differs &= labels[upper] != ignore_label
         result[lower] |= differs
         result[upper] |= differs
     return result

@@ -35,7 +35,7 @@ def split_cases(
     Examples
     --------
     >>> split_cases(list("abcde"), "0.4", seed=0)
-    (['b', 'c', 'd'], ['a', 'e'])
+    (['a', 'b', 'd'], ['c', 'e'])
     """
     ordered = sorted(names)
     drawn = np.random.default_rng(seed).permutation(len(ordered))
@@ -48,7 +48,8 @@ def split_cases(
         held = {ordered[at] for at in drawn[number - 1 :: count]}
     elif re.fullmatch(r"0?\.[0-9]+|0", validation):
         share = float(validation)
-        held = {ordered[at] for at in drawn[: round(share * len(ordered))]}
+        count = max(1, round(share * len(ordered))) if share else 0
+        held = {ordered[at] for at in drawn[:count]}
     else:
         held = _listed(Path(validation), set(ordered))
     train = [name for name in ordered if name not in held]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
 import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.scans import Scan
 from svls_cli.store.objects import Folder
 from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
 from svls_cli.training.config import TrainingConfig
+from svls_cli.training.data import Data
 from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
-from svls_cli.training.loop import Data, train_network
+from svls_cli.training.loop import train_network
 from svls_cli.training.network import plan_patch
 from svls_cli.training.splitting import split_cases
 from svls_cli.workers import Progress, no_progress
@@ -29,6 +32,8 @@ from svls_cli.workers import Progress, no_progress
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
 # Beyond this, sizes in voxels say little.
 _SPACING_SPREAD = 1.5
+# Of an image file, read to tell it from another.
+_END_BYTES = 4096
 
 
 def train(
@@ -91,14 +96,14 @@ def train(
         If the GPU's memory is too small.
     """
     where = choose_device(device)
+    writer = _writer_of_events() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(Path(out))
     opened = open_store(store)
     cases = dict(opened)
     if not cases:
         raise InputError(f"{store}: the store has no complete case")
     scans = find_images(cases, images, pattern=pattern)
-    channels = len(next(iter(scans.values())).paths)
-    plan = _plan(opened, cases, config, channels)
+    plan = _plan(opened, cases, scans, config)
     # What is wrong with patch and target is wrong before any image is read.
     SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
     checkpoint = folder.prepare(plan, resume=resume)
@@ -113,18 +118,21 @@ def train(
             progress=progress,
         )
         data = Data(cases, unpacked, jobs)
-        events = _events(folder.tensorboard) if tensorboard else None
+        events = writer(folder.tensorboard) if writer is not None else None
         made = train_network(
             plan, data, device=where, checkpoint=checkpoint, progress=progress
         )
         for each in made:
             yield _keep(each, folder, events)
     if cache is None:
-        rmtree(folder.cache, ignore_errors=True)
+        folder.clear_cache()
 
 
 def _plan(
-    store: Store, cases: Mapping[str, StoredCase], config: TrainingConfig, channels: int
+    store: Store,
+    cases: Mapping[str, StoredCase],
+    scans: Mapping[str, Scan],
+    config: TrainingConfig,
 ) -> Plan:
     names, validation = split_cases(
         list(cases), config.validation, seed=config.split_seed
@@ -148,22 +156,43 @@ def _plan(
     return Plan(
         config,
         store.classes,
-        channels,
+        next(iter(scans.values())).channels,
         tuple(np.median(spacings, axis=0).tolist()),
         tuple(names),
         tuple(validation),
-        store.config.hash,
+        _inputs_hash(store, cases, scans),
     )
 
 
-def _events(folder: Path) -> Any:
+def _inputs_hash(
+    store: Store, cases: Mapping[str, StoredCase], scans: Mapping[str, Scan]
+) -> str:
+    """Of the store's parameters, the label maps, and the images, wherever they lie."""
+    made_from = [
+        [name, cases[name].attributes["inputs"], *map(_fingerprint, scan.paths)]
+        for name, scan in sorted(scans.items())
+    ]
+    content = json.dumps([store.config.hash, made_from])
+    return sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Tells image files apart by their ends: that of gzip is a checksum of it all."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_END_BYTES)
+        file.seek(max(0, size - _END_BYTES))
+        return [path.name, size, sha256(start + file.read()).hexdigest()]
+
+
+def _writer_of_events() -> Callable[[Path], Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidParameterError(
             "--tensorboard needs it: pip install tensorboard"
         ) from error
-    return SummaryWriter(str(folder))
+    return lambda folder: SummaryWriter(str(folder))
 
 
 def choose_device(name: str) -> torch.device:
@@ -178,6 +207,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("expected cpu or cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]

@@ -18,14 +18,16 @@ from svls_cli.evaluation.evaluating import evaluate_cases
 from svls_cli.evaluation.output import write_json
 from svls_cli.labels.cases import Case, find_cases, safe_name
 from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
 from svls_cli.pipeline import smooth_cases
 from svls_cli.store.reader import open_store
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import TrainingConfig
-from svls_cli.training.image_cache import find_images
+from svls_cli.training.image_cache import clear_cache, find_images
 from svls_cli.training.prediction import predict_cases
-from svls_cli.training.training import train
+from svls_cli.training.runs import train
+from svls_cli.training.splitting import split_cases
 from svls_cli.workers import Progress, no_progress
 
 
@@ -43,6 +45,8 @@ class Experiment:
         The comparison's folder.
     config
         Of the runs, but for the seed.
+    ignore_label
+        As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
     loaders
@@ -58,6 +62,7 @@ class Experiment:
     image_pattern: str | None
     out: Path
     config: TrainingConfig
+    ignore_label: int | None
     tolerance_mm: float
     band_mm: float
     loaders: int
@@ -89,7 +94,7 @@ class Experiment:
         held = Checkpoint.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
         self._predict(run, self._scans(method, held), prediction)
-        return Trial(method, seed, self._evaluate(name, prediction, set(held)))
+        return Trial(method, seed, self._evaluate(name, prediction, held))
 
     def _scans(self, method: str, names: Sequence[str]) -> dict[str, Scan]:
         store = open_store(self.store(method))
@@ -110,10 +115,17 @@ class Experiment:
             if record.status == "failed":
                 raise InputError(f"{record.case}: {record.reason}")
 
-    def _evaluate(self, name: str, prediction: Path, held: set[str]) -> dict[str, Any]:
+    def _evaluate(
+        self, name: str, prediction: Path, held: Sequence[str]
+    ) -> dict[str, Any]:
         """The report, as JSON; kept with what it depends on."""
+        references = [case.path for case in self.cases if case.name in held]
+        predicted = open_store(prediction)
         asked = {
-            "weights": open_store(prediction).config.method["weights"],
+            "predictions": predicted.config.hash,
+            "images": {case: predicted[case].attributes["inputs"] for case in held},
+            "references": [file_sha256(path) for path in references],
+            "ignore_label": self.ignore_label,
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
         }
@@ -124,7 +136,8 @@ class Experiment:
                 return dict(known["report"])
         report = evaluate_cases(
             prediction,
-            [case.path for case in self.cases if case.name in held],
+            references,
+            ignore_label=self.ignore_label,
             tolerance_mm=self.tolerance_mm,
             band_mm=self.band_mm,
             progress=self.progress,
@@ -145,6 +158,7 @@ def compare_methods(
     seeds: int = 3,
     config: TrainingConfig | None = None,
     classes: ClassSpec | None = None,
+    ignore_label: int | None = None,
     pattern: str | None = None,
     image_pattern: str | None = None,
     tolerance_mm: float = 1.0,
@@ -173,7 +187,7 @@ def compare_methods(
         How many, from 0.
     config
         Of the runs; their seeds are set here.
-    classes
+    classes, ignore_label
         As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
@@ -200,15 +214,22 @@ def compare_methods(
     if not methods or len(set(methods)) < len(methods):
         raise InvalidParameterError(f"expected different methods, found {methods}")
     config = config or TrainingConfig()
-    if config.validation == "0":
-        raise InvalidParameterError("a comparison needs validation cases")
     softened = {method: parse_method(method) for method in methods}
+    cases = find_cases(labels, pattern=pattern)
+    names = [case.name for case in cases]
+    if not split_cases(names, config.validation, seed=config.split_seed)[1]:
+        raise InvalidParameterError(
+            f"a comparison needs validation cases, {config.validation!r} gives none"
+        )
+    if ignore_label is None and classes is not None:
+        ignore_label = classes.ignore_label
     experiment = Experiment(
-        find_cases(labels, pattern=pattern),
+        cases,
         [images] if isinstance(images, str | Path) else list(images),
         image_pattern,
         Path(out),
         config,
+        ignore_label,
         tolerance_mm,
         band_mm,
         loaders,
@@ -224,6 +245,7 @@ def compare_methods(
             experiment.store(name),
             method=method,
             classes=classes,
+            ignore_label=ignore_label,
             progress=progress,
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
@@ -231,6 +253,7 @@ def compare_methods(
     for seed in range(seeds):
         for name in softened:
             yield experiment.run(name, seed)
+    clear_cache(experiment.out / "cache")
 
 
 def compared(trials: Iterable[Trial], out: Path) -> Comparison:

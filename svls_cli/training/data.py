@@ -1,0 +1,59 @@
+"""The cases of a plan, as batches of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from svls_cli.store.reader import StoredCase
+from svls_cli.training.checkpoint import Plan
+from svls_cli.training.dataset import SoftLabelDataset
+from svls_cli.training.image_cache import CachedImage
+
+
+@dataclass(frozen=True)
+class Data:
+    """The cases of a plan, and their images.
+
+    Parameters
+    ----------
+    cases, images
+        By name.
+    loaders
+        Processes that read patches ahead; 0: this one does.
+    """
+
+    cases: Mapping[str, StoredCase]
+    images: Mapping[str, CachedImage]
+    loaders: int = 0
+
+    def dataset(
+        self, plan: Plan, names: tuple[str, ...], **more: Any
+    ) -> SoftLabelDataset:
+        """Patches of some of the cases."""
+        return SoftLabelDataset(
+            {name: self.cases[name] for name in names},
+            {name: self.images[name] for name in names},
+            patch_size=plan.patch_size,
+            target=plan.config.target,
+            foreground_share=plan.config.foreground_share,
+            boundary_share=plan.config.boundary_share,
+            **more,
+        )
+
+    def batches(self, dataset: SoftLabelDataset, numbers: range, size: int) -> Any:
+        """Patches by their numbers, in batches."""
+        return DataLoader(
+            dataset,
+            batch_size=size,
+            sampler=numbers,
+            num_workers=self.loaders,
+            # Forked processes deadlock in libraries that start threads.
+            multiprocessing_context="spawn" if self.loaders else None,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # leaves the global one, of weights, alone
+        )

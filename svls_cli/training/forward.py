@@ -1,0 +1,35 @@
+"""The network on a device: precision and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from svls_cli.errors import DeviceError
+from svls_cli.training.checkpoint import Plan
+
+
+def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Tensor:
+    """(b, classes, z, y, x) of an image (b, c, z, y, x) on the network's device."""
+    with torch.autocast(image.device.type, torch.bfloat16, enabled=amp):
+        logits: Tensor = network(image)
+    return logits.float()
+
+
+@contextmanager
+def enough_memory() -> Iterator[None]:
+    """Raise DeviceError where the GPU's memory does not do for the block."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            "the GPU's memory is too small: take a smaller patch, batch or network"
+        ) from error
+
+
+def uses_amp(plan: Plan, device: torch.device) -> bool:
+    """Whether to compute in bfloat16."""
+    return plan.config.amp and device.type == "cuda"

@@ -1,0 +1,74 @@
+"""How good a network is on cases that it is not trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from svls_cli.training.checkpoint import Plan
+from svls_cli.training.data import Data
+from svls_cli.training.dataset import SoftLabelDataset
+from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
+from svls_cli.training.losses import soft_cross_entropy
+
+# Passes over the cases, and no more patches than.
+_PASSES, _PATCHES = 2, 100
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Loss and Dice on the same patches after each epoch.
+
+    Parameters
+    ----------
+    plan, data
+        Of the run.
+    dataset
+        The validation cases; kept, so that each is searched for landmarks once.
+    """
+
+    plan: Plan
+    data: Data
+    dataset: SoftLabelDataset
+
+    @classmethod
+    def of(cls, plan: Plan, data: Data) -> Validation:
+        here = Data(data.cases, data.images)  # workers would not keep landmarks
+        return cls(plan, here, here.dataset(plan, plan.validation))
+
+    @torch.no_grad()
+    def scores(
+        self, network: torch.nn.Module, device: torch.device
+    ) -> dict[str, float | None]:
+        """``loss``, and ``dice`` of all patches together: mean of the classes."""
+        network.eval()
+        plan, losses = self.plan, []
+        overlap = torch.zeros(3, len(plan.classes), device=device)
+        numbers = range(min(_PASSES * len(self.dataset), _PATCHES))
+        for batch in self.data.batches(self.dataset, numbers, plan.config.batch_size):
+            with enough_memory():
+                image, target = batch["image"].to(device), batch["target"].to(device)
+                logits = predict_logits(network, image, amp=uses_amp(plan, device))
+                losses.append(float(soft_cross_entropy(logits, target)))
+                overlap += _overlap(logits, target)
+        counts = zip(plan.classes.classes, *overlap.tolist(), strict=True)
+        dice = [2 * b / (p + d) for c, b, p, d in counts if c.value != 0 and p + d]
+        return {
+            "loss": sum(losses) / len(losses),
+            "dice": sum(dice) / len(dice) if dice else None,
+        }
+
+
+def _overlap(logits: Tensor, target: Tensor) -> Tensor:
+    """(3, classes) voxels of both, of the prediction, and of the target."""
+    counts = (target != 0).any(dim=1)
+    n_classes = logits.shape[1]
+
+    def by_class(classes: Tensor) -> Tensor:
+        return torch.bincount(classes, minlength=n_classes)
+
+    predicted, drawn = logits.argmax(dim=1)[counts], target.argmax(dim=1)[counts]
+    both = predicted[predicted == drawn]
+    return torch.stack([by_class(both), by_class(predicted), by_class(drawn)]).float()
