@@ -124,14 +124,16 @@ class TrainingConfig:
             ascending &= all(map(math.isfinite, self.window))
             self._check("window", ascending, "two ascending numbers")
 
-    @property
-    def mirrored(self) -> tuple[int, ...]:
-        """Which spatial axes may be mirrored, from the last: -1 is x."""
-        return tuple(
-            at
-            for at, axis in ((-3, "z"), (-2, "y"), (-1, "x"))
-            if axis in self.mirror and self.mirror != "none"
-        )
+    def mirrored(self, axes: int) -> list[int]:
+        """Which of the spatial axes may be mirrored.
+
+        Examples
+        --------
+        >>> TrainingConfig(mirror="zx").mirrored(3), TrainingConfig().mirrored(2)
+        ([0, 2], [0, 1])
+        """
+        chosen = "" if self.mirror == "none" else self.mirror
+        return [at for at, axis in enumerate("zyx"[-axes:]) if axis in chosen]
 
     @property
     def steps(self) -> int:

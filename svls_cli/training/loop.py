@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from itertools import islice
 from time import perf_counter
 
@@ -56,24 +56,11 @@ def train_network(
         If the device's memory is too small.
     """
     config = plan.config
-    network = plan.network().to(device)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-    history: list[EpochLog] = []
-    if checkpoint is not None:
-        network.load_state_dict(checkpoint.network)
-        optimizer.load_state_dict(dict(checkpoint.optimizer))
-        history = list(checkpoint.history)
-    mirrored = [at + len(plan.patch_size) for at in config.mirrored]
-    augmentation = None
-    if config.augment:
-        augmentation = Augmentation([at for at in mirrored if at >= 0])
-    dataset = data.dataset(plan, plan.train, seed=config.seed, transform=augmentation)
-    validation = Validation.of(plan, data) if plan.validation else None
+    network, optimizer = _restored(plan, checkpoint, device)
+    history = list(checkpoint.history) if checkpoint is not None else []
     step = len(history) * config.steps_per_epoch
-    numbers = range(step * config.batch_size, config.steps * config.batch_size)
-    batches = iter(data.batches(dataset, numbers, config.batch_size))
+    batches = _batches(plan, data, first_step=step)
+    validation = Validation.of(plan, data) if plan.validation else None
     for epoch in range(len(history), config.epochs):
         start, total = perf_counter(), torch.zeros(2, device=device)
         network.train()
@@ -84,14 +71,7 @@ def train_network(
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with enough_memory():
-                loss = _loss(network, batch, plan, device)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = torch.nn.utils.clip_grad_norm_(
-                    network.parameters(), _LARGEST_GRADIENT
-                )
-                optimizer.step()
-                total += torch.stack([loss.detach(), norm])
+                total += _step(network, optimizer, batch, plan, device)
             step += 1
         validated = validation.scores(network, device) if validation else {}
         if not math.isfinite(sum(total.tolist(), validated.get("loss") or 0)):
@@ -112,6 +92,47 @@ def train_network(
         yield Checkpoint(
             plan, tuple(history), network.state_dict(), optimizer.state_dict()
         )
+
+
+def _restored(
+    plan: Plan, checkpoint: Checkpoint | None, device: torch.device
+) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+    """Network and optimiser, as they are at the start or were at a checkpoint."""
+    network = plan.network().to(device)
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=plan.config.learning_rate,
+        weight_decay=plan.config.weight_decay,
+    )
+    if checkpoint is not None:
+        network.load_state_dict(checkpoint.network)
+        optimizer.load_state_dict(dict(checkpoint.optimizer))
+    return network, optimizer
+
+
+def _batches(plan: Plan, data: Data, *, first_step: int) -> Iterator[Sample]:
+    """Of all steps from the first on: patches have numbers, whoever draws them."""
+    config, axes = plan.config, len(plan.patch_size)
+    change = Augmentation(config.mirrored(axes)) if config.augment else None
+    dataset = data.dataset(plan, plan.train, seed=config.seed, transform=change)
+    numbers = range(first_step * config.batch_size, config.steps * config.batch_size)
+    return iter(data.batches(dataset, numbers, config.batch_size))
+
+
+def _step(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batch: Sample,
+    plan: Plan,
+    device: torch.device,
+) -> Tensor:
+    """One step; (2,) its loss and the size of its gradient."""
+    loss = _loss(network, batch, plan, device)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+    optimizer.step()
+    return torch.stack([loss.detach(), norm])
 
 
 def _loss(
