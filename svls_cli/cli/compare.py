@@ -13,13 +13,7 @@ from svls_cli.cli import console, options, training_options
 
 @click.command("compare")
 @click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
-@click.option(
-    "--images",
-    multiple=True,
-    required=True,
-    metavar="IMAGES",
-    help="The scans: image files or folders of them, matched to label maps by name.",
-)
+@training_options.images
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -51,11 +45,10 @@ from svls_cli.cli import console, options, training_options
 @training_options.image_pattern
 @options.tolerance_mm
 @options.band_mm
-@training_options.target
 @training_options.parameters
 @training_options.loaders
 @training_options.device
-@options.as_json
+@options.json_lines("training")
 def command(
     labels: tuple[str, ...],
     images: tuple[str, ...],

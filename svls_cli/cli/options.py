@@ -66,12 +66,15 @@ part = click.option(
 fail_fast = click.option(
     "--fail-fast", is_flag=True, help="Stop at the first case that fails."
 )
-as_json = click.option(
-    "--json",
-    "as_json",
-    is_flag=True,
-    help="Print one JSON record per case and line instead of a summary.",
-)
+
+
+def json_lines(each: str) -> Callable[[Command], Command]:
+    """`--json`."""
+    text = f"Print one JSON record per {each} and line instead of a summary."
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+as_json = json_lines("case")
 
 classes = click.option(
     "--classes",

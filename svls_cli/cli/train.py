@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("store", metavar="STORE.zarr")
-@click.option(
-    "--images",
-    multiple=True,
-    required=True,
-    metavar="IMAGES",
-    help="The scans: image files or folders of them, matched to cases by name.",
-)
+@training_options.images
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -45,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--tensorboard", is_flag=True, help="Also write RUN/tensorboard (needs it)."
 )
-@options.as_json
+@options.json_lines("epoch")
 def command(
     store: str,
     images: tuple[str, ...],

@@ -149,6 +149,13 @@ def parameters(command: Command) -> Command:
     return command
 
 
+images = click.option(
+    "--images",
+    multiple=True,
+    required=True,
+    metavar="IMAGES",
+    help="The scans: image files or folders of them, matched to cases by name.",
+)
 image_pattern = click.option(
     "--image-pattern",
     metavar="PATTERN",
