@@ -181,10 +181,11 @@ class Comparison:
         """The paper's table, for each region."""
         first = self.trials[0]
         given, seeds = first.report["parameters"], len(self.of(first.method))
+        cases = first.report["summary"]["cases"]
         lines = [
             "# Comparison of soft labels",
             "",
-            f"{first.report['summary']['cases']} validation cases, {seeds} seed"
+            f"{cases} validation case{'s' * (cases > 1)}, {seeds} seed"
             f"{'s' * (seeds > 1)}: mean over cases, then ± standard deviation over "
             f"seeds. Surface DSC at {given['tolerance_mm']:g} mm, {given['bins']} "
             f"bins; the boundary band reaches {given['band_mm']:g} mm either side. "
