@@ -15,8 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
+from hypothesis import HealthCheck, settings
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
+
+# No test asserts a time, not even on a busy machine.
+settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "sample_data"

@@ -74,7 +74,7 @@ def regions(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", WINDOWS, ids=str)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_hard_labels(
     device: HostDevice, size: tuple[int, ...], dtype: str, data: st.DataObject
@@ -87,7 +87,7 @@ def test_hard_labels(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [(3, 3, 3), (3, 7, 5), (3, 3)], ids=str)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_mixtures(
     device: HostDevice, size: tuple[int, ...], dtype: str, data: st.DataObject

@@ -155,7 +155,7 @@ def naive_ged(p: Array, masks: list[Array], n_levels: int) -> float:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),
@@ -383,7 +383,7 @@ def test_paper_compat_is_ece_of_the_foreground_and_tace_of_the_whole() -> None:
 # --- laws -----------------------------------------------------------------------------
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 1000), dtype=st.sampled_from(["uint8", "float16", "float32"])
 )
@@ -431,7 +431,7 @@ def test_a_calibrated_forecast_has_a_small_error() -> None:
     assert found.regions["foreground"].tace > 0.1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     seed=st.integers(0, 1000),
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),
@@ -451,7 +451,7 @@ def test_blocks_change_nothing(seed: int, dtype: str, edge: int, group: int) -> 
     assert evaluated(soft, maps, blocks=blocks).to_json() == whole
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000), order=st.permutations([1, 2, 3]))
 def test_the_order_of_classes_changes_nothing(seed: int, order: list[int]) -> None:
     # Without ties, which go to the first class.

@@ -114,7 +114,7 @@ def weighted(weights: Sequence[float], **options: Any) -> Fusion:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=rated(), data=st.data())
 def test_soft_labels_are_the_weighted_mean_of_the_raters(
     method: str, case: tuple[Maps, int], data: st.DataObject
@@ -140,7 +140,7 @@ def test_equal_weights_are_the_plain_mean(method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(case=rated(), data=st.data())
 def test_integers_are_the_rounded_mean(
     method: str, dtype: str, case: tuple[Maps, int], data: st.DataObject
@@ -171,7 +171,7 @@ def test_integers_of_anatomy_are_within_a_level(dtype: str, level: float) -> Non
     np.testing.assert_allclose(soft, expected, atol=level, rtol=0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     case=rated(ignored=True),
     name=st.sampled_from(["mean", "majority", "staple"]),
@@ -191,7 +191,7 @@ def test_identical_raters_are_one(
     np.testing.assert_array_equal(fused.hard(fused.labels), labels)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=rated(min_raters=2, ignored=True), data=st.data())
 def test_permuting_raters_changes_nothing(
     case: tuple[Maps, int], data: st.DataObject
@@ -211,7 +211,7 @@ def test_permuting_raters_changes_nothing(
     np.testing.assert_array_equal(first, second)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     case=rated(ignored=True),
     name=st.sampled_from(["mean", "majority"]),
@@ -241,7 +241,7 @@ def test_weight_zero_is_a_rater_left_out(
         np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     case=rated(ignored=True),
     name=st.sampled_from(["mean", "majority"]),
@@ -266,7 +266,7 @@ def test_the_hard_label_has_most_weight(
         assert hard[voxel] == (expected if votes.any() else n_classes)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     case=rated(ignored=True),
     fusion=st.sampled_from(
@@ -374,7 +374,7 @@ def test_nothing_but_ignored_voxels() -> None:
         assert not soft_fused(fused, 2, "uint8").any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=rated(ignored=True))
 def test_shares_are_probabilities(case: tuple[Maps, int]) -> None:
     maps, n_classes = case

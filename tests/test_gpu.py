@@ -31,7 +31,7 @@ def device() -> Any:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", [*WINDOWS, (129, 3), (1, 65, 65)], ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_hard_labels(
     device: Any, size: tuple[int, ...], dtype: str, data: st.DataObject
@@ -44,7 +44,7 @@ def test_hard_labels(
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("size", WINDOWS, ids=str)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_mixtures(
     device: Any, size: tuple[int, ...], dtype: str, data: st.DataObject

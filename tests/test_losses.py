@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from monai.losses import DiceLoss
 
@@ -27,7 +27,6 @@ def test_probabilities_of_what_is_stored(dtype: torch.dtype, top: int) -> None:
     assert found.tolist() == [0, 1]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_cross_entropy_is_torch_s(seed: int) -> None:
     logits, target = torch.randn(2, 3, 4, 5, 6), random_soft(seed, 2, 3, 4, 5, 6)
@@ -72,7 +71,6 @@ def test_dice_on_hard_labels_is_monai_s() -> None:
     torch.testing.assert_close(soft_dice_loss(logits, hard.float()), expected)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_dice_is_least_at_the_soft_label_itself(seed: int) -> None:
     target = random_soft(seed, 1, 3, 4, 4)

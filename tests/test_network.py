@@ -29,7 +29,7 @@ def test_one_slice_makes_a_2d_network() -> None:
     st.lists(st.integers(1, 40), min_size=2, max_size=3).filter(lambda n: max(n) > 3),
     st.lists(st.floats(0.3, 8), min_size=3, max_size=3),
 )
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_logits_have_the_patch_s_shape(sides: list[int], spacing: list[float]) -> None:
     levels = choose_levels(sides, spacing[: len(sides)])
     network = build_network(channels=2, classes=3, levels=levels, filters=2).eval()

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import zarr
 from conftest import blobs, write_image
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from zarr.codecs import GzipCodec
 
@@ -67,7 +67,6 @@ def regions(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(data=st.data())
 def test_same_as_zarr(
     kind: str, cases: dict[str, StoredCase], data: st.DataObject

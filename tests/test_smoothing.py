@@ -95,7 +95,7 @@ def test_integers_are_the_rounded_probabilities(dtype: str, strength: float) -> 
     np.testing.assert_array_equal(soft.sum(axis=0, dtype=int), top)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=label_maps,
     dtype=st.sampled_from(INTEGERS),
@@ -119,7 +119,7 @@ def test_sums_are_exact_where_many_neighbours_round_up() -> None:
     assert (gauss.sum(axis=0, dtype=int) == 255).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labels=label_maps, permutation=st.permutations(range(4)))
 def test_permuting_classes_permutes_the_soft_label(
     labels: npt.NDArray[Any], permutation: list[int]
@@ -129,7 +129,7 @@ def test_permuting_classes_permutes_the_soft_label(
     np.testing.assert_array_equal(permuted[order], soften(labels, 4, "uint8"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labels=label_maps, data=st.data())
 def test_flips_and_transposes_commute(
     labels: npt.NDArray[Any], data: st.DataObject
@@ -144,7 +144,7 @@ def test_flips_and_transposes_commute(
     np.testing.assert_allclose(transposed, expected, atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labels=label_maps, size=st.sampled_from([3, 5]))
 def test_untouched_away_from_boundaries(labels: npt.NDArray[Any], size: int) -> None:
     soft = soften(labels, 4, size=size, sigma=3.0)
@@ -164,7 +164,7 @@ def test_an_isolated_voxel_stays_its_own_class() -> None:
     assert soften(labels, 2, "uint16")[:, 2, 2, 2].tolist() == [32767, 32768]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     labels=label_maps,
     sigma=st.floats(0.1, 5),

@@ -288,7 +288,7 @@ def test_class_shards_beyond_a_thousand_classes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(case.soft[...], smooth(labels, dtype="uint8"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     shape=st.lists(st.integers(1, 1100), min_size=2, max_size=3).map(tuple),
     n_classes=st.integers(1, 70_000),

@@ -138,7 +138,7 @@ def test_band_radius(
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(70, 9, 130), (3, 600)]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_blocks_hold_every_voxel_of_the_band_once(
     seed: int, shape: tuple[int, ...]
 ) -> None:
@@ -259,7 +259,7 @@ def test_a_class_that_nobody_drew_has_no_score() -> None:
 
 
 @given(st.integers(2, 12), st.integers(2, 20), st.integers(0, 9))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_held_out_cases_do_not_choose(n: int, folds: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.random((n, 7))

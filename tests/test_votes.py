@@ -65,7 +65,7 @@ def test_classes_are_those_that_occur() -> None:
     assert not votes.disputed.any()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(case=rated())
 def test_rows_and_codes_are_the_maps(case: tuple[Maps, int]) -> None:
     maps, n_classes = case
@@ -83,7 +83,7 @@ def test_rows_and_codes_are_the_maps(case: tuple[Maps, int]) -> None:
     assert votes.classes.tolist() == sorted(set(rows[rows < n_classes].tolist()))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(case=rated(), slab=st.integers(1, 40), table_size=st.sampled_from([0, 2**40]))
 def test_slabs_and_search_change_nothing(
     case: tuple[Maps, int], slab: int, table_size: int
