@@ -191,6 +191,8 @@ def test_scores_are_their_definitions(
         [m.astype(np.uint8) for m in maps], n_classes=4, radius=radius
     ).ravel()
     argmax = p.argmax(axis=0)
+    if dtype == "float32":  # a step may lie on the other side of a bin's edge
+        p = np.rint(p * 65535) / 65535
     assert found.voxels == valid.sum()
     assert found.ignored_voxels == valid.size - valid.sum()
     close = {"abs": 1e-12} if dtype != "float32" else {"abs": 2e-3}
