@@ -20,6 +20,7 @@ from svls_cli.labels.cases import Case, find_cases, safe_name
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
+from svls_cli.labels.values import some
 from svls_cli.pipeline import smooth_cases
 from svls_cli.store.reader import open_store
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
@@ -236,6 +237,7 @@ def compare_methods(
         device,
         progress,
     )
+    _check_folder(experiment.out, set(names))
     experiment.out.mkdir(parents=True, exist_ok=True)
     (experiment.out / "stores").mkdir(exist_ok=True)
     (experiment.out / "predictions").mkdir(exist_ok=True)
@@ -254,6 +256,25 @@ def compare_methods(
         for name in softened:
             yield experiment.run(name, seed)
     clear_cache(experiment.out / "cache")
+
+
+def _check_folder(out: Path, names: set[str]) -> None:
+    """Raise InputError, before anything is written, if the folder is of something else.
+
+    Stores that a run was trained on must not get other cases.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / "stores").is_dir()):
+        raise InputError(f"{out} holds something else; expected a new name")
+    if not (out / "runs").is_dir():
+        return
+    for path in (out / "stores").glob("*.zarr"):
+        if others := sorted(names.symmetric_difference(open_store(path))):
+            raise InputError(
+                f"{out} compares other cases: {some(others)} are only in it or only "
+                "among the label maps; take another name"
+            )
 
 
 def compared(trials: Iterable[Trial], out: Path) -> Comparison:

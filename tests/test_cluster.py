@@ -30,6 +30,7 @@ pytest.importorskip("distributed")
 from clusters import DaskCluster, dask_cluster
 
 from svls_cli import Cluster, find_cases, smooth_cases
+from svls_cli.cli.group import INTERRUPTED
 from svls_cli.cluster import _run_task
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.store import destination
@@ -220,7 +221,7 @@ def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert complaint.strip() == "svls-cli: interrupted; run it again to go on"
+        assert complaint.strip() == f"svls-cli: {INTERRUPTED}"
         run(*arguments)
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 

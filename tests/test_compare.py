@@ -120,6 +120,29 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         next(compare_methods(tmp_path / "labels", *given[1:]))
 
 
+def test_folders_of_something_else(tmp_path: Path) -> None:
+    """Nothing is written: the comparison that is there can go on."""
+    config = TrainingConfig(
+        patch_size=(8, 16, 16),
+        epochs=1,
+        steps_per_epoch=1,
+        filters=4,
+        validation="0.5",
+    )
+    labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
+    settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
+    out = tmp_path / "c"
+    assert len(list(compare_methods(labels, SAMPLE / "images", out, **settings))) == 1
+    before = tree(out)
+    more = [*labels, SAMPLE / "labels" / "case_03.nii.gz"]
+    with pytest.raises(InputError, match="compares other cases: case_03 are only"):
+        next(compare_methods(more, SAMPLE / "images", out, **settings))
+    assert tree(out) == before
+    with pytest.raises(InputError, match="holds something else"):
+        next(compare_methods(labels, SAMPLE / "images", out / "runs", **settings))
+    assert tree(out) == before
+
+
 def test_spread() -> None:
     assert str(Spread.of([0.5])) == "0.5000"
     assert str(Spread.of([0.1, 0.3, None])) == "0.2000 ± 0.1414"

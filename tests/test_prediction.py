@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:
     [record] = predict_cases(trained, image, out, overlap=0.25, overwrite=True)
     assert record.status == "done"
     assert tree(out) != before
+
+
+def test_weights_of_another_network(trained: Path, tmp_path: Path) -> None:
+    loaded = Checkpoint.load(trained / "last.pt")
+    some = dict(list(loaded.network.items())[1:])
+    replace(loaded, network=some).save(tmp_path / "last.pt")
+    with pytest.raises(InputError, match="weights do not fit its plan"):
+        predict_cases(tmp_path, SAMPLE / "images", tmp_path / "a.zarr")
+    lost = {name: value * torch.nan for name, value in loaded.network.items()}
+    replace(loaded, network=lost).save(tmp_path / "last.pt")
+    image = SAMPLE / "images" / "case_01.nii.gz"
+    [record] = predict_cases(tmp_path, image, tmp_path / "a.zarr")
+    assert record.reason == "what the network predicts for it is no number"
 
 
 def test_wrong_parameters(trained: Path, tmp_path: Path) -> None:

@@ -306,6 +306,13 @@ def test_no_splits(validation: str, reason: str) -> None:
         split_cases(["a", "b"], validation, seed=0)
 
 
+def test_validation_without_a_case(tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n")
+    for validation in ("3/3", str(tmp_path / "none.txt")):
+        with pytest.raises(InputError, match="holds none of the cases"):
+            split_cases(["a", "b"], validation, seed=0)
+
+
 def test_a_share_is_at_least_one_case() -> None:
     assert len(split_cases(["a", "b"], "0.2", seed=0)[1]) == 1
 
@@ -395,6 +402,8 @@ def test_bad_input_changes_nothing(
     fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
+    elsewhere = [store, "--images", images, "--out", "s3://b/run", *settings]
+    fails("a run is a folder of this machine", *elsewhere, code=2)
     fails("device 'meta'", *given, "--device", "meta", code=2)
     others = tmp_path / "others"
     shutil.copytree(images, others)

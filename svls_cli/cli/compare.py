@@ -27,7 +27,7 @@ from svls_cli.cli import console, options, training_options
     show_default=True,
     metavar="M1,M2,...",
     help="Each NAME or NAME:PARAMETER=VALUE:..., as svls:sigma_mm=1.5:strength=0.8; a "
-    "value per axis is 1x3x3.",
+    "value per axis is 1x3x3; a bare number is ls's alpha, others' sigma.",
 )
 @click.option(
     "--seeds",

@@ -28,6 +28,8 @@ COMMANDS = (
     "export",
 )
 
+INTERRUPTED = "interrupted; run it again (train: with --resume) to go on"
+
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
 EXIT_INTERRUPTED = 130
@@ -89,7 +91,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         place = f": {error.filename}" if error.filename else ""
         code = _complain(f"{error.strerror or error}{place}", EXIT_BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
-        code = _complain("interrupted; run it again to go on", EXIT_INTERRUPTED)
+        code = _complain(INTERRUPTED, EXIT_INTERRUPTED)
     sys.exit(code)
 
 

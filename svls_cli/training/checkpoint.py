@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,8 +144,25 @@ class Checkpoint:
             "network": dict(self.network),
             "optimizer": dict(self.optimizer),
         }
+        content = io.BytesIO()  # whose writer does not hide what a full disk says
+        torch.save(record, content)
         with replacing(path) as part:
-            torch.save(record, part)
+            part.write_bytes(content.getbuffer())
+
+    def trained_network(self) -> torch.nn.Module:
+        """With its weights.
+
+        Raises
+        ------
+        InputError
+            If they are another network's.
+        """
+        network = self.plan.network()
+        try:
+            network.load_state_dict(self.network)
+        except RuntimeError as error:
+            raise InputError("the checkpoint's weights do not fit its plan") from error
+        return network
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

@@ -215,7 +215,7 @@ def _unpack(task: _Task, *, folder: Path) -> Record:
         key = sha256(content).hexdigest()[:16]
         array = folder / f"{scan.name}.{key}.npy"
         notes = array.with_suffix(".json")
-        if array.exists() and notes.exists():
+        if _usable(array, notes):
             return Outcome(str(array), skipped="unpacked before")
         grid, voxels = scan.read()
         if difference := task.grid.difference(grid):
@@ -233,6 +233,16 @@ def _unpacked(array: Path, window: tuple[float, float] | None) -> CachedImage:
     record = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
     scaling = Scaling(tuple(record["shift"]), tuple(record["scale"]))
     return CachedImage(array, scaling.within(window))
+
+
+def _usable(array: Path, notes: Path) -> bool:
+    """Whether an image was unpacked before, all of it."""
+    try:
+        np.load(array, mmap_mode="r")
+        json.loads(notes.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _source(path: Path) -> list[Any]:

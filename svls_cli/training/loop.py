@@ -98,14 +98,14 @@ def _restored(
     plan: Plan, checkpoint: Checkpoint | None, device: torch.device
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """Network and optimiser, as they are at the start or were at a checkpoint."""
-    network = plan.network().to(device)
+    network = plan.network() if checkpoint is None else checkpoint.trained_network()
+    network = network.to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(),
         lr=plan.config.learning_rate,
         weight_decay=plan.config.weight_decay,
     )
     if checkpoint is not None:
-        network.load_state_dict(checkpoint.network)
         optimizer.load_state_dict(dict(checkpoint.optimizer))
     return network, optimizer
 

@@ -114,11 +114,8 @@ def predict_cases(
         None,
         dtype,
     )
-    network = loaded.plan.network()
-    network.load_state_dict(loaded.network)
-    predictor = Predictor(
-        loaded.plan, network.to(where).eval(), where, overlap, batch_size
-    )
+    network = loaded.trained_network().to(where).eval()
+    predictor = Predictor(loaded.plan, network, where, overlap, batch_size)
     records = _predict_all(
         list(scans.values()), predictor, config, folder_at(out), overwrite, progress
     )
@@ -178,6 +175,8 @@ class Predictor:
                 device="cpu",  # all classes of a whole volume
             )
         result: npt.NDArray[np.float32] = found[0].numpy()
+        if not np.isfinite(result).all():
+            raise InputError("what the network predicts for it is no number")
         return result
 
     def _softmax(self, windows: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -95,6 +96,8 @@ def train(
     DeviceError
         If the GPU's memory is too small.
     """
+    if re.match(r"\w\w+:/", str(out)):
+        raise InvalidParameterError(f"{out}: a run is a folder of this machine")
     where = choose_device(device)
     writer = _writer_of_events() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(Path(out))
@@ -153,6 +156,11 @@ def _plan(
         smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
         voxels = _PATCH_VOXELS[axes.pop()]
         config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
+    elif any(np.array(config.patch_size) > np.max([g.shape for g in grids], axis=0)):
+        logging.getLogger(__name__).warning(
+            "patches of %s voxels are larger than every case; the rest is empty",
+            " x ".join(map(str, config.patch_size)),
+        )
     return Plan(
         config,
         store.classes,

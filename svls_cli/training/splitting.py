@@ -52,6 +52,8 @@ def split_cases(
         held = {ordered[at] for at in drawn[:count]}
     else:
         held = _listed(Path(validation), set(ordered))
+    if not held and validation.strip("0."):
+        raise InputError(f"validation {validation!r} holds none of the cases")
     train = [name for name in ordered if name not in held]
     if not train:
         raise InputError(
