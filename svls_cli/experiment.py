@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svls_cli.comparison import Comparison, Trial, parse_method
+from svls_cli.comparison import Trial, parse_method
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.evaluation.evaluating import evaluate_cases
 from svls_cli.evaluation.output import write_json
@@ -275,10 +275,3 @@ def _check_folder(out: Path, names: set[str]) -> None:
                 f"{out} compares other cases: {some(others)} are only in it or only "
                 "among the label maps; take another name"
             )
-
-
-def compared(trials: Iterable[Trial], out: Path) -> Comparison:
-    """All trials together, written to ``comparison.json``, ``.md`` and ``.png``."""
-    comparison = Comparison(tuple(trials))
-    comparison.write(out)
-    return comparison

@@ -200,7 +200,7 @@ def test_wrong_datasets(store: Store, images: Any) -> None:
 
 
 def landmarks(labels: npt.NDArray[np.uint8]) -> Landmarks:
-    return Landmarks.of(labels, background=0, ignore_label=None, name="a")
+    return Landmarks.of(labels, ignore_label=None, name="a")
 
 
 def test_where_patches_lie() -> None:
@@ -208,7 +208,7 @@ def test_where_patches_lie() -> None:
     labels[4:7, 4:7, 4:7] = 1
     labels[15, 15, 15] = 2
     labels[0] = 9
-    marks = Landmarks.of(labels, background=0, ignore_label=9, name="a")
+    marks = Landmarks.of(labels, ignore_label=9, name="a")
     assert [len(voxels) for voxels in marks.foreground] == [27, 1]
     beside = {tuple(voxel) for voxel in marks.boundary.tolist()}
     assert {(15, 15, 15), (15, 15, 14), (3, 5, 5), (4, 4, 4)} <= beside

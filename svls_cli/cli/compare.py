@@ -70,7 +70,8 @@ def command(
       svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
     """
     training_options.need_libraries()
-    from svls_cli.experiment import compare_methods, compared
+    from svls_cli.comparison import Comparison
+    from svls_cli.experiment import compare_methods
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
@@ -94,6 +95,7 @@ def command(
             shown = "-" if band is None else f"{band:.4f}"
             dice = f"{trial.overlap('dice') or 0:.4f}"
             console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
-    comparison = compared(trials, out)
+    comparison = Comparison(tuple(trials))
+    comparison.write(out)
     if not as_json:
         console.echo("\n" + comparison.markdown())

@@ -176,15 +176,8 @@ class LabelFile:
 
 
 @contextmanager
-def open_image_file(path: Path, *, what: str = "an image") -> Iterator[ImageFile]:
+def open_image_file(path: Path) -> Iterator[ImageFile]:
     """Check an image file from its header inwards, then open it.
-
-    Parameters
-    ----------
-    path
-        NIfTI, NRRD or MetaImage.
-    what
-        It is expected to be, for messages.
 
     Raises
     ------
@@ -192,7 +185,7 @@ def open_image_file(path: Path, *, what: str = "an image") -> Iterator[ImageFile
         If it cannot be read, is broken, or has several components per voxel, several
         times, or complex numbers.
     """
-    with _opened(read_container(path), what) as file:
+    with _opened(read_container(path), "an image") as file:
         yield file
 
 

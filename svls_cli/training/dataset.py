@@ -36,8 +36,8 @@ class SoftLabelDataset(Dataset[Sample]):
     two patches and nothing open travels, so workers may be forked or spawned.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
-    ``target`` (classes, z, y, x), as stored: uint8, where 255 is certain, in three
-    quarters less bytes than probabilities (`as_probabilities` on the device makes them;
+    ``target`` (classes, z, y, x), as stored: uint8, where 255 is certain, is a
+    quarter of the bytes of probabilities (`as_probabilities` makes them on the device;
     uint16 comes as int32); ``weight`` (1, z, y, x) uint8, 0 where the voxel is ignored
     or outside the volume, so that its target is all 0; ``case``; ``corner``, the
     patch's first voxel; ``affine`` (4, 4) or (3, 3), from the patch's voxels to mm, in
@@ -64,12 +64,6 @@ class SoftLabelDataset(Dataset[Sample]):
         If a parameter is out of its range.
     InputError
         If there are no cases, or one lacks what is asked for.
-
-    Examples
-    --------
-    >>> from svls_cli import open_store
-    >>> dataset = SoftLabelDataset(open_store("out.zarr"), patch_size=(64, 64, 64))
-    ... # doctest: +SKIP
     """
 
     def __init__(
@@ -202,7 +196,6 @@ class SoftLabelDataset(Dataset[Sample]):
         if case.name not in self._landmarks:
             self._landmarks[case.name] = Landmarks.of(
                 case.label_patch(HARD),
-                background=0,
                 ignore_label=case.attributes["ignore_label"],
                 name=case.name,
             )

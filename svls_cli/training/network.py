@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,14 +29,6 @@ class Levels:
 
     kernels: tuple[tuple[int, ...], ...]
     strides: tuple[tuple[int, ...], ...]
-
-    @property
-    def multiple(self) -> tuple[int, ...]:
-        """What the sides of a patch must be divisible by."""
-        sides = [1] * len(self.strides[0])
-        for stride in self.strides:
-            sides = [side * s for side, s in zip(sides, stride, strict=True)]
-        return tuple(sides)
 
 
 def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Levels:
@@ -82,10 +75,10 @@ def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Lev
         spacing = [mm * s for mm, s in zip(spacing, stride, strict=True)]
 
 
-def plan_patch(
-    shape: Sequence[int], *, voxels: int = 96**3, multiple: int = 8
-) -> tuple[int, ...]:
+def plan_patch(shape: Sequence[int], *, voxels: int = 96**3) -> tuple[int, ...]:
     """A patch that fits into a volume and a network.
+
+    Its sides are multiples of 8, or of 4, 2 or 1 on axes shorter than that.
 
     Parameters
     ----------
@@ -93,22 +86,17 @@ def plan_patch(
         Of the smallest volume.
     voxels
         No more than these, unless every axis is at its shortest.
-    multiple
-        Sides are multiples of this, or of 4, 2 or 1 on axes shorter than it.
 
     Examples
     --------
     >>> plan_patch((35, 51, 36)), plan_patch((155, 240, 240)), plan_patch((1, 60, 60))
     ((32, 48, 32), (96, 96, 96), (1, 56, 56))
     """
-    units = [next(u for u in (multiple, 4, 2, 1) if u <= n) for n in shape]
+    units = [next(u for u in (8, 4, 2, 1) if u <= n) for n in shape]
     sides = [n - n % unit for n, unit in zip(shape, units, strict=True)]
     while True:
-        total = 1
-        for side in sides:
-            total *= side
-        longest = max(range(len(sides)), key=lambda axis: sides[axis])
-        if total <= voxels or sides[longest] <= units[longest]:
+        longest = sides.index(max(sides))
+        if math.prod(sides) <= voxels or sides[longest] <= units[longest]:
             return tuple(sides)
         sides[longest] -= units[longest]
 

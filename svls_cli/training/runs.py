@@ -99,7 +99,7 @@ def train(
     if re.match(r"\w\w+:/", str(out)):
         raise InvalidParameterError(f"{out}: a run is a folder of this machine")
     where = choose_device(device)
-    writer = _writer_of_events() if tensorboard else None
+    writer = _summary_writer() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(Path(out))
     opened = open_store(store)
     cases = dict(opened)
@@ -121,7 +121,7 @@ def train(
             progress=progress,
         )
         data = Data(cases, unpacked, jobs)
-        events = writer(folder.tensorboard) if writer is not None else None
+        events = writer(str(folder.tensorboard)) if writer is not None else None
         made = train_network(
             plan, data, device=where, checkpoint=checkpoint, progress=progress
         )
@@ -193,14 +193,14 @@ def _fingerprint(path: Path) -> list[Any]:
         return [path.name, size, sha256(start + file.read()).hexdigest()]
 
 
-def _writer_of_events() -> Callable[[Path], Any]:
+def _summary_writer() -> Callable[[str], Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidParameterError(
             "--tensorboard needs it: pip install tensorboard"
         ) from error
-    return lambda folder: SummaryWriter(str(folder))
+    return SummaryWriter
 
 
 def choose_device(name: str) -> torch.device:

@@ -34,36 +34,27 @@ class Landmarks:
     boundary: Voxels
 
     @classmethod
-    def of(
-        cls,
-        labels: UIntArray,
-        *,
-        background: int | None,
-        ignore_label: int | None,
-        name: str,
-    ) -> Landmarks:
+    def of(cls, labels: UIntArray, *, ignore_label: int | None, name: str) -> Landmarks:
         """Of a hard label map.
 
         Parameters
         ----------
         labels : (z, y, x) or (y, x)
             Label values.
-        background, ignore_label
-            Values that are no foreground; what is beside the latter is no boundary.
+        ignore_label
+            No foreground, as 0 is none; and what is beside it is no boundary.
         name
             The case's: the same voxels are kept for it, whoever asks.
         """
         rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
         edges = np.flatnonzero(_beside_another(labels, ignore_label))
         flat = labels.reshape(-1)
-        kept = np.ones(flat.size, bool)
-        for value in (background, ignore_label):  # np.isin takes ten times as long
-            if value is not None:
-                kept &= flat != value
+        kept = flat != 0  # np.isin takes ten times as long
+        if ignore_label is not None:
+            kept &= flat != ignore_label
         inside = np.flatnonzero(kept)
         values = flat[inside]
         classes = [inside[values == value] for value in np.unique(values)]
-
         kept_voxels = min(_KEPT_VOXELS, -(-_KEPT_OF_CASE // (len(classes) + 1)))
 
         def some(places: npt.NDArray[Any]) -> Voxels:
