@@ -11,18 +11,13 @@ from typing import Any
 import numpy as np
 
 from svls_cli.errors import InvalidParameterError
-from svls_cli.evaluation.counting import REGIONS
 from svls_cli.evaluation.output import replacing, write_json
+from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.soften.methods import Method
 from svls_cli.version import __version__
 
 OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
 CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
-REGION_NAMES = {
-    "whole": "whole volume",
-    "foreground": "reference foreground",
-    "band": "boundary band",
-}
 
 
 def parse_method(text: str) -> Method:
@@ -108,7 +103,7 @@ class Trial:
             **{name: self.overlap(name) for name in OVERLAPS},
             "regions": {
                 region: {name: self.calibration(region, name) for name in CALIBRATION}
-                for region in REGIONS
+                for region in REGION_NAMES
             },
         }
 

@@ -23,8 +23,13 @@ from svls_cli.scan import ClassScan, Scannable
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.volume import soften_part
-from svls_cli.store.destination import Destination, destination, existing_store
-from svls_cli.store.objects import Folder, ObjectFolder
+from svls_cli.store.destination import (
+    Destination,
+    destination,
+    existing_store,
+    store_to_replace,
+)
+from svls_cli.store.objects import Folder
 from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.shards import Place
 from svls_cli.store.transaction import folder_bytes
@@ -96,14 +101,8 @@ def compile_cases(
     own = part.of(cases) if part else cases
     if not own:
         return
-    existing = existing_store(out)
-    if existing is not None and overwrite and isinstance(out, ObjectFolder):
-        raise InvalidParameterError(
-            f"--overwrite: {out} is in an object store, where nothing can be renamed, "
-            "so a run that fails would lose it; write a store of another name, then "
-            "remove this one"
-        )
-    kept = None if overwrite else existing
+    replaced = store_to_replace(out) if overwrite else None
+    kept = None if overwrite else existing_store(out)
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     stored = None if kept is None else kept.classes
@@ -120,7 +119,6 @@ def compile_cases(
                 return
             table = scan.table(ignore_label)
         config = configure(classes=table, ignore_label=ignore_label)
-        replaced = existing if overwrite else None
         with destination(
             out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
         ) as place:
@@ -184,20 +182,63 @@ def write_case(
 ) -> Outcome:
     """Soften one case and put it into the store, whole or not at all."""
     spacing_mm = case.geometry.spacing_mm
+    softening = method.on_grid(spacing_mm)
+    return store_case(
+        place,
+        name,
+        partial(
+            _write_volume,
+            case=case,
+            softening=softening,
+            config=config,
+            device=device,
+            threads=threads,
+        ),
+        geometry=case.geometry,
+        config=config,
+        inputs=case.inputs,
+        window=method.window_json(spacing_mm),
+        maps=list(case.maps),
+        raters=case.raters,
+    )
+
+
+def store_case(
+    place: Destination,
+    name: str,
+    write: Callable[[CaseWriter], None],
+    *,
+    geometry: Geometry,
+    config: StoreConfig,
+    inputs: list[dict[str, Any]],
+    window: Mapping[str, Any] | None = None,
+    maps: Sequence[str] = (),
+    raters: list[dict[str, Any]] | None = None,
+) -> Outcome:
+    """Put a case into the store, whole or not at all.
+
+    Parameters
+    ----------
+    place, name
+        The store, and the case in it.
+    write
+        Writes all its shards.
+    geometry, config, inputs, window, raters
+        As in `case_attributes`.
+    maps
+        Raters whose own label maps are kept.
+    """
     with place.building(name) as folder:
-        writer = CaseWriter(
-            folder, name, geometry=case.geometry, config=config, raters=list(case.maps)
-        )
-        softening = method.on_grid(spacing_mm)
-        _write_volume(writer, case, softening, config, device, threads)
+        writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)
+        write(writer)
         writer.finish(
             case_attributes(
                 config,
-                geometry=case.geometry.to_json(),
-                window=method.window_json(spacing_mm),
-                inputs=case.inputs,
+                geometry=geometry.to_json(),
+                window=window or {},
+                inputs=inputs,
                 shards=writer.shards,
-                raters=case.raters,
+                raters=raters,
             )
         )
         size = folder_bytes(folder)

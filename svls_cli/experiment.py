@@ -252,6 +252,8 @@ def compare_methods(
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
             raise InputError(f"label maps cannot be used: {'; '.join(failed[:10])}")
+        # Those that the first store found: one look at the label maps is enough.
+        classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
     for seed in range(seeds):
         for name in softened:
             yield experiment.run(name, seed)

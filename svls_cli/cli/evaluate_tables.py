@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from svls_cli.cli.console import echo
 from svls_cli.evaluation.output import aligned
+from svls_cli.evaluation.regions import REGION_NAMES
 
 if TYPE_CHECKING:
     from svls_cli.evaluation.evaluation_report import Average, EvaluationReport
@@ -19,11 +20,6 @@ _OVERLAPS = {
     "ged": "GED",
 }
 _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
-_REGIONS = {
-    "whole": "whole volume",
-    "foreground": "reference foreground",
-    "band": "boundary band",
-}
 
 
 def show_evaluation(report: EvaluationReport) -> None:
@@ -46,7 +42,7 @@ def show_evaluation(report: EvaluationReport) -> None:
         ["calibration", *_CALIBRATION.values()],
         [
             [name, *_cells(report.calibration[region])]
-            for region, name in _REGIONS.items()
+            for region, name in REGION_NAMES.items()
         ],
     )
     echo(f"{given['bins']} bins; the band reaches {given['band_mm']:g} mm either side")

@@ -9,6 +9,7 @@ import numpy as np
 
 from svls_cli.errors import InvalidParameterError
 from svls_cli.evaluation.output import replacing
+from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.evaluation.tuning_result import Score, TuningResult
 
 if TYPE_CHECKING:
@@ -24,11 +25,7 @@ _LINES = {
     "mm, size 3": ("sigma_mm", 3, "#56B4E9", "o:"),
 }
 _NAMES = {"nll": "NLL", "brier": "Brier score"}
-_REGIONS = {
-    "whole": ("whole volume", "#0072B2"),
-    "foreground": ("reference foreground", "#D55E00"),
-    "band": ("boundary band", "#009E73"),
-}
+_REGION_COLORS = {"whole": "#0072B2", "foreground": "#D55E00", "band": "#009E73"}
 
 # Okabe & Ito again, for methods side by side.
 _SERIES = (
@@ -120,7 +117,7 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
     rows = figure.subplots(
         2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
     )
-    for (curve, counts), region in zip(rows.T, _REGIONS, strict=True):
+    for (curve, counts), region in zip(rows.T, REGION_NAMES, strict=True):
         _draw_region(curve, counts, report, region)
     rows[0, 0].set_ylabel("share that was right")
     rows[1, 0].set_ylabel("voxels")
@@ -158,7 +155,7 @@ def draw_comparison(curves: Curves, path: Path) -> None:
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
-    for axes, (region, (name, _)) in zip(panels, _REGIONS.items(), strict=True):
+    for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
         axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
         for at, method in enumerate(curves.methods):
             color, marker = _SERIES[at % len(_SERIES)]
@@ -177,7 +174,7 @@ def draw_comparison(curves: Curves, path: Path) -> None:
 def _draw_region(
     curve: Axes, counts: Axes, report: EvaluationReport, region: str
 ) -> None:
-    name, color = _REGIONS[region]
+    name, color = REGION_NAMES[region], _REGION_COLORS[region]
     found = report.reliability(region)
     bins, used = len(found.count), found.count > 0
     confidence = found.confidence[used] / found.count[used]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from svls_cli.errors import StoreError
+from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.objects import Folder, ObjectFolder, put_case, put_root
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
@@ -130,6 +130,26 @@ def existing_store(path: Folder) -> Store | None:
         if not any(path.iterdir()):
             return None
     return open_store(path)
+
+
+def store_to_replace(path: Folder) -> Store | None:
+    """The store at ``path`` that a new one is to replace; None if there is nothing.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is in an object store.
+    StoreError
+        If there is something else.
+    """
+    existing = existing_store(path)
+    if existing is not None and isinstance(path, ObjectFolder):
+        raise InvalidParameterError(
+            f"--overwrite: {path} is in an object store, where nothing can be renamed, "
+            "so a run that fails would lose it; write a store of another name, then "
+            "remove this one"
+        )
+    return existing
 
 
 @contextmanager

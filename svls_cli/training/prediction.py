@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from svls_cli.compiling import store_case
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.raters import HARD
@@ -22,10 +24,9 @@ from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.records import Outcome, Record, recorded, until_failure
 from svls_cli.soften.quantising import quantise
 from svls_cli.soften.smoothing import SoftBlock
-from svls_cli.store.destination import Destination, destination, existing_store
-from svls_cli.store.objects import ObjectFolder, folder_at
-from svls_cli.store.schema import StoreConfig, case_attributes
-from svls_cli.store.transaction import folder_bytes
+from svls_cli.store.destination import Destination, destination, store_to_replace
+from svls_cli.store.objects import folder_at
+from svls_cli.store.schema import StoreConfig
 from svls_cli.store.writer import CaseWriter
 from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
@@ -192,13 +193,9 @@ def _predict_all(
     overwrite: bool,
     progress: Progress,
 ) -> Generator[Record]:
-    existing = existing_store(out) if overwrite else None
-    if existing is not None and isinstance(out, ObjectFolder):
-        raise InvalidParameterError(
-            f"--overwrite: {out} is in an object store, where nothing can be renamed"
-        )
+    replaced = store_to_replace(out) if overwrite else None
     with destination(
-        out, config, replace=existing, dry_run=False, remote=False
+        out, config, replace=replaced, dry_run=False, remote=False
     ) as place:
         records = (_predict_case(scan, predictor, config, place) for scan in scans)
         with closing(records):
@@ -226,20 +223,14 @@ def _predict_case(
             )
         geometry, voxels = scan.read()
         found = predictor.probabilities(voxels)
-        with place.building(scan.name) as folder:
-            writer = CaseWriter(folder, scan.name, geometry=geometry, config=config)
-            _write(writer, found, config.dtype)
-            writer.finish(
-                case_attributes(
-                    config,
-                    geometry=geometry.to_json(),
-                    window={},
-                    inputs=inputs,
-                    shards=writer.shards,
-                )
-            )
-            size = folder_bytes(folder)
-        return Outcome(place.output(scan.name), size)
+        return store_case(
+            place,
+            scan.name,
+            partial(_write, probabilities=found, dtype=config.dtype),
+            geometry=geometry,
+            config=config,
+            inputs=inputs,
+        )
 
     return recorded(scan.name, scan.inputs, work)
 
