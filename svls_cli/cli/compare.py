@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +83,7 @@ def command(
         config=config,
         classes=None if classes is None else parse_classes(classes),
         loaders=more.pop("jobs"),
-        progress=partial(console.show_progress, unit="step"),
+        progress=console.show_progress,
         **more,
     ):
         trials.append(trial)

@@ -34,14 +34,12 @@ def echo(text: str) -> None:
         raise ReaderGoneError from error
 
 
-def show_progress(
-    items: Iterator[Any], total: int, doing: str, *, unit: str = "case"
-) -> Iterator[Any]:
+def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
     """A bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
 
     bar: Iterator[Any] = tqdm(
-        items, total=total, desc=doing, unit=unit, disable=None, leave=False
+        items, total=total, desc=doing, unit="", disable=None, leave=False
     )
     return bar
 

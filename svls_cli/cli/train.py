@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,14 +63,13 @@ def command(
     from svls_cli.training.runs import train
 
     config, more = training_options.config_of(given)
-    progress = partial(console.show_progress, unit="step")
     logs = train(
         store,
         images,
         out,
         config=config,
         pattern=image_pattern,
-        progress=progress,
+        progress=console.show_progress,
         **more,
     )
     for log in logs:
