@@ -27,7 +27,7 @@ from svls_cli.cli import console, options, training_options
     type=float,
     default=0.5,
     show_default=True,
-    help="Of neighbouring windows, as a share of the patch.",
+    help="How far neighbouring windows overlap, as a share of the patch.",
 )
 @click.option(
     "--batch-size",

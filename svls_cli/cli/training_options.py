@@ -68,7 +68,7 @@ seed = click.option(
     type=int,
     default=TrainingConfig.seed,
     show_default=True,
-    help="Of weights, patches and augmentation.",
+    help="Seed of weights, patches and augmentation.",
 )
 
 
@@ -88,20 +88,18 @@ _PARAMETERS = (
         "smallest case as 96 x 96 x 96 voxels allow]",
     ),
     _number("batch_size", int, "Patches in a step."),
-    _number("epochs", int, "Each ends with validation, checkpoint and a line."),
+    _number("epochs", int, "How many; each ends with validation and a checkpoint."),
     _number("steps_per_epoch", int, "Steps of the optimiser in each."),
-    _number("learning_rate", float, "Of AdamW at the start; it falls to 0."),
-    _number("weight_decay", float, "Of AdamW."),
+    _number("learning_rate", float, "AdamW's at the start; it falls to 0."),
+    _number("weight_decay", float, "AdamW's."),
     _number(
         "dice_weight",
         float,
         "Weight of a soft Dice loss (right for soft labels) beside the cross-entropy.",
     ),
-    _number("filters", int, "Of the U-Net's first level; doubled at each level."),
-    _number(
-        "foreground_share", float, "Of the patches, centred on a foreground class."
-    ),
-    _number("boundary_share", float, "Of the patches, centred on a boundary."),
+    _number("filters", int, "Width of the U-Net's first level; doubled at each level."),
+    _number("foreground_share", float, "Patches centred on a foreground class."),
+    _number("boundary_share", float, "Patches centred on a boundary."),
     click.option(
         "--augment/--no-augment",
         default=TrainingConfig.augment,
@@ -132,7 +130,7 @@ _PARAMETERS = (
         help="Cases not trained on: a share (0 for none), fold I of N, or a file with "
         "a name per line.",
     ),
-    _number("split_seed", int, "Of the draw for a share or fold."),
+    _number("split_seed", int, "Seed of the draw for a share or fold."),
     click.option(
         "--amp/--no-amp",
         default=TrainingConfig.amp,
