@@ -78,9 +78,16 @@ def test_dice_is_least_at_the_soft_label_itself(seed: int) -> None:
     assert at.item() == pytest.approx(0, abs=1e-5)
     other = random_soft(seed + 1, 1, 3, 4, 4)
     assert soft_dice_loss(torch.log(other), target) >= at
-    # The usual soft Dice prefers a prediction that is surer than the label.
-    usual = DiceLoss(softmax=True, batch=True, smooth_nr=0, smooth_dr=1e-6)
-    assert usual(10 * torch.log(target), target) < usual(torch.log(target), target)
+
+
+def test_dice_does_not_prefer_a_surer_prediction_as_the_usual_one_does() -> None:
+    target = torch.tensor([[[[0.75, 0.25]], [[0.25, 0.75]]]])
+    usual = DiceLoss(softmax=True, batch=True, smooth_nr=0, smooth_dr=0)
+    honest, surer = torch.log(target), 10 * torch.log(target)
+    # Each class: 2 (.75^2 + .25^2) / 2 at the label itself, 2 * .75 / 2 when sure.
+    assert usual(honest, target).item() == pytest.approx(1 - 0.625)
+    assert usual(surer, target).item() == pytest.approx(1 - 0.75, abs=1e-4)
+    assert soft_dice_loss(honest, target) < soft_dice_loss(surer, target)
 
 
 def test_classes_without_labels_are_left_out() -> None:
