@@ -123,6 +123,34 @@ def test_images_that_cannot_be_predicted(
     assert sorted(open_store(tmp_path / "pred.zarr")) == ["good"]
 
 
+def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:
+    loaded = Checkpoint.load(trained / "last.pt")
+    plan = replace(loaded.plan, channels=("0000", "0001"))
+    replace(loaded, plan=plan, network=plan.network().state_dict()).save(
+        tmp_path / "last.pt"
+    )
+    scan, spacing = blobs((8, 32, 32), 3), (1, 1, 3)
+    for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0002"):
+        write_image(tmp_path / "images" / f"{name}.nrrd", scan, spacing=spacing)
+    found = predict_cases(tmp_path, tmp_path / "images", tmp_path / "a.zarr")
+    assert {record.case: record.reason for record in found} == {
+        "a": None,
+        "b": "1 channels; the network was trained on 2",
+        "c": "channels 0000, 0002; the network was trained on 0000, 0001",
+    }
+
+
+def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
+    scan = blobs((8, 32, 32), 3)
+    write_image(tmp_path / "images" / "same.nrrd", scan, spacing=(1, 1, 2.5))
+    write_image(tmp_path / "images" / "thick.nrrd", scan, spacing=(1, 1, 8))
+    result = run("predict", trained, "images", "pred.zarr")
+    assert result.stdout.startswith("pred.zarr: 2 predicted")
+    assert result.stderr == (
+        "note: thick: voxels of 8 x 1 x 1 mm; the network was trained on 3 x 1 x 1 mm\n"
+    )
+
+
 def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:
     image, out = SAMPLE / "images" / "case_01.nii.gz", tmp_path / "a.zarr"
     list(predict_cases(trained, image, out))

@@ -67,6 +67,18 @@ def test_the_number_of_channels_decides(tmp_path: Path) -> None:
     assert sorted(find_scans(tmp_path, n_channels=1)) == ["scan_0000", "scan_0001"]
 
 
+def test_a_missing_channel_is_not_another_case(tmp_path: Path) -> None:
+    files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
+    for found in (
+        find_scans(tmp_path, wanted=["a", "b", "c"]),
+        find_scans(tmp_path, n_channels=2),
+    ):
+        assert {name: scan.channels for name, scan in found.items()} == {
+            "a": ("0000", "0001"),
+            "b": ("0000",),
+        }
+
+
 def test_patterns(tmp_path: Path) -> None:
     files(tmp_path / "a", "a_t2.nii.gz", "a_t1.nii.gz", "a_seg.nii.gz")
     found = find_scans(tmp_path, pattern="{case}/{case}_{channel}.nii.gz")

@@ -184,7 +184,10 @@ def test_command(tmp_path: Path, store: Path, run: Run) -> None:
     assert lines[0].startswith("epoch 1/3  loss ")
     assert "validation" in lines[0]
     assert "Dice" in lines[0]
-    assert lines[-1] == "run: trained; svls-cli predict run IMAGES... OUT.zarr"
+    assert lines[-1] == (
+        "run: trained on 6 cases, validated on 2; svls-cli predict run IMAGES... "
+        "OUT.zarr"
+    )
     assert not (tmp_path / "run" / "cache").exists()
     result = run(
         *("train", store, "--images", SAMPLE / "images", "--out", "json", *OPTIONS),

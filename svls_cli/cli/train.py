@@ -60,6 +60,7 @@ def command(
       svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500 --resume
     """
     training_options.need_libraries()
+    from svls_cli.training.checkpoint import Checkpoint, RunFolder
     from svls_cli.training.runs import train
 
     config, more = training_options.config_of(given)
@@ -78,7 +79,11 @@ def command(
         else:
             console.echo(_line(log, config.epochs))
     if not as_json:
-        console.echo(f"{out}: trained; svls-cli predict {out} IMAGES... OUT.zarr")
+        plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
+        console.echo(
+            f"{out}: trained on {len(plan.train)} cases, validated on "
+            f"{len(plan.validation)}; svls-cli predict {out} IMAGES... OUT.zarr"
+        )
 
 
 def _line(log: EpochLog, epochs: int) -> str:

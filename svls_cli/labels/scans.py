@@ -79,7 +79,8 @@ def find_scans(
     """All scans of files and folders, by the name of their case.
 
     A case's channels are files ``CASE_0000``, ``CASE_0001``, ... as nnU-Net names them,
-    if every file is named so; else each file is a case of one channel.
+    if every file is named so and, unless ``wanted`` or ``n_channels`` tell, every case
+    has the same from 0 on; else each file is a case of one channel.
 
     Parameters
     ----------
@@ -90,10 +91,10 @@ def find_scans(
         is one channel, ``{channel}``; channels are in the order of their names. Or a
         glob that picks files in folders.
     wanted
-        Cases that there should be: if all of them are files' whole names, a number at
-        a name's end is no channel.
+        Cases that there should be: numbers at the names' ends are channels if more of
+        these are found so.
     n_channels
-        Of each case: if the numbers are another number, they are no channels.
+        Of each case: several are numbers at the names' ends.
 
     Raises
     ------
@@ -112,11 +113,17 @@ def find_scans(
     paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
     plain = _by_case({(name, ""): path for name, path in paths.items()})
     channels = _channels(paths)
-    if channels is None or (wanted and plain.keys() >= set(wanted)):
+    if channels is None:
         return plain
     found = _by_case(channels)
-    count = len(next(iter(found.values())).paths)
-    return found if n_channels in (None, count) else plain
+    if wanted:
+        return max(plain, found, key=lambda scans: len(scans.keys() & set(wanted)))
+    if n_channels is not None and n_channels > 1:
+        return found
+    numbers = {tuple(map(int, scan.channels)) for scan in found.values()}
+    count = len(next(iter(numbers)))
+    complete = numbers == {tuple(range(count))}
+    return found if complete and n_channels in (None, count) else plain
 
 
 def _by_case(files: Mapping[tuple[str, ...], Path]) -> dict[str, Scan]:
@@ -131,17 +138,10 @@ def _by_case(files: Mapping[tuple[str, ...], Path]) -> dict[str, Scan]:
 
 def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:
     """By case and channel; None if the names are not all of that kind."""
-    found: dict[tuple[str, ...], Path] = {}
-    numbers: dict[str, set[int]] = {}
-    for name, path in paths.items():
-        match = _CHANNEL.fullmatch(name)
-        if match is None:
-            return None
-        found[match.group(1), match.group(2)] = path
-        numbers.setdefault(match.group(1), set()).add(int(match.group(2)))
-    same = {frozenset(each) for each in numbers.values()}
-    first = next(iter(same))
-    return found if len(same) == 1 and first == frozenset(range(len(first))) else None
+    matches = {name: _CHANNEL.fullmatch(name) for name in paths}
+    if not all(matches.values()):
+        return None
+    return {m.groups(): paths[name] for name, m in matches.items() if m is not None}
 
 
 def _voxels(file: ImageFile) -> npt.NDArray[Any]:

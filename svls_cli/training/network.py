@@ -15,6 +15,20 @@ _MOST_FILTERS = 320
 _LEAST_LEVELS, _MOST_LEVELS = 3, 6
 # An axis is halved while so many voxels are left of it.
 _LEAST_VOXELS = 4
+# Beyond this, what is told of sizes in voxels says little of sizes in mm.
+LARGEST_SPACING_RATIO = 1.5
+
+
+def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
+    """How many times as long as another's one image's voxels are, on any axis.
+
+    Examples
+    --------
+    >>> spacing_ratio([(1, 1, 3), (1, 2, 3)])
+    2.0
+    """
+    ratios: list[float] = [max(a) / min(a) for a in zip(*spacings_mm, strict=True)]
+    return max(ratios)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from svls_cli.compiling import store_case
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.scans import Scan, find_scans
@@ -31,6 +32,7 @@ from svls_cli.store.writer import CaseWriter
 from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.image_cache import Scaling
+from svls_cli.training.network import LARGEST_SPACING_RATIO, spacing_ratio
 from svls_cli.training.runs import choose_device
 from svls_cli.workers import Progress, no_progress
 
@@ -216,14 +218,19 @@ def _predict_case(
         if place.holds(scan.name, config, inputs):
             return Outcome(place.output(scan.name), skipped="already complete")
         expected = predictor.plan.channels
-        if len(expected) == len(scan.channels) > 1 and expected != scan.channels:
+        if len(expected) != len(scan.channels):
+            raise InputError(
+                f"{len(scan.channels)} channels; the network was trained on "
+                f"{len(expected)}"
+            )
+        if len(expected) > 1 and expected != scan.channels:
             raise InputError(
                 f"channels {', '.join(scan.channels)}; the network was trained on "
                 f"{', '.join(expected)}"
             )
         geometry, voxels = scan.read()
         found = predictor.probabilities(voxels)
-        return store_case(
+        outcome = store_case(
             place,
             scan.name,
             partial(_write, probabilities=found, dtype=config.dtype),
@@ -231,8 +238,20 @@ def _predict_case(
             config=config,
             inputs=inputs,
         )
+        return replace(outcome, note=_unlike_training(geometry, predictor.plan))
 
     return recorded(scan.name, scan.inputs, work)
+
+
+def _unlike_training(geometry: Geometry, plan: Plan) -> str | None:
+    """What makes voxels look otherwise than those that the network has seen."""
+    if spacing_ratio([geometry.spacing_mm, plan.spacing_mm]) <= LARGEST_SPACING_RATIO:
+        return None
+    found, expected = (
+        " x ".join(f"{mm:.3g}" for mm in spacing)
+        for spacing in (geometry.spacing_mm, plan.spacing_mm)
+    )
+    return f"voxels of {found} mm; the network was trained on {expected} mm"
 
 
 def _write(

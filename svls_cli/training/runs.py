@@ -25,14 +25,16 @@ from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
 from svls_cli.training.loop import train_network
-from svls_cli.training.network import plan_patch
+from svls_cli.training.network import (
+    LARGEST_SPACING_RATIO,
+    plan_patch,
+    spacing_ratio,
+)
 from svls_cli.training.splitting import split_cases
 from svls_cli.workers import Progress, no_progress
 
 # Of the patch that is chosen, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
-# Beyond this, sizes in voxels say little.
-_SPACING_SPREAD = 1.5
 # Of an image file, read to tell it from another.
 _END_BYTES = 4096
 
@@ -144,13 +146,13 @@ def _plan(
     axes = {case.geometry.ndim for case in cases.values()}
     if len(axes) > 1:
         raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
-    spacings = np.array([grid.spacing_mm for grid in grids])
-    spread = spacings.max(axis=0) / spacings.min(axis=0)
-    if spread.max() > _SPACING_SPREAD:
+    spacings = [grid.spacing_mm for grid in grids]
+    ratio = spacing_ratio(spacings)
+    if ratio > LARGEST_SPACING_RATIO:
         logging.getLogger(__name__).warning(
             "voxels of one case are %.1f times as long as another's; the network sees "
             "voxels, not mm: resample images and labels to one spacing first",
-            spread.max(),
+            ratio,
         )
     if config.patch_size is None:
         smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
