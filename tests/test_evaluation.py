@@ -24,7 +24,7 @@ from svls_cli.evaluation.calibration import (
     tace,
 )
 from svls_cli.evaluation.case_evaluation import CaseEvaluation
-from svls_cli.evaluation.counting import REGIONS
+from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scoring import Measures, evaluate_case
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry

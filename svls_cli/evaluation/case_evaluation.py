@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svls_cli.evaluation.calibration import Reliability
-from svls_cli.evaluation.counting import REGIONS
+from svls_cli.evaluation.regions import REGIONS
 from svls_cli.records import Record
 from svls_cli.soften.agreement import mean
 from svls_cli.soften.case_agreement import defined

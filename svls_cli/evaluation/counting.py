@@ -17,14 +17,10 @@ import numpy.typing as npt
 from svls_cli.errors import StoreError
 from svls_cli.evaluation.bands import BoolArray
 from svls_cli.evaluation.calibration import IntArray, LevelCounts
-from svls_cli.evaluation.regions import REGION_NAMES
+from svls_cli.evaluation.regions import REGIONS
 from svls_cli.labels.values import UIntArray
 from svls_cli.soften.mixture import levels
 from svls_cli.store.patches import Region
-
-# Where calibration is measured: every voxel, those that the rater gave another label
-# than background, and those near a boundary of any rater.
-REGIONS = tuple(REGION_NAMES)
 
 # Floats are counted at so many levels.
 _FLOAT_LEVELS = 65_535

@@ -19,9 +19,9 @@ from svls_cli.evaluation.case_evaluation import (
     ClassScores,
     Evaluated,
 )
-from svls_cli.evaluation.counting import REGIONS
 from svls_cli.evaluation.crossvalidation import bootstrap
 from svls_cli.evaluation.output import write_report
+from svls_cli.evaluation.regions import REGIONS
 from svls_cli.records import Record
 from svls_cli.soften.case_agreement import defined
 from svls_cli.version import __version__

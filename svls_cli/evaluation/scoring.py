@@ -21,13 +21,13 @@ from svls_cli.evaluation.case_evaluation import (
     RegionScores,
 )
 from svls_cli.evaluation.counting import (
-    REGIONS,
     CaseCounts,
     ClassCounts,
     Prediction,
     count_levels,
 )
 from svls_cli.evaluation.distributions import generalised_energy_distance, soft_dice
+from svls_cli.evaluation.regions import REGIONS
 from svls_cli.labels.classes import LabelClass
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.rater_maps import RaterMaps
