@@ -48,11 +48,13 @@ def split_cases(
         held = {ordered[at] for at in drawn[number - 1 :: count]}
     elif re.fullmatch(r"0?\.[0-9]+|0", validation):
         share = float(validation)
-        count = max(1, round(share * len(ordered))) if share else 0
+        if not share:
+            return ordered, []
+        count = max(1, round(share * len(ordered)))
         held = {ordered[at] for at in drawn[:count]}
     else:
         held = _listed(Path(validation), set(ordered))
-    if not held and validation.strip("0."):
+    if not held:
         raise InputError(f"validation {validation!r} holds none of the cases")
     train = [name for name in ordered if name not in held]
     if not train:
