@@ -22,6 +22,7 @@ from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import some
 from svls_cli.pipeline import smooth_cases
+from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import TrainingConfig
@@ -228,7 +229,7 @@ def compare_methods(
         cases,
         [images] if isinstance(images, str | Path) else list(images),
         image_pattern,
-        Path(out),
+        disk_folder(out),
         config,
         ignore_label,
         tolerance_mm,

@@ -122,6 +122,10 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
 
 def test_folders_of_something_else(tmp_path: Path) -> None:
     """Nothing is written: the comparison that is there can go on."""
+    for out in ("s3://bucket/c", Path("s3://bucket/c")):
+        given = compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
+        with pytest.raises(InputError, match="expected a folder on a disk"):
+            next(given)
     config = TrainingConfig(
         patch_size=(8, 16, 16),
         epochs=1,

@@ -405,8 +405,9 @@ def test_bad_input_changes_nothing(
     fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
-    elsewhere = [store, "--images", images, "--out", "s3://b/run", *settings]
-    fails("a run is a folder of this machine", *elsewhere, code=2)
+    reason, url = "expected a folder on a disk", "s3://b/run"
+    fails(reason, *given, "--out", url)
+    fails(reason, *given, "--out", tmp_path / "y", "--cache", url)
     fails("device 'meta'", *given, "--device", "meta", code=2)
     others = tmp_path / "others"
     shutil.copytree(images, others)

@@ -22,7 +22,8 @@ from svls_cli.errors import (
 )
 from svls_cli.store.metadata import NAME
 
-_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+# One slash is enough: a `Path` keeps no more. One letter alone is a drive.
+_URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
 # Three tries of five seconds each before an endpoint that does not answer is an error.
 _NETWORK = {
     "connect_timeout": 5,
@@ -98,7 +99,7 @@ def folder_at(given: str | Folder) -> Folder:
 
 
 def disk_folder(given: str | Path) -> Path:
-    """A folder for image files.
+    """A folder for what is no store.
 
     Raises
     ------
@@ -107,8 +108,8 @@ def disk_folder(given: str | Path) -> Path:
     """
     if _URL.match(str(given)):
         raise InputError(
-            f"{given}: image files are written into folders on a disk only; a store in "
-            "an object store is s3://bucket/name.zarr"
+            f"{given}: only stores are written into object stores, as "
+            "s3://bucket/name.zarr; expected a folder on a disk"
         )
     return Path(given)
 

@@ -29,6 +29,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.labels.values import some
 from svls_cli.records import Outcome, Record, recorded
+from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
 from svls_cli.workers import Progress, Workers, no_progress
 
@@ -175,7 +176,7 @@ def unpack_images(
     InputError
         If images are broken or on another grid than their labels, each named.
     """
-    folder = Path(cache)
+    folder = disk_folder(cache)
     folder.mkdir(parents=True, exist_ok=True)
     tasks = [_Task(scan, cases[name].geometry) for name, scan in scans.items()]
     unpack = partial(_unpack, folder=folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
@@ -16,7 +15,7 @@ import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.scans import Scan
-from svls_cli.store.objects import Folder
+from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.training.checkpoint import Checkpoint, Plan, RunFolder
 from svls_cli.training.config import TrainingConfig
@@ -98,11 +97,9 @@ def train(
     DeviceError
         If the GPU's memory is too small.
     """
-    if re.match(r"\w\w+:/", str(out)):
-        raise InvalidParameterError(f"{out}: a run is a folder of this machine")
     where = choose_device(device)
     writer = _summary_writer() if tensorboard else None
-    config, folder = config or TrainingConfig(), RunFolder(Path(out))
+    config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
     opened = open_store(store)
     cases = dict(opened)
     if not cases:
