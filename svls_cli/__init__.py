@@ -14,50 +14,51 @@ from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsE
 from svls_cli.version import __version__
 
 if TYPE_CHECKING:
-    from svls_cli.agreement_report import AgreementReport
-    from svls_cli.cluster import Cluster
-    from svls_cli.consensus import write_consensus
-    from svls_cli.evaluation.evaluating import evaluate_cases
-    from svls_cli.evaluation.evaluation_report import EvaluationReport
-    from svls_cli.evaluation.tuning import tune_smoothing
-    from svls_cli.evaluation.tuning_result import TuningResult
-    from svls_cli.export import export_cases
-    from svls_cli.fusing import fuse_cases
-    from svls_cli.labels.cases import Part, find_cases
+    from svls_cli.batch.cluster import Cluster
+    from svls_cli.batch.part import Part
+    from svls_cli.compiling.consensus import write_consensus
+    from svls_cli.compiling.fuse import fuse_cases
+    from svls_cli.compiling.smooth import smooth_cases
+    from svls_cli.evaluation.evaluate import evaluate_cases
+    from svls_cli.evaluation.report import EvaluationReport
+    from svls_cli.labels.cases import find_cases
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.labels.raters import find_rated_cases
-    from svls_cli.pipeline import smooth_cases
-    from svls_cli.rater_agreement import measure_cases
-    from svls_cli.soften.fusion import Fusion
+    from svls_cli.raters.fusion import Fusion
+    from svls_cli.raters.measuring import measure_cases
+    from svls_cli.raters.report import AgreementReport
     from svls_cli.soften.kernel import svls_kernel
     from svls_cli.soften.methods import Method
     from svls_cli.soften.volume import smooth
+    from svls_cli.store.export import export_cases
     from svls_cli.store.reader import Store, StoredCase, open_store
+    from svls_cli.tuning.result import TuningResult
+    from svls_cli.tuning.tune import tune_smoothing
 
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
-    "AgreementReport": "agreement_report",
-    "Cluster": "cluster",
-    "EvaluationReport": "evaluation.evaluation_report",
-    "Fusion": "soften.fusion",
+    "AgreementReport": "raters.report",
+    "Cluster": "batch.cluster",
+    "EvaluationReport": "evaluation.report",
+    "Fusion": "raters.fusion",
     "Method": "soften.methods",
-    "Part": "labels.cases",
+    "Part": "batch.part",
     "Store": "store.reader",
     "StoredCase": "store.reader",
-    "evaluate_cases": "evaluation.evaluating",
-    "export_cases": "export",
+    "evaluate_cases": "evaluation.evaluate",
+    "export_cases": "store.export",
     "find_cases": "labels.cases",
     "find_rated_cases": "labels.raters",
-    "fuse_cases": "fusing",
+    "fuse_cases": "compiling.fuse",
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
-    "measure_cases": "rater_agreement",
+    "measure_cases": "raters.measuring",
     "smooth": "soften.volume",
-    "smooth_cases": "pipeline",
+    "smooth_cases": "compiling.smooth",
     "svls_kernel": "soften.kernel",
-    "tune_smoothing": "evaluation.tuning",
-    "TuningResult": "evaluation.tuning_result",
-    "write_consensus": "consensus",
+    "tune_smoothing": "tuning.tune",
+    "TuningResult": "tuning.result",
+    "write_consensus": "compiling.consensus",
 }
 
 __all__ = [

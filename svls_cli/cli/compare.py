@@ -69,8 +69,8 @@ def command(
       svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
     """
     training_options.need_libraries()
-    from svls_cli.comparison import Comparison
-    from svls_cli.experiment import compare_methods
+    from svls_cli.comparison.compare import compare_methods
+    from svls_cli.comparison.result import Comparison
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)

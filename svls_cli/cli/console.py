@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from svls_cli.inspection import Inspected
-    from svls_cli.records import Record
+    from svls_cli.batch.records import Record
+    from svls_cli.batch.workers import Workers
+    from svls_cli.store.inspect import Inspected
     from svls_cli.store.reader import Store
-    from svls_cli.workers import Workers
 
 EXIT_SOME_FAILED = 4
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -46,10 +46,10 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
 
 def check_targets(report: Path | None, figure: Path | None) -> None:
     """Complain of files that cannot be written before the work, not after it."""
-    from svls_cli.evaluation.output import check_target
+    from svls_cli.files import check_target
 
     if figure is not None:
-        from svls_cli.evaluation.figures import check_figure
+        from svls_cli.figures import check_figure
 
         check_figure(figure)
     for path in (report, figure):
@@ -61,10 +61,10 @@ def workers(
     jobs: int | None, *, items: int, module: str, scheduler: str | None = None
 ) -> Workers:
     """Workers that import ``module`` while this process does; or a cluster's."""
-    from svls_cli.workers import Workers
+    from svls_cli.batch.workers import Workers
 
     if scheduler is not None:
-        from svls_cli.cluster import Cluster
+        from svls_cli.batch.cluster import Cluster
 
         if jobs is not None:
             raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")

@@ -102,7 +102,7 @@ def command(
     if report is not None:
         found.write(report)
     if figure is not None and found.scores:
-        from svls_cli.evaluation.figures import draw_reliability
+        from svls_cli.evaluation.figure import draw_reliability
 
         draw_reliability(found, figure)
     if as_json:
@@ -114,7 +114,7 @@ def command(
 
 
 def _check_targets(report: Path | None, figure: Path | None) -> None:
-    from svls_cli.evaluation.output import check_report_path
+    from svls_cli.files import check_report_path
 
     if report is not None:
         check_report_path(report)
@@ -124,7 +124,7 @@ def _check_targets(report: Path | None, figure: Path | None) -> None:
 def _evaluate(
     prediction: str, reference: tuple[str, ...], *, jobs: int | None, **given: Any
 ) -> Any:
-    from svls_cli.evaluation.evaluating import evaluate_cases
+    from svls_cli.evaluation.evaluate import evaluate_cases
 
     return evaluate_cases(
         prediction,

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from svls_cli.cli.console import echo
-from svls_cli.evaluation.output import aligned
 from svls_cli.evaluation.regions import REGION_NAMES
+from svls_cli.files import aligned
 
 if TYPE_CHECKING:
-    from svls_cli.evaluation.evaluation_report import Average, EvaluationReport
+    from svls_cli.evaluation.report import Average, EvaluationReport
 
 _OVERLAPS = {
     "dice": "Dice",

@@ -57,7 +57,7 @@ def command(
       svls-cli export out.zarr probabilities/
       svls-cli export --content hard --format nrrd out.zarr case_01 labels/
     """
-    from svls_cli.export import ExportOptions, export_cases
+    from svls_cli.store.export import ExportOptions, export_cases
 
     records = export_cases(
         store,

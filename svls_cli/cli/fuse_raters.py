@@ -121,7 +121,7 @@ def command(
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.fusing"
+    module = "svls_cli.compiling.fuse"
     with console.workers(**of_workers, items=len(cases), module=module) as workers:
         fuse = _into_store if out.endswith(".zarr") else _into_folder
         records = fuse(cases, out, jobs=workers, **given)
@@ -142,8 +142,8 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
                 "--report is of all cases: ask for it without --part, once all parts "
                 "are done"
             )
-        from svls_cli.evaluation.output import check_report_path
-        from svls_cli.soften.surface import check_tolerance_mm
+        from svls_cli.files import check_report_path
+        from svls_cli.metrics.surface import check_tolerance_mm
 
         check_report_path(report)
         check_tolerance_mm(tolerance_mm)
@@ -164,7 +164,7 @@ def _classes(out: str, classes: str | None) -> Any:
 def _measure(
     cases: Any, report: Path, tolerance_mm: float, classes: Any, **given: Any
 ) -> None:
-    from svls_cli.rater_agreement import measure_cases
+    from svls_cli.raters.measuring import measure_cases
 
     found, _ = measure_cases(  # a case that fails here failed before
         cases,
@@ -181,7 +181,7 @@ def _measure(
 
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any:
-    from svls_cli.fusing import fuse_cases
+    from svls_cli.compiling.fuse import fuse_cases
     from svls_cli.labels.class_files import parse_classes
 
     fusion, method = _fusion(given), _method(given)
@@ -199,7 +199,7 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
 
 
 def _into_folder(cases: Any, out: str, **given: Any) -> Any:
-    from svls_cli.consensus import write_consensus
+    from svls_cli.compiling.consensus import write_consensus
     from svls_cli.errors import InvalidParameterError
     from svls_cli.soften.methods import Method
 
@@ -222,7 +222,7 @@ def _into_folder(cases: Any, out: str, **given: Any) -> Any:
 
 
 def _fusion(given: dict[str, Any]) -> Any:
-    from svls_cli.soften.fusion import Fusion
+    from svls_cli.raters.fusion import Fusion
 
     return Fusion(*map(given.pop, ("fusion", "weights", "ties")))
 

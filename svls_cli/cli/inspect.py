@@ -24,7 +24,7 @@ def command(store: str, verify: bool, jobs: int | None, as_json: bool) -> int:
       svls-cli inspect out.zarr
       svls-cli inspect --verify --json out.zarr | jq -r .case
     """
-    from svls_cli.inspection import inspect_cases
+    from svls_cli.store.inspect import inspect_cases
     from svls_cli.store.reader import open_store
 
     opened = open_store(store)

@@ -46,8 +46,8 @@ scheduler = click.option(
 
 def part_of_n(text: str) -> Any:
     """``i/N``."""
+    from svls_cli.batch.part import Part
     from svls_cli.errors import InvalidParameterError
-    from svls_cli.labels.cases import Part
 
     try:
         return Part.parse(text)

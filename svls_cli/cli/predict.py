@@ -61,7 +61,7 @@ def command(
       svls-cli evaluate pred.zarr --reference labels/
     """
     training_options.need_libraries()
-    from svls_cli.training.prediction import predict_cases
+    from svls_cli.training.predict import predict_cases
 
     records = predict_cases(
         run,

@@ -64,10 +64,10 @@ def command(
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
     given = {name: parameters.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.pipeline"
+    module = "svls_cli.compiling.smooth"
     with console.workers(**given, items=len(cases), module=module) as workers:
+        from svls_cli.compiling.smooth import smooth_cases
         from svls_cli.labels.class_files import parse_classes
-        from svls_cli.pipeline import smooth_cases
         from svls_cli.soften.methods import Method
 
         of_method = map(parameters.pop, ("method", *options.METHOD_PARAMETERS))

@@ -61,7 +61,7 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.training.checkpoint import Checkpoint, RunFolder
-    from svls_cli.training.runs import train
+    from svls_cli.training.train import train
 
     config, more = training_options.config_of(given)
     logs = train(

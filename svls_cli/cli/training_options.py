@@ -199,11 +199,11 @@ def need_libraries() -> None:
     InvalidParameterError
         If PyTorch, MONAI or matplotlib is not installed.
     """
-    from svls_cli.evaluation.figures import check_figure
+    from svls_cli.figures import check_figure
 
     try:
-        import svls_cli.training.prediction
-        import svls_cli.training.runs  # noqa: F401
+        import svls_cli.training.predict
+        import svls_cli.training.train  # noqa: F401
     except ImportError as error:
         raise InvalidParameterError(
             f"training needs {error.name}: pip install 'svls-cli[train]'"

@@ -130,10 +130,10 @@ def command(
 
 
 def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) -> Any:
-    module = "svls_cli.evaluation.tuning"
+    module = "svls_cli.tuning.tune"
     with console.workers(jobs, items=len(cases), module=module) as workers:
-        from svls_cli.evaluation.tuning import tune_smoothing
         from svls_cli.labels.class_files import parse_classes
+        from svls_cli.tuning.tune import tune_smoothing
 
         for name in ("sigmas", "strengths"):  # the defaults are the function's
             if given[name] is None:
@@ -149,10 +149,10 @@ def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) ->
 
 def _write(result: Any, report: Path | None, figure: Path | None) -> None:
     if report is not None:
-        from svls_cli.evaluation.output import write_json
+        from svls_cli.files import write_json
 
         write_json(result.to_json(), report)
     if figure is not None:
-        from svls_cli.evaluation.figures import draw_tuning
+        from svls_cli.tuning.figure import draw_tuning
 
         draw_tuning(result, figure)

@@ -9,11 +9,11 @@ import click
 
 from svls_cli.cli import console
 from svls_cli.cli.console import echo
-from svls_cli.evaluation.output import aligned
+from svls_cli.files import aligned
 
 if TYPE_CHECKING:
-    from svls_cli.evaluation.crossvalidation import Estimate
-    from svls_cli.evaluation.tuning_result import ClassNll, TuningResult
+    from svls_cli.metrics.averages import Estimate
+    from svls_cli.tuning.result import ClassNll, TuningResult
 
 Row = tuple[str, ...]
 
@@ -45,7 +45,7 @@ def complain(result: TuningResult) -> None:
 
 
 def _score_rows(result: TuningResult) -> list[Row]:
-    from svls_cli.evaluation.grid import smooth_options
+    from svls_cli.tuning.candidates import smooth_options
 
     onehot, *smoothed = result.baselines
     published = smooth_options(result.published.method)

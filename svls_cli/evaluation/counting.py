@@ -14,13 +14,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import BoolArray, IntArray, Region, UIntArray
 from svls_cli.errors import StoreError
-from svls_cli.evaluation.bands import BoolArray
-from svls_cli.evaluation.calibration import IntArray, LevelCounts
 from svls_cli.evaluation.regions import REGIONS
-from svls_cli.labels.values import UIntArray
-from svls_cli.soften.mixture import levels
-from svls_cli.store.patches import Region
+from svls_cli.metrics.calibration import LevelCounts
+from svls_cli.soften.levels import levels
 
 # Floats are counted at so many levels.
 _FLOAT_LEVELS = 65_535

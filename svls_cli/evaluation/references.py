@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.classes import ClassTable
@@ -13,7 +14,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
-from svls_cli.labels.values import UIntArray, distinct_values, some
+from svls_cli.labels.values import distinct_values, some
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 

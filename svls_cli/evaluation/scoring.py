@@ -11,33 +11,30 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
 
+from svls_cli.arrays import Region, UIntArray
 from svls_cli.errors import InvalidParameterError
-from svls_cli.evaluation.bands import band_radius, boundary_band, check_band_mm
-from svls_cli.evaluation.calibration import published_tace, reliability, tace
-from svls_cli.evaluation.case_evaluation import (
-    CaseEvaluation,
-    ClassScores,
-    PublishedScores,
-    RegionScores,
-)
 from svls_cli.evaluation.counting import (
     CaseCounts,
     ClassCounts,
     Prediction,
     count_levels,
 )
-from svls_cli.evaluation.distributions import generalised_energy_distance, soft_dice
 from svls_cli.evaluation.regions import REGIONS
+from svls_cli.evaluation.scores import (
+    CaseEvaluation,
+    ClassScores,
+    PublishedScores,
+    RegionScores,
+)
 from svls_cli.labels.classes import LabelClass
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.rater_maps import RaterMaps
-from svls_cli.labels.values import UIntArray
-from svls_cli.soften.agreement import mean
-from svls_cli.soften.surface import check_tolerance_mm, surface_scores
+from svls_cli.metrics.averages import mean
+from svls_cli.metrics.boundary_band import band_radius, boundary_band, check_band_mm
+from svls_cli.metrics.calibration import published_tace, reliability, tace
+from svls_cli.metrics.distributions import generalised_energy_distance, soft_dice
+from svls_cli.metrics.surface import check_tolerance_mm, surface_scores
 from svls_cli.store.layout import Layout
-from svls_cli.store.patches import Region
-
-Box = tuple[slice, ...]
 
 DEFAULT_BINS = 15  # as Guo et al. have it
 PUBLISHED_BINS = 10
@@ -213,8 +210,8 @@ class _Surfaces:
     counts: CaseCounts
     grid: Geometry
     tolerance_mm: float
-    predicted: list[Box | None]
-    drawn: list[list[Box | None]]
+    predicted: list[Region | None]
+    drawn: list[list[Region | None]]
 
     @classmethod
     def of(cls, counts: CaseCounts, grid: Geometry, tolerance_mm: float) -> _Surfaces:
@@ -231,7 +228,7 @@ class _Surfaces:
         return mean([dice for dice, _ in found]), mean([hd95 for _, hd95 in found])
 
     def _pair(
-        self, index: int, labels: UIntArray, drawn: Box | None
+        self, index: int, labels: UIntArray, drawn: Region | None
     ) -> tuple[float, float]:
         boxes = [box for box in (self.predicted[index], drawn) if box is not None]
         if not boxes:
@@ -257,9 +254,9 @@ class _Surfaces:
         return math.hypot(*((n - 1) * mm for n, mm in sides))
 
 
-def _boxes(indices: UIntArray, n_classes: int) -> list[Box | None]:
+def _boxes(indices: UIntArray, n_classes: int) -> list[Region | None]:
     """Around the voxels of each class; None if there are none."""
     numbers = indices.astype(np.min_scalar_type(n_classes + 1))
     numbers += 1  # 0 is nothing to SciPy
-    boxes: list[Box | None] = find_objects(numbers, max_label=n_classes)
+    boxes: list[Region | None] = find_objects(numbers, max_label=n_classes)
     return boxes

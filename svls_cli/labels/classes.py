@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.values import MAX_VALUE, UIntArray, look_up, some
+from svls_cli.labels.values import MAX_VALUE, look_up, some
 
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.

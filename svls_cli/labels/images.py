@@ -15,18 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import Container, read_container
 from svls_cli.labels.integrity import content_sha256, plain_file
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.values import (
-    UIntArray,
-    as_labels,
-    not_a_label,
-    some,
-)
+from svls_cli.labels.values import as_labels, not_a_label, some
 
 # ITK prints its opinion of a header to stderr; ours is the error message.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import read_container
 from svls_cli.labels.images import call_itk, read_geometry
 from svls_cli.labels.integrity import plain_file
-from svls_cli.labels.values import UIntArray
 
 
 def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> None:

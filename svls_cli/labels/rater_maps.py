@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
@@ -14,7 +15,6 @@ from svls_cli.labels.images import LabelFile, file_sha256, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
-from svls_cli.labels.values import UIntArray
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,13 @@ class RatedCase:
         """What records call its files."""
         return self.shown or tuple(map(str, self.paths))
 
+    @property
+    def missing_note(self) -> str | None:
+        """What a record says of a case that lacks raters."""
+        if not self.missing:
+            return None
+        return f"no label map of rater {', '.join(self.missing)}"
+
     def absolute(self) -> RatedCase:
         """The same for a process in another folder."""
         raters = tuple((rater, path.absolute()) for rater, path in self.raters)

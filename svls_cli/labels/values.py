@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 
 MAX_VALUE = 2**32 - 1
-
-UIntArray = npt.NDArray[np.unsignedinteger[Any]]
 
 
 def distinct_values(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.labels.values import UIntArray
-from svls_cli.soften.cuda import (
-    Device,
-    Extent,
-    Kernel,
-    Layout,
-    count_tiles,
-    extent,
-)
+from svls_cli.arrays import UIntArray
+from svls_cli.soften.cuda import Device, Extent, Kernel, Layout, count_tiles, extent
+from svls_cli.soften.levels import ROUNDING_MARGIN, levels
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.mixture import ROUNDING_MARGIN, Mixture, levels
+from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import SoftBlock, soften_block, tile_shape
 from svls_cli.soften.value_table import ValueTable
 

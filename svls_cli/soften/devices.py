@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy.typing as npt
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InvalidParameterError
-from svls_cli.labels.values import UIntArray
 from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import SoftBlock, soften_block

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from cupy.cuda import nvrtc
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import DeviceError
-from svls_cli.labels.values import UIntArray
 from svls_cli.soften.cuda import Kernel
 from svls_cli.soften.cuda_block import DeviceBlock, soften_by_way_of
 from svls_cli.soften.methods import Method, Softening

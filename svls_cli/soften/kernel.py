@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from svls_cli.arrays import FloatArray
 from svls_cli.errors import InvalidParameterError
-
-FloatArray = npt.NDArray[np.float64]
 
 # Beyond this a window no longer describes a boundary, and its halo dwarfs the block.
 MAX_SIZE = 129

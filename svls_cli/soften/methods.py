@@ -226,3 +226,49 @@ def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
 def _floats(value: float | tuple[float, ...]) -> float | list[float]:
     """As JSON keeps them, so that 1 and 1.0 are one parameter."""
     return [float(v) for v in value] if isinstance(value, tuple) else float(value)
+
+
+def parse_method(text: str) -> Method:
+    """A method from ``name`` or ``name:parameter=value:...``.
+
+    Parameters are those of `Method`; one value per axis is written ``1x3x3``; a bare
+    number is the alpha of ``ls`` and the sigma of the others.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is not understood, or a value is out of its range.
+
+    Examples
+    --------
+    >>> parse_method("ls:0.2").alpha
+    0.2
+    >>> parse_method("svls:sigma_mm=1.5:strength=0.8").strength
+    0.8
+    """
+    name, *parts = text.split(":")
+    given: dict[str, Any] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not equals:
+            key, value = ("alpha" if name == "ls" else "sigma"), part
+        if key in given:
+            raise InvalidParameterError(f"method {text!r}: {key} is given twice")
+        given[key] = _value(key, value, text)
+    try:
+        return Method(name, **given)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise InvalidParameterError(f"method {text!r}: {error}") from error
+
+
+def _value(key: str, value: str, text: str) -> Any:
+    if key == "size" and value == "auto":
+        return value
+    kind = int if key == "size" else float
+    try:
+        values = tuple(kind(part) for part in value.split("x"))
+    except ValueError:
+        raise InvalidParameterError(
+            f"method {text!r}: {value!r} is no number"
+        ) from None
+    return values[0] if len(values) == 1 else values

@@ -14,28 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.labels.values import UIntArray, look_up
-
-SoftArray = npt.NDArray[Any]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-
-# Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
-# that it stays the argmax; far below the .5 of a level that rounding costs anyway.
-ROUNDING_MARGIN = 4e-7
-
-
-def levels(dtype: npt.DTypeLike) -> int:
-    """What a certain class is stored as: the largest integer, or 1 for floats.
-
-    Examples
-    --------
-    >>> levels("uint8"), levels("float32")
-    (255, 1)
-    """
-    dtype = np.dtype(dtype)
-    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+from svls_cli.arrays import BoolArray, FloatArray, IntArray, SoftArray, UIntArray
+from svls_cli.labels.values import look_up
+from svls_cli.soften.levels import ROUNDING_MARGIN, levels
 
 
 @dataclass(frozen=True, eq=False)

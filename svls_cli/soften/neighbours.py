@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from svls_cli.arrays import SoftArray
 from svls_cli.soften.kernel import NeighbourWeights
-from svls_cli.soften.mixture import SoftArray
 
 FloatKind = type[np.float32] | type[np.float64]
 

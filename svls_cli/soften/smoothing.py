@@ -22,25 +22,17 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.errors import InvalidParameterError
-from svls_cli.labels.values import UIntArray, distinct_values
+from svls_cli.labels.values import distinct_values
 from svls_cli.soften.kernel import NeighbourWeights
+from svls_cli.soften.levels import DTYPES, ROUNDING_MARGIN, levels
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.mixture import (
-    ROUNDING_MARGIN,
-    BoolArray,
-    Labels,
-    Mixture,
-    SoftArray,
-    labels_of,
-    levels,
-    take_back,
-)
+from svls_cli.soften.mixture import Labels, Mixture, labels_of, take_back
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum
 
 Places = tuple[npt.NDArray[np.intp], ...]
 
-DTYPES = ("uint8", "uint16", "float16", "float32")
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.labels.values import UIntArray
+from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.mixture import BoolArray, Mixture, SoftArray, labels_of
+from svls_cli.soften.mixture import Mixture, labels_of
 from svls_cli.soften.smoothing import soften_block
 
 

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.labels.values import UIntArray, as_labels, some
+from svls_cli.labels.values import as_labels, some
 from svls_cli.soften.devices import block_softener, check_device
 from svls_cli.soften.methods import Method, MethodName, Softening
 from svls_cli.soften.mixture import Mixture

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError, StoreError
-from svls_cli.store.objects import Folder, ObjectFolder, put_case, put_root
+from svls_cli.labels.geometry import Geometry
+from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, case_attributes_at, open_store
-from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, renamed, replace_store, workspace
-from svls_cli.store.writer import create_root
+from svls_cli.store.schema import StoreConfig, case_attributes
+from svls_cli.store.transaction import (
+    folder_bytes,
+    publish,
+    renamed,
+    replace_store,
+    workspace,
+)
+from svls_cli.store.uploads import put_case, put_root
+from svls_cli.store.writer import CaseWriter, create_root
 
 # A store that has no case yet, in the workspace.
 _ROOT = "store"
@@ -213,3 +222,45 @@ def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
             f"{out} was made with other parameters: {difference}. Use the same "
             "parameters, another store, or --overwrite to make it anew"
         )
+
+
+def store_case(
+    place: Destination,
+    name: str,
+    write: Callable[[CaseWriter], None],
+    *,
+    geometry: Geometry,
+    config: StoreConfig,
+    inputs: list[dict[str, Any]],
+    window: Mapping[str, Any] | None = None,
+    maps: Sequence[str] = (),
+    raters: list[dict[str, Any]] | None = None,
+) -> Outcome:
+    """Put a case into the store, whole or not at all.
+
+    Parameters
+    ----------
+    place, name
+        The store, and the case in it.
+    write
+        Writes all its shards.
+    geometry, config, inputs, window, raters
+        As in `case_attributes`.
+    maps
+        Raters whose own label maps are kept.
+    """
+    with place.building(name) as folder:
+        writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)
+        write(writer)
+        writer.finish(
+            case_attributes(
+                config,
+                geometry=geometry.to_json(),
+                window=window or {},
+                inputs=inputs,
+                shards=writer.shards,
+                raters=raters,
+            )
+        )
+        size = folder_bytes(folder)
+    return Outcome(place.output(name), size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ from svls_cli.errors import (
     StoreError,
     UnreachableError,
 )
-from svls_cli.store.metadata import NAME
 
 # One slash is enough: a `Path` keeps no more. One letter alone is a drive.
 _URL = re.compile("[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -30,8 +29,6 @@ _NETWORK = {
     "read_timeout": 60,
     "retries": {"max_attempts": 3, "mode": "standard"},
 }
-# Objects put at a time: each is in memory while it is put.
-_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class ObjectFolder:
         """Whether any object is here."""
         bucket, _, prefix = self.key.partition("/")
         with reached(self, "no such bucket"):
-            found = _objects().call_s3(
+            found = object_store().call_s3(
                 "list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1
             )
         return bool(found.get("KeyCount"))
@@ -69,12 +66,12 @@ class ObjectFolder:
     def is_file(self) -> bool:
         """Whether this is an object."""
         with reached(self):
-            return bool(_objects().isfile(self.key))
+            return bool(object_store().isfile(self.key))
 
     def read_text(self, encoding: str) -> str:
         """The object's content."""
         with reached(self):
-            content: bytes = _objects().cat_file(self.key)
+            content: bytes = object_store().cat_file(self.key)
         return content.decode(encoding)
 
 
@@ -118,7 +115,7 @@ def zarr_store(folder: Folder) -> Any:
     """What Zarr opens, for reading."""
     if isinstance(folder, Path):
         return folder
-    objects = _objects()
+    objects = object_store()
     from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
     from zarr.storage import FsspecStore
 
@@ -132,7 +129,7 @@ def subfolders(folder: Folder) -> list[str]:
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir() if path.is_dir())
     with reached(folder):
-        found = _objects().ls(folder.key, detail=True)
+        found = object_store().ls(folder.key, detail=True)
     return sorted(
         entry["name"].rpartition("/")[2]
         for entry in found
@@ -149,47 +146,9 @@ def file_sizes(folder: Folder) -> dict[str, int]:
             if path.is_file()
         }
     with reached(folder):
-        found = _objects().find(folder.key, detail=True)
+        found = object_store().find(folder.key, detail=True)
     start = len(folder.key) + 1
     return {name[start:]: int(entry["size"]) for name, entry in found.items()}
-
-
-def put_root(built: Path, target: ObjectFolder) -> None:
-    """Put a store's root, unless another run was faster."""
-    content = (built / NAME).read_bytes()
-    with reached(target, "no such bucket"), suppress(FileExistsError):
-        _objects().pipe_file(f"{target.key}/{NAME}", content, mode="create")
-
-
-def put_case(built: Path, target: ObjectFolder) -> None:
-    """Put a finished case under its name, marker last; an old one is gone before.
-
-    Two runs may put the same case at a time: their objects are the same.
-
-    Raises
-    ------
-    StoreError
-        If its name cannot be that of an object.
-    UnreachableError
-        If an object cannot be put; the case does not exist then.
-    """
-    try:
-        target.key.encode()
-    except UnicodeEncodeError as error:
-        raise StoreError("its name is no Unicode, as object stores need") from error
-    names = sorted(file_sizes(built))
-    names.remove(NAME)
-    with reached(target, "no such bucket"):
-        objects = _objects()
-        objects.rm_file(f"{target.key}/{NAME}")
-        for name in file_sizes(target).keys() - set(names):
-            objects.rm_file(f"{target.key}/{name}")
-        objects.put(
-            [str(built / name) for name in names],
-            [f"{target.key}/{name}" for name in names],
-            batch_size=_AT_ONCE,
-        )
-        objects.put_file(str(built / NAME), f"{target.key}/{NAME}")
 
 
 @contextmanager
@@ -211,7 +170,7 @@ def reached(folder: Folder, missing: str = "") -> Iterator[None]:
     if isinstance(folder, Path):
         yield
         return
-    _objects()  # has botocore, or says what to install
+    object_store()  # has botocore, or says what to install
     from botocore.exceptions import BotoCoreError
 
     try:
@@ -225,7 +184,7 @@ def reached(folder: Folder, missing: str = "") -> Iterator[None]:
         raise UnreachableError(f"{folder}: {reason.splitlines()[0]}") from error
 
 
-def _objects() -> Any:
+def object_store() -> Any:
     """The object store, as the usual environment variables say (AWS_ENDPOINT_URL ...).
 
     Raises

@@ -24,11 +24,10 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs.zstd import decompress
 
+from svls_cli.arrays import Region
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.metadata import ArrayLayout
 from svls_cli.store.shards import ABSENT, Place
-
-Region = tuple[slice, ...]
 
 
 def whole_region(region: Region, shape: Sequence[int]) -> Region:

@@ -11,22 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import Region
 from svls_cli.errors import StoreError, UnknownCaseError, UnreachableError
 from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
-from svls_cli.soften.mixture import levels
+from svls_cli.soften.levels import levels
 from svls_cli.store import metadata
 from svls_cli.store.metadata import NAME, ArrayLayout, group_attributes
-from svls_cli.store.objects import (
-    Folder,
-    folder_at,
-    reached,
-    subfolders,
-    zarr_store,
-)
-from svls_cli.store.patches import PatchReader, Region, whole_region
+from svls_cli.store.objects import Folder, folder_at, reached, subfolders, zarr_store
+from svls_cli.store.patches import PatchReader, whole_region
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
 if TYPE_CHECKING:

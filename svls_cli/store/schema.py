@@ -12,8 +12,8 @@ import numpy as np
 
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.soften.levels import DTYPES
 from svls_cli.soften.methods import Method
-from svls_cli.soften.smoothing import DTYPES
 from svls_cli.version import __version__
 
 FORMAT = "svls-soft-labels"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from svls_cli.labels.raters import HARD
-from svls_cli.soften.mixture import levels
+from svls_cli.soften.levels import levels
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import StoredCase
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
-from svls_cli.soften.mixture import levels
+from svls_cli.soften.levels import levels
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
@@ -23,12 +23,7 @@ from svls_cli.store.schema import (
     root_attributes,
     scale_factor,
 )
-from svls_cli.store.shards import (
-    Place,
-    encode_chunk,
-    encode_constant,
-    encode_shard,
-)
+from svls_cli.store.shards import Place, encode_chunk, encode_constant, encode_shard
 
 EncodedChunk = tuple[Place, bytes]
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
         soft_cross_entropy,
         soft_dice_loss,
     )
-    from svls_cli.training.prediction import predict_cases
-    from svls_cli.training.runs import train
+    from svls_cli.training.predict import predict_cases
+    from svls_cli.training.train import train
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
@@ -28,10 +28,10 @@ _HOME = {
     "TrainingConfig": "config",
     "as_probabilities": "losses",
     "find_images": "image_cache",
-    "predict_cases": "prediction",
+    "predict_cases": "predict",
     "soft_cross_entropy": "losses",
     "soft_dice_loss": "losses",
-    "train": "runs",
+    "train": "train",
     "unpack_images": "image_cache",
 }
 

@@ -12,106 +12,16 @@ from typing import Any
 import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.output import UNFINISHED, replacing, write_csv
-from svls_cli.labels.classes import ClassTable
-from svls_cli.training.config import TrainingConfig
+from svls_cli.files import UNFINISHED, replacing, write_csv
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import clear_cache
-from svls_cli.training.network import build_network, choose_levels
+from svls_cli.training.plan import Plan
 from svls_cli.version import __version__
 
 FORMAT = "svls-training-run"
 FORMAT_VERSION = 1
 CHECKPOINTS = ("last", "best")
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is trained on what: a resumed run must have the same.
-
-    Parameters
-    ----------
-    config
-        With the patch size that was chosen.
-    classes
-        Of the logits.
-    channels
-        Of the images, by name.
-    spacing_mm
-        Median over the cases to train on, per axis; it shapes the network.
-    train, validation
-        Cases.
-    inputs_hash
-        Of what the soft labels and the images were made from and how.
-    """
-
-    config: TrainingConfig
-    classes: ClassTable
-    channels: tuple[str, ...]
-    spacing_mm: tuple[float, ...]
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    inputs_hash: str
-
-    @property
-    def patch_size(self) -> tuple[int, ...]:
-        """Voxels per axis."""
-        assert self.config.patch_size is not None, "a plan has one"
-        return self.config.patch_size
-
-    def network(self) -> torch.nn.Module:
-        """With weights drawn from the seed."""
-        torch.manual_seed(self.config.seed)
-        return build_network(
-            channels=len(self.channels),
-            classes=len(self.classes),
-            levels=choose_levels(self.patch_size, self.spacing_mm),
-            filters=self.config.filters,
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        """As saved."""
-        return {
-            "config": self.config.to_json(),
-            "classes": self.classes.to_json(),
-            "channels": list(self.channels),
-            "spacing_mm": list(self.spacing_mm),
-            "train": list(self.train),
-            "validation": list(self.validation),
-            "inputs_hash": self.inputs_hash,
-        }
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Plan:
-        return cls(
-            TrainingConfig.from_json(record["config"]),
-            ClassTable.from_json(record["classes"]),
-            tuple(record["channels"]),
-            tuple(record["spacing_mm"]),
-            tuple(record["train"]),
-            tuple(record["validation"]),
-            str(record["inputs_hash"]),
-        )
-
-    def difference(self, other: Plan) -> str:
-        """What ``other`` has that this has not, for an error message."""
-        mine, theirs = self._flat(), other._flat()
-        return "; ".join(
-            f"{key} is {mine[key]} in the run, {theirs[key]} now"
-            for key in mine
-            if mine[key] != theirs[key]
-        )
-
-    def _flat(self) -> dict[str, Any]:
-        record = self.to_json()
-        record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
-        classes = (f"{c.value} {c.name}" for c in self.classes.classes)
-        record["classes"] = ", ".join(classes)
-        for key in ("train", "validation"):
-            names = record.pop(key)
-            record[f"{key} cases"] = f"{len(names)} ({', '.join(names)})"
-        return {**record.pop("config"), **record}
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from svls_cli.evaluation.output import replacing
+from svls_cli.files import replacing
 from svls_cli.training.epoch_log import EpochLog
 
 

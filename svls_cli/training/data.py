@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from svls_cli.store.reader import StoredCase
-from svls_cli.training.checkpoint import Plan
 from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.image_cache import CachedImage
+from svls_cli.training.plan import Plan
 
 
 @dataclass(frozen=True)

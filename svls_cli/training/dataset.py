@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import some
-from svls_cli.soften.mixture import levels
+from svls_cli.soften.levels import levels
 from svls_cli.store.reader import StoredCase
 from svls_cli.training.config import Target, TrainingConfig
 from svls_cli.training.image_cache import CachedImage

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from svls_cli.errors import DeviceError
-from svls_cli.training.checkpoint import Plan
+from svls_cli.training.plan import Plan
 
 
 def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Tensor:

@@ -23,17 +23,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.arrays import Region
+from svls_cli.batch.records import Outcome, Record, recorded
+from svls_cli.batch.workers import Progress, Workers, no_progress
 from svls_cli.errors import InputError
-from svls_cli.evaluation.output import replacing, write_json
+from svls_cli.files import replacing, write_json
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.labels.values import some
-from svls_cli.records import Outcome, Record, recorded
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
-from svls_cli.workers import Progress, Workers, no_progress
 
-Region = tuple[slice, ...]
 _OWN_NAME = re.compile(r".+\.[0-9a-f]{16}\.(npy|json)")
 
 

@@ -10,16 +10,17 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from svls_cli.batch.workers import Progress, no_progress
 from svls_cli.errors import InputError
 from svls_cli.training.augmentation import Augmentation
-from svls_cli.training.checkpoint import Checkpoint, Plan
+from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.data import Data
 from svls_cli.training.dataset import Sample
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.losses import soft_cross_entropy, soft_dice_loss
+from svls_cli.training.plan import Plan
 from svls_cli.training.validation import Validation
-from svls_cli.workers import Progress, no_progress
 
 # As nnU-Net: rarely reached, and then it saves the run.
 _LARGEST_GRADIENT = 12.0

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from svls_cli.soften.mixture import levels
+from svls_cli.soften.levels import levels
 
 _EPSILON = 1e-6
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.labels.values import UIntArray
+from svls_cli.arrays import UIntArray
 
 Voxels = npt.NDArray[np.int32]
 # Of a class and of a case: enough to choose from, few enough to keep for every case of

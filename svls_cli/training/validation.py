@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from svls_cli.training.checkpoint import Plan
 from svls_cli.training.data import Data
 from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.losses import soft_cross_entropy
+from svls_cli.training.plan import Plan
 
 # Passes over the cases, and no more patches than.
 _PASSES, _PATCHES = 2, 100

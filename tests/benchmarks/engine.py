@@ -26,10 +26,10 @@ from published import soft_labels
 from scipy.ndimage import correlate1d
 from timing import print_table, time_functions
 
+from svls_cli.batch.workers import keep_freed_memory
 from svls_cli.soften.methods import Method
 from svls_cli.soften.volume import soften_part, soften_volume
 from svls_cli.store.layout import Layout
-from svls_cli.workers import keep_freed_memory
 
 
 def separable_filters(

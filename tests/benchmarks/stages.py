@@ -81,7 +81,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
         ):
             CaseWriter(building, "case", geometry=geometry, config=config).finish({})
 
-    imports = [sys.executable, "-c", "import svls_cli.pipeline"]
+    imports = [sys.executable, "-c", "import svls_cli.compiling.smooth"]
     return {
         "hash the file": lambda: file_sha256(path),
         "gunzip alone": gunzip,

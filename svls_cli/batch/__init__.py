@@ -1,0 +1,1 @@
+"""Many cases: worker processes or a cluster, records, progress."""

@@ -1,0 +1,1 @@
+"""The paper's experiment: the same network trained on several methods' labels."""

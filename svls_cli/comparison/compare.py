@@ -1,0 +1,281 @@
+"""The paper's experiment: the same network, trained on soft labels of several methods.
+
+A composition of what the commands do: stores, runs, predictions, scores. Each finished
+piece is kept, so a comparison that was ended is simply run again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.comparison.result import Trial
+from svls_cli.compiling.smooth import smooth_cases
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.evaluate import evaluate_cases
+from svls_cli.files import write_json
+from svls_cli.labels.cases import Case, find_cases, safe_name
+from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.images import file_sha256
+from svls_cli.labels.scans import Scan
+from svls_cli.labels.values import some
+from svls_cli.soften.methods import parse_method
+from svls_cli.store.objects import disk_folder
+from svls_cli.store.reader import open_store
+from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.image_cache import clear_cache, find_images
+from svls_cli.training.predict import predict_cases
+from svls_cli.training.splitting import split_cases
+from svls_cli.training.train import train
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What every trial shares.
+
+    Parameters
+    ----------
+    cases
+        Label maps.
+    images, image_pattern
+        As in `find_scans`.
+    out
+        The comparison's folder.
+    config
+        Of the runs, but for the seed.
+    ignore_label
+        As in `smooth_cases`.
+    tolerance_mm, band_mm
+        As in `evaluate_cases`.
+    loaders
+        Processes that read patches ahead.
+    device
+        As in `train`.
+    progress
+        Shows how far it is.
+    """
+
+    cases: Sequence[Case]
+    images: Sequence[str | Path]
+    image_pattern: str | None
+    out: Path
+    config: TrainingConfig
+    ignore_label: int | None
+    tolerance_mm: float
+    band_mm: float
+    loaders: int
+    device: str
+    progress: Progress
+
+    def store(self, method: str) -> Path:
+        """Soft labels of a method."""
+        return self.out / "stores" / f"{safe_name(method)}.zarr"
+
+    def run(self, method: str, seed: int) -> Trial:
+        """Train, predict and evaluate; what is there already is not done again."""
+        name = f"{safe_name(method)}_seed_{seed}"
+        run = RunFolder(self.out / "runs" / name)
+        logs = train(
+            self.store(method),
+            self.images,
+            run.path,
+            config=replace(self.config, seed=seed),
+            pattern=self.image_pattern,
+            cache=self.out / "cache",
+            resume=True,
+            jobs=self.loaders,
+            device=self.device,
+            progress=self.progress,
+        )
+        for _ in logs:
+            pass
+        held = Checkpoint.load(run.checkpoint("last")).plan.validation
+        prediction = self.out / "predictions" / f"{name}.zarr"
+        self._predict(run, self._scans(method, held), prediction)
+        return Trial(method, seed, self._evaluate(name, prediction, held))
+
+    def _scans(self, method: str, names: Sequence[str]) -> dict[str, Scan]:
+        store = open_store(self.store(method))
+        cases = {name: store[name] for name in names}
+        return find_images(cases, self.images, pattern=self.image_pattern)
+
+    def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
+        records = predict_cases(
+            run.path,
+            scans,
+            out,
+            dtype="uint16",  # steps too small for any score
+            device=self.device,
+            fail_fast=True,
+            progress=self.progress,
+        )
+        for record in records:
+            if record.status == "failed":
+                raise InputError(f"{record.case}: {record.reason}")
+
+    def _evaluate(
+        self, name: str, prediction: Path, held: Sequence[str]
+    ) -> dict[str, Any]:
+        """The report, as JSON; kept with what it depends on."""
+        references = [case.path for case in self.cases if case.name in held]
+        predicted = open_store(prediction)
+        asked = {
+            "predictions": predicted.config.hash,
+            "images": {case: predicted[case].attributes["inputs"] for case in held},
+            "references": [file_sha256(path) for path in references],
+            "ignore_label": self.ignore_label,
+            "tolerance_mm": self.tolerance_mm,
+            "band_mm": self.band_mm,
+        }
+        path = self.out / "scores" / f"{name}.json"
+        if path.exists():
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if known["asked"] == asked:
+                return dict(known["report"])
+        report = evaluate_cases(
+            prediction,
+            references,
+            ignore_label=self.ignore_label,
+            tolerance_mm=self.tolerance_mm,
+            band_mm=self.band_mm,
+            progress=self.progress,
+        )
+        for record in (*report.failed, *report.skipped):
+            raise InputError(f"{record.case}: {record.reason}")
+        path.parent.mkdir(exist_ok=True)
+        write_json({"asked": asked, "report": report.to_json()}, path)
+        return report.to_json()
+
+
+def compare_methods(
+    labels: str | Path | Iterable[str | Path],
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    methods: Sequence[str] = ("onehot", "ls:0.1", "svls"),
+    seeds: int = 3,
+    config: TrainingConfig | None = None,
+    classes: ClassSpec | None = None,
+    ignore_label: int | None = None,
+    pattern: str | None = None,
+    image_pattern: str | None = None,
+    tolerance_mm: float = 1.0,
+    band_mm: float = 2.0,
+    loaders: int = 0,
+    device: str = "auto",
+    progress: Progress = no_progress,
+) -> Generator[Trial]:
+    """Train the same network on the soft labels of each method, and evaluate it.
+
+    The last weights of each run predict the validation cases, whose label maps are the
+    reference. All methods and seeds have the same cases to train on.
+
+    Parameters
+    ----------
+    labels, pattern
+        Label maps, as in `find_cases`.
+    images, image_pattern
+        As in `find_scans`.
+    out
+        Folder for stores, runs, predictions and scores. What is finished there, with
+        the same parameters, is not done again.
+    methods
+        As `parse_method` reads them.
+    seeds
+        How many, from 0.
+    config
+        Of the runs; their seeds are set here.
+    classes, ignore_label
+        As in `smooth_cases`.
+    tolerance_mm, band_mm
+        As in `evaluate_cases`.
+    loaders
+        As ``jobs`` in `train`.
+    device, progress
+        As in `train`.
+
+    Returns
+    -------
+    generator of Trial
+        One per seed and method; the work is done while they are read. `Comparison`
+        takes them together.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of its range.
+    InputError
+        If an input is broken, or ``out`` holds another comparison.
+    """
+    if seeds < 1:
+        raise InvalidParameterError(f"seeds must be at least 1, found {seeds}")
+    if not methods or len(set(methods)) < len(methods):
+        raise InvalidParameterError(f"expected different methods, found {methods}")
+    config = config or TrainingConfig()
+    softened = {method: parse_method(method) for method in methods}
+    cases = find_cases(labels, pattern=pattern)
+    names = [case.name for case in cases]
+    if not split_cases(names, config.validation, seed=config.split_seed)[1]:
+        raise InvalidParameterError(
+            f"a comparison needs validation cases, {config.validation!r} gives none"
+        )
+    if ignore_label is None and classes is not None:
+        ignore_label = classes.ignore_label
+    experiment = Experiment(
+        cases,
+        [images] if isinstance(images, str | Path) else list(images),
+        image_pattern,
+        disk_folder(out),
+        config,
+        ignore_label,
+        tolerance_mm,
+        band_mm,
+        loaders,
+        device,
+        progress,
+    )
+    _check_folder(experiment.out, set(names))
+    experiment.out.mkdir(parents=True, exist_ok=True)
+    (experiment.out / "stores").mkdir(exist_ok=True)
+    (experiment.out / "predictions").mkdir(exist_ok=True)
+    for name, method in softened.items():
+        records = smooth_cases(
+            experiment.cases,
+            experiment.store(name),
+            method=method,
+            classes=classes,
+            ignore_label=ignore_label,
+            progress=progress,
+        )
+        if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
+            raise InputError(f"label maps cannot be used: {'; '.join(failed[:10])}")
+        # Those that the first store found: one look at the label maps is enough.
+        classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
+    for seed in range(seeds):
+        for name in softened:
+            yield experiment.run(name, seed)
+    clear_cache(experiment.out / "cache")
+
+
+def _check_folder(out: Path, names: set[str]) -> None:
+    """Raise InputError, before anything is written, if the folder is of something else.
+
+    Stores that a run was trained on must not get other cases.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir() or (any(out.iterdir()) and not (out / "stores").is_dir()):
+        raise InputError(f"{out} holds something else; expected a new name")
+    if not (out / "runs").is_dir():
+        return
+    for path in (out / "stores").glob("*.zarr"):
+        if others := sorted(names.symmetric_difference(open_store(path))):
+            raise InputError(
+                f"{out} compares other cases: {some(others)} are only in it or only "
+                "among the label maps; take another name"
+            )

@@ -1,0 +1,66 @@
+"""The reliability diagrams of several methods side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from svls_cli.evaluation.regions import REGION_NAMES
+from svls_cli.figures import check_figure
+from svls_cli.files import replacing
+
+# Okabe & Ito again, for methods side by side.
+_SERIES = (
+    ("#0072B2", "o-"),
+    ("#E69F00", "s-"),
+    ("#009E73", "^-"),
+    ("#D55E00", "v-"),
+    ("#CC79A7", "D-"),
+    ("#56B4E9", "P-"),
+    ("#000000", "x-"),
+)
+
+
+class Curves(Protocol):
+    """What `draw_comparison` draws."""
+
+    @property
+    def methods(self) -> list[str]: ...
+
+    def reliability(self, method: str, region: str) -> tuple[Any, Any]: ...
+
+
+def draw_comparison(curves: Curves, path: Path) -> None:
+    """Draw the reliability of several methods, side by side in each region.
+
+    Parameters
+    ----------
+    curves
+        Confidence and accuracy by bin.
+    path
+        As in `draw_tuning`.
+
+    Raises
+    ------
+    InvalidParameterError
+        As `check_figure`.
+    """
+    check_figure(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = figure.subplots(1, 3, sharex=True, sharey=True)
+    for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
+        axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
+        for at, method in enumerate(curves.methods):
+            color, marker = _SERIES[at % len(_SERIES)]
+            confidence, accuracy = curves.reliability(method, region)
+            axes.plot(confidence, accuracy, marker, color=color, ms=4, label=method)
+        axes.set(title=name, xlim=(0, 1), ylim=(0, 1))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("share that was right")
+    panels[1].set_xlabel("probability of the most probable class")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150)

@@ -1,0 +1,245 @@
+"""From several raters' label maps to a folder of hard consensus label maps.
+
+Beside each label map, ``CASE.json`` says what it was made from and how; a label map
+without one is somebody else's and is not touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from svls_cli.batch.part import Part
+from svls_cli.batch.records import Outcome, Record, crashed, recorded, until_failure
+from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.errors import InputError, StoreError
+from svls_cli.labels.cases import suffix_of
+from svls_cli.labels.output import write_image
+from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
+from svls_cli.labels.raters import RatedCase
+from svls_cli.raters.fusion import Fusion, check_weights, fuse
+from svls_cli.raters.votes import tally
+from svls_cli.store.objects import disk_folder
+from svls_cli.version import __version__
+
+FORMAT = "svls-consensus"
+
+# By the first rater's suffix: what ITK writes, with the geometry it read.
+_SUFFIXES = {
+    ".nii.gz": ".nii.gz",
+    ".nii": ".nii.gz",
+    ".hdr": ".nii.gz",
+    ".mha": ".mha",
+    ".mhd": ".mha",
+}
+
+
+def write_consensus(
+    cases: Sequence[RatedCase],
+    out: str | Path,
+    *,
+    fusion: Fusion | None = None,
+    resample_to_first: bool = False,
+    ignore_label: int | None = None,
+    jobs: int | Workers | None = None,
+    part: Part | None = None,
+    overwrite: bool = False,
+    fail_fast: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[Record]:
+    """Write one hard label map per case, as the raters together see it.
+
+    Parameters
+    ----------
+    cases
+        What `find_rated_cases` found.
+    out
+        Folder; made if it does not exist. A case is named ``CASE.nii.gz``, or with the
+        suffix of its first rater if that is NRRD or MetaImage.
+    fusion, resample_to_first
+        As in `fuse_cases`; ``mean`` and ``majority`` are the same here.
+    ignore_label
+        Label value of voxels that a rater gives no label; the consensus has it where
+        all raters do.
+    jobs, part, fail_fast, dry_run, progress
+        As in `smooth_cases`.
+    overwrite
+        Replace what is there, whoever made it.
+
+    Returns
+    -------
+    generator of Record
+        One per case, as in `fuse_cases`.
+
+    Raises
+    ------
+    InvalidParameterError
+        If weights and raters differ.
+    StoreError
+        If ``out`` is no folder, is a store, or was made with other parameters.
+    """
+    fusion, folder = fusion or Fusion(), disk_folder(out)
+    check_weights(cases, fusion)
+    settings = {
+        "fusion": fusion.to_json(),
+        "resample_to_first": resample_to_first,
+        "ignore_label": ignore_label,
+    }
+    if not overwrite:
+        _refuse_mixture(folder, settings)
+    records = _write_all(
+        part.of(cases) if part else cases,
+        folder,
+        jobs,
+        progress,
+        fusion=fusion,
+        settings=settings,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    return until_failure(records, fail_fast=fail_fast)
+
+
+def _refuse_mixture(folder: Path, settings: dict[str, Any]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder}: a file; expected a folder, or a name that is free")
+    if (folder / "zarr.json").exists():
+        raise StoreError(f"{folder}: a Zarr store; expected a folder for label maps")
+    for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
+        found = _sidecar(path)
+        if not found:
+            continue
+        for key, now in settings.items():
+            if found.get(key) != now:
+                raise StoreError(
+                    f"{path} was made with other parameters: {key} is "
+                    f"{found.get(key)}, {now} now. Use the same, another folder, or "
+                    "--overwrite"
+                )
+
+
+def _sidecar(path: Path) -> dict[str, Any]:
+    """What is known of a label map that we wrote; empty if it is not ours."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    ours = isinstance(record, dict) and record.get("format") == FORMAT
+    return record if ours else {}
+
+
+def _write_all(
+    cases: Sequence[RatedCase],
+    folder: Path,
+    jobs: int | Workers | None,
+    progress: Progress,
+    *,
+    dry_run: bool,
+    **options: Any,
+) -> Generator[Record]:
+    if not dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(prefix=".svls-", dir=None if dry_run else folder) as parts,
+        Workers.of(jobs, items=len(cases)) as workers,
+        closing(
+            workers.map(
+                partial(
+                    _write_case,
+                    folder=folder.absolute(),
+                    shown=folder,
+                    parts=Path(parts).absolute(),
+                    dry_run=dry_run,
+                    **options,
+                ),
+                cases,
+                crashed=crashed,
+            )
+        ) as records,
+    ):
+        yield from progress(records, len(cases), "fuse")
+
+
+def _write_case(
+    case: RatedCase,
+    *,
+    folder: Path,
+    shown: Path,
+    parts: Path,
+    fusion: Fusion,
+    settings: dict[str, Any],
+    overwrite: bool,
+    dry_run: bool,
+) -> Record:
+    suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
+    target, sidecar = folder / f"{case.name}{suffix}", folder / f"{case.name}.json"
+    output = str(shown / target.name)
+
+    def work() -> Outcome:
+        inputs = rater_inputs(case)
+        known = _sidecar(sidecar)
+        if not overwrite:
+            for path in (target, sidecar):
+                if path.exists() and not known:
+                    raise InputError(
+                        f"{shown / path.name} exists; use --overwrite to replace it"
+                    )
+            if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
+                return Outcome(output, skipped="already complete")
+        part = parts / f"{case.name}{suffix}"
+        weights = _fuse_into(part, case, fusion, settings)
+        record = {
+            "format": FORMAT,
+            **settings,
+            "raters": weights,
+            "inputs": inputs,
+            "sha256": _hash(part),
+            "tool_version": __version__,
+        }
+        part_sidecar = parts / f"{case.name}.json"
+        text = json.dumps(record, ensure_ascii=False, indent=1)
+        part_sidecar.write_text(text, encoding="utf-8")
+        size = part.stat().st_size
+        if not dry_run:
+            # The label map last: one that stands there is described.
+            part_sidecar.replace(sidecar)
+            part.replace(target)
+        return Outcome(output, size, note=case.missing_note)
+
+    return recorded(case.name, case.inputs, work)
+
+
+def _fuse_into(
+    path: Path, case: RatedCase, fusion: Fusion, settings: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Write the consensus of a case; ``name`` and ``weight`` of its raters."""
+    ignore_label = settings["ignore_label"]
+    given = read_rater_maps(
+        case,
+        ignore_label=ignore_label,
+        resample_to_first=settings["resample_to_first"],
+    )
+    classes = given.classes
+    fused = fuse(tally(given.maps, n_classes=len(classes)), given.raters, fusion)
+    values = [*classes.values.tolist(), ignore_label or 0]
+    table = classes.value_dtype(ignore_label).type(values)
+    write_image(path, table[fused.hard(fused.labels)], given.geometry)
+    weights = fused.weights or (None,) * len(given.raters)
+    return [
+        {"name": rater, "weight": weight}
+        for rater, weight in zip(given.raters, weights, strict=True)
+    ]
+
+
+def _hash(path: Path) -> str | None:
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

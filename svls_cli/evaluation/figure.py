@@ -1,0 +1,74 @@
+"""Figures; the only user of matplotlib, which is an extra."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from svls_cli.evaluation.regions import REGION_NAMES
+from svls_cli.figures import check_figure
+from svls_cli.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from svls_cli.evaluation.report import EvaluationReport
+
+_REGION_COLORS = {"whole": "#0072B2", "foreground": "#D55E00", "band": "#009E73"}
+
+
+def draw_reliability(report: EvaluationReport, path: Path) -> None:
+    """Draw how often the most probable class was right, by its probability.
+
+    Parameters
+    ----------
+    report
+        Of `evaluate_cases`, with at least one case; all are taken together.
+    path
+        As in `draw_tuning`.
+
+    Raises
+    ------
+    InvalidParameterError
+        As `check_figure`.
+    """
+    check_figure(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4.8), layout="constrained")
+    rows = figure.subplots(
+        2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
+    )
+    for (curve, counts), region in zip(rows.T, REGION_NAMES, strict=True):
+        _draw_region(curve, counts, report, region)
+    rows[0, 0].set_ylabel("share that was right")
+    rows[1, 0].set_ylabel("voxels")
+    rows[1, 1].set_xlabel("probability of the most probable class")
+    with replacing(path) as part:
+        figure.savefig(part, dpi=150)
+
+
+def _draw_region(
+    curve: Axes, counts: Axes, report: EvaluationReport, region: str
+) -> None:
+    name, color = REGION_NAMES[region], _REGION_COLORS[region]
+    found = report.reliability(region)
+    bins, used = len(found.count), found.count > 0
+    confidence = found.confidence[used] / found.count[used]
+    accuracy = found.hits[used] / found.count[used]
+    curve.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
+    curve.plot(confidence, accuracy, "o-", color=color, ms=4, clip_on=False)
+    ece = report.calibration[region]["ece"].mean
+    shown = "" if ece is None else f"\nECE {ece:.4f}, mean over cases"
+    curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1))
+    edges = np.arange(bins)[used] / bins
+    voxels = found.count[used]
+    counts.bar(edges, voxels, 1 / bins, align="edge", color=color, ec="white")
+    # Few voxels are uncertain, and they are those that matter.
+    counts.set_yscale("log")
+    counts.locator_params(axis="y", numticks=4)
+    counts.set_ylim(bottom=0.5)
+    for axes in (curve, counts):
+        axes.spines[["top", "right"]].set_visible(False)

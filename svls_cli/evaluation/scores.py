@@ -1,0 +1,180 @@
+"""The scores of a prediction on one case.
+
+An undefined value is NaN here and None in JSON, and is left out of every mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from svls_cli.batch.records import Record
+from svls_cli.evaluation.regions import REGIONS
+from svls_cli.metrics.averages import defined, mean
+from svls_cli.metrics.calibration import Reliability
+
+# Scores of a class over the whole volume, and of a class or a case in each region.
+OVERLAPS = ("dice", "surface_dice", "hd95_mm", "soft_dice", "ged")
+CALIBRATION = ("nll", "brier", "ece", "tace")
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """One class; means over the raters.
+
+    Parameters
+    ----------
+    value, name
+        The class.
+    voxels, predicted_voxels
+        How many the raters gave it, and how many have it as their most probable class.
+    dice, surface_dice
+        Of the most probable class; 0 if it is predicted or drawn, but not both; NaN if
+        neither.
+    hd95_mm
+        Of the most probable class, mm; the diagonal of the volume if the class is
+        predicted or drawn, but not both; NaN if neither.
+    soft_dice, ged
+        Of the probabilities; NaN if the class is neither drawn nor anywhere above 0.
+    nll, tace
+        By region: mean NLL where the raters said the class, and its TACE; NaN if there
+        are no such voxels.
+    """
+
+    value: int
+    name: str
+    voxels: float
+    predicted_voxels: int
+    dice: float
+    surface_dice: float
+    hd95_mm: float
+    soft_dice: float
+    ged: float
+    nll: Mapping[str, float]
+    tace: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "value": self.value,
+            "name": self.name,
+            "voxels": self.voxels,
+            "predicted_voxels": self.predicted_voxels,
+            **{name: defined(getattr(self, name)) for name in OVERLAPS},
+            "nll": {region: defined(x) for region, x in self.nll.items()},
+            "tace": {region: defined(x) for region, x in self.tace.items()},
+        }
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """Calibration in a region; NaN if it is empty.
+
+    Parameters
+    ----------
+    voxels
+        Of the region, once for each rater.
+    nll
+        Mean of -ln(clip(p, 1e-3, 1)) for the class that the rater said.
+    brier
+        Mean of sum_c (p_c - [c is what the rater said])^2.
+    tace
+        Mean over the classes without background.
+    reliability
+        Of the most probable class, and so the ECE.
+    """
+
+    voxels: int
+    nll: float
+    brier: float
+    tace: float
+    reliability: Reliability
+
+    @property
+    def ece(self) -> float:
+        return self.reliability.ece
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "voxels": self.voxels,
+            **{name: defined(getattr(self, name)) for name in CALIBRATION},
+            "reliability": self.reliability.to_json(),
+        }
+
+
+@dataclass(frozen=True)
+class PublishedScores:
+    """What the published code prints.
+
+    Parameters
+    ----------
+    ece
+        In the foreground.
+    tace
+        Over the whole volume, divided by the number of bins twice; mean over the
+        classes without background that have as many forecasts as there are bins.
+    """
+
+    ece: float
+    tace: float
+
+    def to_json(self) -> dict[str, float | None]:
+        return {"ece": defined(self.ece), "tace": defined(self.tace)}
+
+
+@dataclass(frozen=True)
+class CaseEvaluation:
+    """Everything measured on one case.
+
+    Parameters
+    ----------
+    raters
+        Names of the label maps that it is compared with.
+    voxels, ignored_voxels
+        How many count, and how many some rater ignores or have no prediction.
+    classes
+        Without background, label value 0.
+    regions
+        By name.
+    published
+        If it was asked for.
+    """
+
+    raters: tuple[str, ...]
+    voxels: int
+    ignored_voxels: int
+    classes: tuple[ClassScores, ...]
+    regions: Mapping[str, RegionScores]
+    published: PublishedScores | None = None
+
+    def class_mean(self, name: str) -> float:
+        """Mean over the classes of one of `OVERLAPS`."""
+        return mean([getattr(c, name) for c in self.classes])
+
+    def to_json(self) -> dict[str, Any]:
+        """As reported; undefined values are None."""
+        published = (
+            {} if self.published is None else {"paper": self.published.to_json()}
+        )
+        return {
+            "raters": list(self.raters),
+            "voxels": self.voxels,
+            "ignored_voxels": self.ignored_voxels,
+            **{name: defined(self.class_mean(name)) for name in OVERLAPS},
+            "regions": {name: self.regions[name].to_json() for name in REGIONS},
+            **published,
+            "classes": [c.to_json() for c in self.classes],
+        }
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What became of a case, and its scores if it could be evaluated."""
+
+    record: Record
+    scores: CaseEvaluation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The record and the scores: a line of `--json` output."""
+        scores = {} if self.scores is None else self.scores.to_json()
+        return {**self.record.to_json(), **scores}

@@ -1,0 +1,1 @@
+"""Scores of forecasts: overlaps, distances, calibration, and their averages."""

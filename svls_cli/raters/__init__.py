@@ -1,0 +1,1 @@
+"""Several raters: votes, STAPLE, fusion, and how far they agree."""

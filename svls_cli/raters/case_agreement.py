@@ -1,0 +1,173 @@
+"""How far the raters of one case agree, by every measure.
+
+An undefined value is NaN here and None in JSON. With one rater there is no agreement:
+everything but the sizes is undefined.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from svls_cli.arrays import FloatArray
+from svls_cli.metrics.averages import defined, mean, whole
+from svls_cli.raters.measures import rater_pairs
+
+
+@dataclass(frozen=True, eq=False)
+class ClassAgreement:
+    """One class that some rater of the case drew.
+
+    Parameters
+    ----------
+    value, name
+        The class.
+    pair_dice, pair_surface_dice : (pairs,)
+        In the order of `rater_pairs`; NaN if neither drew it.
+    kappa
+        Fleiss' kappa of the class against all others.
+    sizes : (raters,)
+        Volume in mm3; area in mm2 in 2-D.
+    disputed_voxels
+        Voxels that some rater gave the class and another did not; NaN for one rater.
+    sensitivity, specificity : (raters,)
+        Against the consensus by STAPLE.
+    """
+
+    value: int
+    name: str
+    pair_dice: FloatArray
+    pair_surface_dice: FloatArray
+    kappa: float
+    sizes: FloatArray
+    disputed_voxels: float
+    sensitivity: FloatArray
+    specificity: FloatArray
+
+    @property
+    def dice(self) -> float:
+        """Mean over the pairs."""
+        return mean(self.pair_dice)
+
+    @property
+    def surface_dice(self) -> float:
+        """Mean over the pairs."""
+        return mean(self.pair_surface_dice)
+
+    @property
+    def volume_spread(self) -> float:
+        """Standard deviation of the raters' sizes / their mean; NaN for one rater."""
+        if len(self.sizes) < 2:
+            return math.nan
+        return float(self.sizes.std() / self.sizes.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class CaseAgreement:
+    """What `measure_agreement` finds.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    raters
+        Their names.
+    tolerance_mm
+        Of the surface Dice.
+    size_name
+        ``volume_mm3``, or ``area_mm2`` in 2-D.
+    kappa
+        Fleiss' kappa over all classes and voxels.
+    rated_voxels
+        Voxels that some rater gave another class than background, label value 0.
+    disputed_voxels
+        Voxels on which two raters differ; NaN for one rater.
+    entropy_bits
+        Mean entropy of the raters' labels over the rated voxels.
+    classes
+        Those that some rater drew, without background.
+    confusion_values : (k,)
+        Label values of the axes of ``confusion``, background included.
+    confusion : (raters, k, k)
+        Share of a class's consensus ``[rater, said, true]`` that the rater said.
+    """
+
+    case: str
+    raters: tuple[str, ...]
+    tolerance_mm: float
+    size_name: str
+    kappa: float
+    rated_voxels: int
+    disputed_voxels: float
+    entropy_bits: float
+    classes: tuple[ClassAgreement, ...]
+    confusion_values: tuple[int, ...]
+    confusion: FloatArray
+
+    @property
+    def disputed_share(self) -> float:
+        """Disputed voxels / rated voxels."""
+        return self.disputed_voxels / (self.rated_voxels or math.nan)
+
+    def class_mean(self, name: str) -> float:
+        """Mean over the classes of one of their values."""
+        return mean([getattr(c, name) for c in self.classes])
+
+    def rater_mean(self, name: str, rater: int) -> float:
+        """Mean over the classes of a rater's ``sensitivity`` or ``specificity``."""
+        return mean([getattr(c, name)[rater] for c in self.classes])
+
+    def rater_dice(self, rater: int) -> float:
+        """Mean over the classes of a rater's mean Dice with the others."""
+        own = [rater in pair for pair in rater_pairs(len(self.raters))]
+        return mean([mean(c.pair_dice[own]) for c in self.classes])
+
+    def to_json(self) -> dict[str, Any]:
+        """As reported; undefined values are None."""
+        tables = zip(self.raters, self.confusion, strict=True)
+        return {
+            "case": self.case,
+            "raters": list(self.raters),
+            "kappa": defined(self.kappa),
+            "rated_voxels": self.rated_voxels,
+            "disputed_voxels": whole(self.disputed_voxels),
+            "disputed_share": defined(self.disputed_share),
+            "entropy_bits": defined(self.entropy_bits),
+            "dice": defined(self.class_mean("dice")),
+            "surface_dice": defined(self.class_mean("surface_dice")),
+            "classes": [self._class_json(c) for c in self.classes],
+            "confusion": {
+                "values": list(self.confusion_values),
+                "said_true": {
+                    rater: [[defined(x) for x in row] for row in table]
+                    for rater, table in tables
+                },
+            },
+        }
+
+    def _class_json(self, c: ClassAgreement) -> dict[str, Any]:
+        def by_rater(values: FloatArray) -> dict[str, float | None]:
+            return dict(zip(self.raters, map(defined, values), strict=True))
+
+        pairs = rater_pairs(len(self.raters))
+        return {
+            "value": c.value,
+            "name": c.name,
+            "dice": defined(c.dice),
+            "surface_dice": defined(c.surface_dice),
+            "kappa": defined(c.kappa),
+            "volume_spread": defined(c.volume_spread),
+            "disputed_voxels": whole(c.disputed_voxels),
+            self.size_name: by_rater(c.sizes),
+            "sensitivity": by_rater(c.sensitivity),
+            "specificity": by_rater(c.specificity),
+            "pairs": [
+                {
+                    "raters": [self.raters[r], self.raters[s]],
+                    "dice": defined(c.pair_dice[at]),
+                    "surface_dice": defined(c.pair_surface_dice[at]),
+                }
+                for at, (r, s) in enumerate(pairs)
+            ],
+        }

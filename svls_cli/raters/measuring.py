@@ -1,0 +1,262 @@
+"""Measuring how far the raters of one case agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from svls_cli.arrays import BoolArray, Region
+from svls_cli.batch.records import Outcome, Record, crashed, recorded
+from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable, LabelClass
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.rater_maps import read_rater_maps
+from svls_cli.labels.raters import RatedCase
+from svls_cli.metrics.surface import check_tolerance_mm, pair_surface_dice
+from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
+from svls_cli.raters.fusion import mean_shares, staple_shares
+from svls_cli.raters.measures import (
+    RaterQuality,
+    class_voxels,
+    fleiss_kappa,
+    pair_dice,
+    rater_quality,
+    row_entropy,
+)
+from svls_cli.raters.report import AgreementReport
+from svls_cli.raters.votes import Votes, tally
+
+
+def measure_agreement(
+    case: str,
+    votes: Votes,
+    raters: Sequence[str],
+    classes: ClassTable,
+    geometry: Geometry,
+    *,
+    tolerance_mm: float,
+) -> CaseAgreement:
+    """Measure how far the raters of a case agree.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    votes
+        What the raters said.
+    raters
+        Their names, in the order of the columns of ``votes.rows``.
+    classes
+        What the class indices of ``votes`` are.
+    geometry
+        Of ``votes.codes``.
+    tolerance_mm
+        Distance at which surfaces still agree, mm.
+
+    Raises
+    ------
+    InputError
+        If the raters or the grid are not those of the votes.
+    InvalidParameterError
+        If the tolerance is negative or not finite.
+
+    References
+    ----------
+    .. [1] Fleiss, Psychological Bulletin 76(5), 1971 (kappa).
+    .. [2] Nikolov et al., 2021, arXiv:1809.04430 (surface Dice).
+    .. [3] Warfield, Zou & Wells, IEEE Trans. Med. Imaging 23(7), 2004 (sensitivity and
+       specificity by STAPLE).
+    """
+    check_tolerance_mm(tolerance_mm)
+    if votes.rows.shape[1] != len(raters) or votes.codes.shape != geometry.shape:
+        raise InputError(
+            f"case {case}: {votes.rows.shape[1]} label maps of shape "
+            f"{votes.codes.shape}, expected {len(raters)} of {geometry.shape}"
+        )
+    alone = len(raters) < 2
+    # A table without a background has no label value 0 that could be left out.
+    drawn = [c for c in classes.classes if c.value and c.index in votes.classes]
+    rated = np.isin(votes.rows, [c.index for c in drawn]).any(axis=1)
+    entropy = row_entropy(mean_shares(votes, np.ones(len(raters))))[rated]
+    voxels = int(votes.counts @ rated)
+    quality = _quality(votes)
+    boxes = find_objects(votes.codes)
+    return CaseAgreement(
+        case=case,
+        raters=tuple(raters),
+        tolerance_mm=float(tolerance_mm),
+        size_name="area_mm2" if geometry.ndim == 2 else "volume_mm3",
+        kappa=fleiss_kappa(votes),
+        rated_voxels=voxels,
+        disputed_voxels=math.nan if alone else float(votes.counts @ votes.disputed),
+        entropy_bits=math.nan
+        if alone or not voxels
+        else float(votes.counts[rated] @ entropy / voxels),
+        classes=tuple(
+            _measure_class(c, votes, quality, geometry, boxes, tolerance_mm)
+            for c in drawn
+        ),
+        confusion_values=tuple(classes.values[votes.classes].tolist()),
+        confusion=quality.confusion,
+    )
+
+
+def _quality(votes: Votes) -> RaterQuality:
+    found = rater_quality(votes, staple_shares(votes))
+    if votes.rows.shape[1] > 1:
+        return found
+    # One rater is the consensus: to be like oneself says nothing.
+    rates = np.full_like(found.sensitivity, np.nan)
+    return RaterQuality(rates, rates, np.full_like(found.confusion, np.nan))
+
+
+def _measure_class(
+    label: LabelClass,
+    votes: Votes,
+    quality: RaterQuality,
+    geometry: Geometry,
+    boxes: Sequence[Region | None],
+    tolerance_mm: float,
+) -> ClassAgreement:
+    said = votes.rows == label.index
+    others = ~said & (votes.rows < votes.n_classes)
+    disputed = said.any(axis=1) & others.any(axis=1)
+    alone = said.shape[1] < 2
+    codes = votes.codes[_class_box(said.any(axis=1), boxes, geometry.ndim)]
+    masks = [] if alone else [mine[codes] for mine in said.T]
+    voxels = class_voxels(votes, label.index)
+    place = int(np.searchsorted(votes.classes, label.index))
+    return ClassAgreement(
+        value=label.value,
+        name=label.name,
+        pair_dice=pair_dice(votes, label.index),
+        pair_surface_dice=pair_surface_dice(
+            masks, spacing_mm=geometry.spacing_mm, tolerance_mm=tolerance_mm
+        ),
+        kappa=fleiss_kappa(votes, label.index),
+        sizes=np.multiply(voxels, math.prod(geometry.spacing_mm), dtype=np.float64),
+        disputed_voxels=math.nan if alone else float(votes.counts @ disputed),
+        sensitivity=quality.sensitivity[:, place],
+        specificity=quality.specificity[:, place],
+    )
+
+
+def _class_box(
+    holds: BoolArray, boxes: Sequence[Region | None], ndim: int
+) -> tuple[slice, ...]:
+    """Around the codes that hold a class; ``boxes`` are those of code 1, 2, ..."""
+    # Code 0, mostly background, has no box: the surface Dice crops further anyway.
+    if holds[0]:
+        return (slice(None),) * ndim
+    parts = [box for code, box in enumerate(boxes, 1) if holds[code] and box]
+    return tuple(
+        slice(min(s.start for s in axis), max(s.stop for s in axis))
+        for axis in zip(*parts, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What became of a case."""
+
+    record: Record
+    agreement: CaseAgreement | None = None
+
+
+def measure_cases(
+    cases: Sequence[RatedCase],
+    *,
+    classes: ClassTable | None = None,
+    ignore_label: int | None = None,
+    resample_to_first: bool = False,
+    tolerance_mm: float = 1.0,
+    jobs: int | Workers | None = None,
+    progress: Progress = no_progress,
+) -> tuple[AgreementReport | None, list[Record]]:
+    """Measure how far the raters of every case agree.
+
+    Parameters
+    ----------
+    cases
+        What `find_rated_cases` found.
+    classes
+        Default: the label values of each case.
+    ignore_label, resample_to_first
+        As in `fuse_cases`.
+    tolerance_mm
+        Distance at which surfaces still agree, mm.
+    jobs, progress
+        As in `smooth_cases`.
+
+    Returns
+    -------
+    report, failed
+        None if no case could be measured; and the records of those that could not.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the tolerance is negative or not finite.
+    """
+    check_tolerance_mm(tolerance_mm)
+    task = partial(
+        _measure,
+        classes=classes,
+        ignore_label=ignore_label,
+        resample_to_first=resample_to_first,
+        tolerance_mm=tolerance_mm,
+    )
+    with (
+        Workers.of(jobs, items=len(cases)) as workers,
+        closing(workers.map(task, cases, crashed=_crashed)) as found,
+    ):
+        measured = list(progress(found, len(cases), "measure"))
+    measured.sort(key=lambda each: each.record.case)
+    agreements = [each.agreement for each in measured if each.agreement is not None]
+    failed = [each.record for each in measured if each.agreement is None]
+    return AgreementReport(agreements) if agreements else None, failed
+
+
+def _measure(
+    case: RatedCase,
+    *,
+    classes: ClassTable | None,
+    ignore_label: int | None,
+    resample_to_first: bool,
+    tolerance_mm: float,
+) -> _Measured:
+    found: list[CaseAgreement] = []
+
+    def work() -> Outcome:
+        given = read_rater_maps(
+            case,
+            classes,
+            ignore_label=ignore_label,
+            resample_to_first=resample_to_first,
+        )
+        votes = tally(given.maps, n_classes=len(given.classes))
+        found.append(
+            measure_agreement(
+                case.name,
+                votes,
+                given.raters,
+                given.classes,
+                given.geometry,
+                tolerance_mm=tolerance_mm,
+            )
+        )
+        return Outcome()
+
+    record = recorded(case.name, case.inputs, work)
+    return _Measured(record, *found)
+
+
+def _crashed(case: RatedCase, how: str) -> _Measured:
+    return _Measured(crashed(case, how))

@@ -1,0 +1,137 @@
+"""What several raters say of each voxel, every combination of labels once.
+
+Raters agree on nearly all voxels, and where they do not, few combinations of labels
+occur. So a case becomes one volume of codes, and a small table that says which labels a
+code stands for; fusion, agreement and STAPLE work on the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.arrays import BoolArray, IntArray, UIntArray
+from svls_cli.errors import InputError
+from svls_cli.labels.values import distinct_values, look_up
+
+# Voxels worked on at a time: bounds the memory beside the label maps themselves.
+_SLAB_VOXELS = 2**22
+# Up to this size a table turns combinations into codes; a binary search beyond.
+_TABLE_SIZE = 2**22
+
+
+@dataclass(frozen=True)
+class Votes:
+    """The label maps of all raters of one case.
+
+    Parameters
+    ----------
+    codes : (z, y, x) or (y, x), smallest unsigned type
+        Which row of the table each voxel is.
+    rows : (n, raters) int64
+        Class index by each rater, ``n_classes`` where the rater ignores the voxel; in
+        ascending order.
+    counts : (n,) int64
+        Voxels of each row.
+    n_classes
+        Classes of the data set.
+    """
+
+    codes: UIntArray
+    rows: IntArray
+    counts: IntArray
+    n_classes: int
+
+    @property
+    def classes(self) -> IntArray:
+        """Class indices that some rater gave to some voxel, ascending."""
+        found = np.unique(self.rows)
+        return found[found < self.n_classes]
+
+    @property
+    def disputed(self) -> BoolArray:
+        """(n,) where two raters who do not ignore the voxel differ."""
+        ignored = self.rows == self.n_classes
+        low = np.where(ignored, self.n_classes, self.rows).min(axis=1)
+        high = np.where(ignored, -1, self.rows).max(axis=1)
+        differ: BoolArray = high > low
+        return differ
+
+
+def tally(maps: Sequence[UIntArray], *, n_classes: int) -> Votes:
+    """Count which labels the raters gave together.
+
+    Parameters
+    ----------
+    maps : (z, y, x) or (y, x) each
+        Class index of each voxel by each rater, ``n_classes`` where it is ignored.
+    n_classes
+        Classes of the data set.
+
+    Raises
+    ------
+    InputError
+        If there are no maps, or their shapes differ.
+
+    Examples
+    --------
+    >>> votes = tally([np.array([[0, 0, 1]]), np.array([[0, 1, 1]])], n_classes=2)
+    >>> votes.codes, votes.rows.tolist(), votes.counts.tolist()
+    (array([[0, 1, 2]], dtype=uint8), [[0, 0], [0, 1], [1, 1]], [1, 1, 1])
+    """
+    if not maps:
+        raise InputError("no label maps to compare")
+    if len({m.shape for m in maps}) > 1:
+        raise InputError(f"shapes differ: {', '.join(str(m.shape) for m in maps)}")
+    rows = np.zeros((1, 0), np.int64)
+    codes: UIntArray = np.zeros((1,) * maps[0].ndim, np.uint8)
+    for labels in maps:
+        codes, keys = _paired(codes, labels, n_classes + 1)
+        before, last = np.divmod(keys, n_classes + 1)
+        rows = np.column_stack([rows[before], last])
+    counts = np.zeros(len(rows), np.int64)
+    for slab in _slabs(codes.shape):
+        counts += np.bincount(codes[slab].ravel(), minlength=len(rows))
+    return Votes(codes, rows, counts, n_classes)
+
+
+def _paired(
+    codes: UIntArray, labels: UIntArray, n_labels: int
+) -> tuple[UIntArray, IntArray]:
+    """New codes for pairs of a code and a label, and each one's ``code * n + label``.
+
+    ``codes`` may have one voxel only, which then stands for all.
+    """
+    wide = np.min_scalar_type((int(codes.max()) + 1) * n_labels)
+    codes = np.broadcast_to(codes, labels.shape)
+
+    def key(slab: slice) -> UIntArray:
+        pair: UIntArray = codes[slab].astype(wide)
+        pair *= wide.type(n_labels)
+        pair += labels[slab].astype(wide, copy=False)
+        return pair
+
+    found = [distinct_values(key(slab)) for slab in _slabs(labels.shape)]
+    keys = np.unique(np.concatenate(found))
+    dtype = np.min_scalar_type(len(keys) - 1)
+    result: UIntArray = np.empty(labels.shape, dtype)
+    table: npt.NDArray[Any] | None = None
+    if int(keys[-1]) < _TABLE_SIZE:
+        table = np.zeros(int(keys[-1]) + 1, dtype)
+        table[keys] = np.arange(len(keys))
+    for slab in _slabs(labels.shape):
+        if table is None:
+            result[slab] = np.searchsorted(keys, key(slab))
+        else:
+            result[slab] = look_up(table, key(slab))
+    return result, keys.astype(np.int64)
+
+
+def _slabs(shape: Sequence[int]) -> Iterator[slice]:
+    """A few slices of the first axis at a time."""
+    step = max(1, _SLAB_VOXELS // max(1, int(np.prod(shape[1:]))))
+    return (slice(start, start + step) for start in range(0, shape[0], step))

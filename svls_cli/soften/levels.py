@@ -1,0 +1,71 @@
+"""Probabilities as a store keeps them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.arrays import SoftArray
+
+DTYPES = ("uint8", "uint16", "float16", "float32")
+# Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
+# that it stays the argmax; far below the .5 of a level that rounding costs anyway.
+ROUNDING_MARGIN = 4e-7
+
+
+def levels(dtype: npt.DTypeLike) -> int:
+    """What a certain class is stored as: the largest integer, or 1 for floats.
+
+    Examples
+    --------
+    >>> levels("uint8"), levels("float32")
+    (255, 1)
+    """
+    dtype = np.dtype(dtype)
+    return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray:
+    """Levels of each class, less than one from the probability; their sum is exact.
+
+    What rounding down leaves goes to the classes that lost most by it. Given to the
+    most probable class instead, it would make networks of many classes look surer than
+    they are.
+
+    Parameters
+    ----------
+    probabilities : (c, z, y, x) or (c, y, x), floats
+        Summing to 1 over the classes, within their own rounding.
+    dtype
+        uint8, uint16, float16 or float32.
+
+    Returns
+    -------
+    same shape, ``dtype``
+        As levels: 0..255 for uint8, 0..65535 for uint16; floats as they are.
+
+    Examples
+    --------
+    >>> quantise(np.array([[[0.5, 0.998]], [[0.3, 0.001]], [[0.2, 0.001]]]), "uint8")
+    array([[[128, 255]],
+    <BLANKLINE>
+           [[ 76,   0]],
+    <BLANKLINE>
+           [[ 51,   0]]], dtype=uint8)
+    """
+    kind, top = np.dtype(dtype), levels(dtype)
+    if kind.kind == "f":
+        return probabilities.astype(kind)
+    exact = probabilities.astype(np.float64)
+    exact *= top / exact.sum(axis=0)
+    whole = np.floor(exact)
+    exact -= whole
+    left = np.rint(top - whole.sum(axis=0)).astype(np.intp)
+    order = np.argsort(-exact, axis=0, kind="stable")
+    ranks = np.empty_like(order)
+    places = np.arange(len(order)).reshape(-1, *(1,) * (order.ndim - 1))
+    np.put_along_axis(ranks, order, np.broadcast_to(places, order.shape), axis=0)
+    whole += ranks < left
+    return whole.astype(kind)

@@ -1,0 +1,192 @@
+"""What a run trains on what, decided before it starts."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.scans import Scan
+from svls_cli.store.reader import Store, StoredCase
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.network import (
+    LARGEST_SPACING_RATIO,
+    build_network,
+    choose_levels,
+    plan_patch,
+    spacing_ratio,
+)
+from svls_cli.training.splitting import split_cases
+
+# Voxels of the patch that is chosen, by number of axes.
+_PATCH_VOXELS = {3: 96**3, 2: 384**2}
+# Bytes at either end of an image file that tell it from another.
+_END_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on what: a resumed run must have the same.
+
+    Parameters
+    ----------
+    config
+        With the patch size that was chosen.
+    classes
+        Of the logits.
+    channels
+        Of the images, by name.
+    spacing_mm
+        Median over the cases to train on, per axis; it shapes the network.
+    train, validation
+        Cases.
+    inputs_hash
+        Of what the soft labels and the images were made from and how.
+    """
+
+    config: TrainingConfig
+    classes: ClassTable
+    channels: tuple[str, ...]
+    spacing_mm: tuple[float, ...]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    inputs_hash: str
+
+    @property
+    def patch_size(self) -> tuple[int, ...]:
+        """Voxels per axis."""
+        assert self.config.patch_size is not None, "a plan has one"
+        return self.config.patch_size
+
+    def network(self) -> torch.nn.Module:
+        """With weights drawn from the seed."""
+        torch.manual_seed(self.config.seed)
+        return build_network(
+            channels=len(self.channels),
+            classes=len(self.classes),
+            levels=choose_levels(self.patch_size, self.spacing_mm),
+            filters=self.config.filters,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As saved."""
+        return {
+            "config": self.config.to_json(),
+            "classes": self.classes.to_json(),
+            "channels": list(self.channels),
+            "spacing_mm": list(self.spacing_mm),
+            "train": list(self.train),
+            "validation": list(self.validation),
+            "inputs_hash": self.inputs_hash,
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        return cls(
+            TrainingConfig.from_json(record["config"]),
+            ClassTable.from_json(record["classes"]),
+            tuple(record["channels"]),
+            tuple(record["spacing_mm"]),
+            tuple(record["train"]),
+            tuple(record["validation"]),
+            str(record["inputs_hash"]),
+        )
+
+    def difference(self, other: Plan) -> str:
+        """What ``other`` has that this has not, for an error message."""
+        mine, theirs = self._flat(), other._flat()
+        return "; ".join(
+            f"{key} is {mine[key]} in the run, {theirs[key]} now"
+            for key in mine
+            if mine[key] != theirs[key]
+        )
+
+    def _flat(self) -> dict[str, Any]:
+        record = self.to_json()
+        record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
+        classes = (f"{c.value} {c.name}" for c in self.classes.classes)
+        record["classes"] = ", ".join(classes)
+        for key in ("train", "validation"):
+            names = record.pop(key)
+            record[f"{key} cases"] = f"{len(names)} ({', '.join(names)})"
+        return {**record.pop("config"), **record}
+
+
+def plan_training(
+    store: Store,
+    cases: Mapping[str, StoredCase],
+    scans: Mapping[str, Scan],
+    config: TrainingConfig,
+) -> Plan:
+    """Split the cases and choose the patch size.
+
+    Raises
+    ------
+    InputError
+        If the store holds 2-D and 3-D cases.
+    InvalidParameterError
+        If the split is none.
+    """
+    names, validation = split_cases(
+        list(cases), config.validation, seed=config.split_seed
+    )
+    grids = [cases[name].geometry for name in names]
+    axes = {case.geometry.ndim for case in cases.values()}
+    if len(axes) > 1:
+        raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
+    spacings = [grid.spacing_mm for grid in grids]
+    ratio = spacing_ratio(spacings)
+    if ratio > LARGEST_SPACING_RATIO:
+        logging.getLogger(__name__).warning(
+            "voxels of one case are %.1f times as long as another's; the network sees "
+            "voxels, not mm: resample images and labels to one spacing first",
+            ratio,
+        )
+    if config.patch_size is None:
+        smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
+        voxels = _PATCH_VOXELS[axes.pop()]
+        config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
+    elif any(np.array(config.patch_size) > np.max([g.shape for g in grids], axis=0)):
+        logging.getLogger(__name__).warning(
+            "patches of %s voxels are larger than every case; the rest is empty",
+            " x ".join(map(str, config.patch_size)),
+        )
+    return Plan(
+        config,
+        store.classes,
+        next(iter(scans.values())).channels,
+        tuple(np.median(spacings, axis=0).tolist()),
+        tuple(names),
+        tuple(validation),
+        _inputs_hash(store, cases, scans),
+    )
+
+
+def _inputs_hash(
+    store: Store, cases: Mapping[str, StoredCase], scans: Mapping[str, Scan]
+) -> str:
+    """Of the store's parameters, the label maps, and the images, wherever they lie."""
+    made_from = [
+        [name, cases[name].attributes["inputs"], *map(_fingerprint, scan.paths)]
+        for name, scan in sorted(scans.items())
+    ]
+    content = json.dumps([store.config.hash, made_from])
+    return sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Tells image files apart by their ends: that of gzip is a checksum of it all."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        start = file.read(_END_BYTES)
+        file.seek(max(0, size - _END_BYTES))
+        return [path.name, size, sha256(start + file.read()).hexdigest()]

@@ -1,0 +1,275 @@
+"""From images to a store of class probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from monai.inferers.utils import sliding_window_inference
+from torch import Tensor
+
+from svls_cli.batch.records import Outcome, Record, recorded, until_failure
+from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.images import file_sha256
+from svls_cli.labels.raters import HARD
+from svls_cli.labels.scans import Scan, find_scans
+from svls_cli.soften.levels import quantise
+from svls_cli.soften.smoothing import SoftBlock
+from svls_cli.store.destination import (
+    Destination,
+    destination,
+    store_case,
+    store_to_replace,
+)
+from svls_cli.store.objects import folder_at
+from svls_cli.store.schema import StoreConfig
+from svls_cli.store.writer import CaseWriter
+from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
+from svls_cli.training.image_cache import Scaling
+from svls_cli.training.network import LARGEST_SPACING_RATIO, spacing_ratio
+from svls_cli.training.plan import Plan
+from svls_cli.training.train import choose_device
+
+
+def predict_cases(
+    run: str | Path,
+    images: str | Path | Iterable[str | Path] | Mapping[str, Scan],
+    out: str | Path,
+    *,
+    checkpoint: str = "last",
+    pattern: str | None = None,
+    overlap: float = 0.5,
+    batch_size: int = 1,
+    dtype: str = "uint8",
+    device: str = "auto",
+    overwrite: bool = False,
+    fail_fast: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[Record]:
+    """Predict class probabilities of images, in the form of soft labels.
+
+    A window of the patch's size slides over the image, and its predictions are averaged
+    with Gaussian weights. The most probable class is the case's hard label map. Cases
+    that the store holds already, from the same weights and files, are skipped.
+
+    Parameters
+    ----------
+    run
+        Folder of `train`.
+    images, pattern
+        As in `find_scans`; or what it found.
+    out
+        The store.
+    checkpoint
+        ``last``, or ``best``: of the highest validation Dice.
+    overlap
+        Of neighbouring windows, in [0, 1).
+    batch_size
+        Windows at a time.
+    dtype
+        As in `smooth_cases`.
+    device
+        As in `train`.
+    overwrite, fail_fast, progress
+        As in `smooth_cases`.
+
+    Returns
+    -------
+    generator of Record
+        One per case; the work is done while they are read.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of its range.
+    InputError
+        If the run has no such checkpoint, or there are no images.
+    StoreError
+        If ``out`` is no soft-label store, or one made with other parameters.
+    """
+    if not 0 <= overlap < 1:
+        raise InvalidParameterError(f"overlap must lie in [0, 1), found {overlap}")
+    if batch_size < 1:
+        raise InvalidParameterError(
+            f"batch_size must be at least 1, found {batch_size}"
+        )
+    where = choose_device(device)
+    weights = RunFolder(Path(run)).checkpoint(checkpoint)
+    loaded = Checkpoint.load(weights)
+    scans = images
+    if not isinstance(scans, Mapping):
+        count = len(loaded.plan.channels)
+        scans = find_scans(scans, pattern=pattern, n_channels=count)
+    config = StoreConfig(
+        {
+            "name": "prediction",
+            "target": loaded.plan.config.target,
+            "weights": sha256(weights.read_bytes()).hexdigest(),
+            "overlap": float(overlap),
+        },
+        loaded.plan.classes,
+        None,
+        dtype,
+    )
+    network = loaded.trained_network().to(where).eval()
+    predictor = Predictor(loaded.plan, network, where, overlap, batch_size)
+    records = _predict_all(
+        list(scans.values()), predictor, config, folder_at(out), overwrite, progress
+    )
+    return until_failure(records, fail_fast=fail_fast)
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained network.
+
+    Parameters
+    ----------
+    plan
+        Of its run.
+    network
+        On ``device``, in evaluation mode.
+    device
+        Where.
+    overlap, batch_size
+        As in `predict_cases`.
+    """
+
+    plan: Plan
+    network: torch.nn.Module
+    device: torch.device
+    overlap: float
+    batch_size: int
+
+    @torch.no_grad()
+    def probabilities(self, voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """(classes, z, y, x) of an image (c, z, y, x) as read from its files.
+
+        Raises
+        ------
+        InputError
+            If it has another number of channels or axes than the network.
+        DeviceError
+            If the device's memory is too small.
+        """
+        plan = self.plan
+        channels, axes = len(plan.channels), len(plan.patch_size)
+        if (len(voxels), voxels.ndim - 1) != (channels, axes):
+            raise InputError(
+                f"{len(voxels)} channels of {voxels.ndim - 1} axes; the network was "
+                f"trained on {channels} of {axes}"
+            )
+        scaled = Scaling.of(voxels).within(plan.config.window).apply(voxels)
+        with enough_memory():
+            found: Any = sliding_window_inference(
+                torch.from_numpy(scaled)[None],
+                roi_size=plan.patch_size,
+                sw_batch_size=self.batch_size,
+                predictor=self._softmax,
+                overlap=self.overlap,
+                mode="gaussian",
+                sw_device=self.device,
+                device="cpu",  # all classes of a whole volume
+            )
+        result: npt.NDArray[np.float32] = found[0].numpy()
+        if not np.isfinite(result).all():
+            raise InputError("what the network predicts for it is no number")
+        return result
+
+    def _softmax(self, windows: Tensor) -> Tensor:
+        amp = uses_amp(self.plan, self.device)
+        return torch.softmax(predict_logits(self.network, windows, amp=amp), dim=1)
+
+
+def _predict_all(
+    scans: list[Scan],
+    predictor: Predictor,
+    config: StoreConfig,
+    out: Any,
+    overwrite: bool,
+    progress: Progress,
+) -> Generator[Record]:
+    replaced = store_to_replace(out) if overwrite else None
+    with destination(
+        out, config, replace=replaced, dry_run=False, remote=False
+    ) as place:
+        records = (_predict_case(scan, predictor, config, place) for scan in scans)
+        with closing(records):
+            for record in progress(records, len(scans), "predict"):
+                if record.status == "failed":
+                    place.failed.append(record.case)
+                yield record
+
+
+def _predict_case(
+    scan: Scan, predictor: Predictor, config: StoreConfig, place: Destination
+) -> Record:
+    def work() -> Outcome:
+        inputs = [
+            {"name": path.name, "rater": None, "sha256": file_sha256(path)}
+            for path in scan.paths
+        ]
+        if place.holds(scan.name, config, inputs):
+            return Outcome(place.output(scan.name), skipped="already complete")
+        expected = predictor.plan.channels
+        if len(expected) != len(scan.channels):
+            raise InputError(
+                f"{len(scan.channels)} channels; the network was trained on "
+                f"{len(expected)}"
+            )
+        if len(expected) > 1 and expected != scan.channels:
+            raise InputError(
+                f"channels {', '.join(scan.channels)}; the network was trained on "
+                f"{', '.join(expected)}"
+            )
+        geometry, voxels = scan.read()
+        found = predictor.probabilities(voxels)
+        outcome = store_case(
+            place,
+            scan.name,
+            partial(_write, probabilities=found, dtype=config.dtype),
+            geometry=geometry,
+            config=config,
+            inputs=inputs,
+        )
+        return replace(outcome, note=_unlike_training(geometry, predictor.plan))
+
+    return recorded(scan.name, scan.inputs, work)
+
+
+def _unlike_training(geometry: Geometry, plan: Plan) -> str | None:
+    """What makes voxels look otherwise than those that the network has seen."""
+    if spacing_ratio([geometry.spacing_mm, plan.spacing_mm]) <= LARGEST_SPACING_RATIO:
+        return None
+    found, expected = (
+        " x ".join(f"{mm:.3g}" for mm in spacing)
+        for spacing in (geometry.spacing_mm, plan.spacing_mm)
+    )
+    return f"voxels of {found} mm; the network was trained on {expected} mm"
+
+
+def _write(
+    writer: CaseWriter, probabilities: npt.NDArray[np.float32], dtype: str
+) -> None:
+    """Block by block, each shard at once."""
+
+    def encode(place: tuple[int, ...], voxels: list[slice]) -> Any:
+        soft = quantise(probabilities[:, *voxels], np.dtype(dtype))
+        (present,) = np.nonzero(soft.reshape(len(soft), -1).any(axis=1))
+        hard = soft.argmax(axis=0).astype(np.min_scalar_type(len(soft)))
+        return writer.encode(place, SoftBlock(present, soft[present]), {HARD: hard})
+
+    for shard in writer.layout.shards():
+        blocks = writer.layout.blocks(shard)
+        writer.write_shard(shard, (encode(place, voxels) for place, voxels in blocks))

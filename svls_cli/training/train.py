@@ -1,0 +1,159 @@
+"""`train`: from a store and a folder of images to a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.store.objects import Folder, disk_folder
+from svls_cli.store.reader import open_store
+from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.config import TrainingConfig
+from svls_cli.training.data import Data
+from svls_cli.training.dataset import SoftLabelDataset
+from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.image_cache import find_images, unpack_images
+from svls_cli.training.loop import train_network
+from svls_cli.training.plan import (
+    plan_training,
+)
+
+
+def train(
+    store: str | Folder,
+    images: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    config: TrainingConfig | None = None,
+    pattern: str | None = None,
+    cache: str | Path | None = None,
+    resume: bool = False,
+    jobs: int = 0,
+    device: str = "auto",
+    tensorboard: bool = False,
+    progress: Progress = no_progress,
+) -> Generator[EpochLog]:
+    """Train a U-Net on the soft labels of a store.
+
+    Parameters
+    ----------
+    store
+        A soft-label store.
+    images, pattern
+        As in `find_scans`; every case of the store needs an image on its own grid.
+    out
+        The run's folder: ``last.pt`` and ``best.pt`` (of the highest validation Dice),
+        weights with the whole configuration; ``log.csv``; ``curves.png``.
+    config
+        Default: `TrainingConfig`.
+    cache
+        Folder for unpacked images, kept for other runs; by default one in ``out``,
+        removed when the run is finished.
+    resume
+        Go on with a run that was ended; start it if there is none.
+    jobs
+        Processes that read patches ahead; 0: this one does.
+    device
+        ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
+        ``cuda:1``.
+    tensorboard
+        Also write events for TensorBoard.
+    progress
+        Shows how far it is.
+
+    Returns
+    -------
+    generator of EpochLog
+        One per epoch that was done now; the work is done while they are read.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter does not fit the store, or a library is not installed.
+    InputError
+        If a case has no image, images are broken or do not fit, or ``out`` holds
+        something else. Nothing there is changed then.
+    StoreError
+        If the store is none that can be read.
+    DeviceError
+        If the GPU's memory is too small.
+    """
+    where = choose_device(device)
+    writer = _summary_writer() if tensorboard else None
+    config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
+    opened = open_store(store)
+    cases = dict(opened)
+    if not cases:
+        raise InputError(f"{store}: the store has no complete case")
+    scans = find_images(cases, images, pattern=pattern)
+    plan = plan_training(opened, cases, scans, config)
+    # What is wrong with patch and target is wrong before any image is read.
+    SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
+    checkpoint = folder.prepare(plan, resume=resume)
+    if checkpoint is not None:
+        folder.derive(checkpoint)  # the run may have been ended before it did
+    if checkpoint is None or len(checkpoint.history) < config.epochs:
+        unpacked = unpack_images(
+            cases,
+            scans,
+            folder.cache if cache is None else cache,
+            window=config.window,
+            progress=progress,
+        )
+        data = Data(cases, unpacked, jobs)
+        events = writer(str(folder.tensorboard)) if writer is not None else None
+        made = train_network(
+            plan, data, device=where, checkpoint=checkpoint, progress=progress
+        )
+        for each in made:
+            yield _keep(each, folder, events)
+    if cache is None:
+        folder.clear_cache()
+
+
+def _summary_writer() -> Callable[[str], Any]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise InvalidParameterError(
+            "--tensorboard needs it: pip install tensorboard"
+        ) from error
+    return SummaryWriter
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by its name, or the best there is.
+
+    Raises
+    ------
+    InvalidParameterError
+        If there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise RuntimeError("expected cpu or cuda")
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidParameterError(f"device {name!r}: {reason}") from error
+    return device
+
+
+def _keep(checkpoint: Checkpoint, folder: RunFolder, events: Any) -> EpochLog:
+    """Everything that one epoch leaves."""
+    folder.keep(checkpoint)
+    log = checkpoint.history[-1]
+    if events is not None:
+        for name, value in log.to_json().items():
+            if value is not None and name not in ("epoch", "step"):
+                events.add_scalar(name, value, log.step)
+        events.flush()
+    return log

@@ -1,0 +1,1 @@
+"""Choosing sigma, size and strength by how raters differ."""

@@ -1,0 +1,175 @@
+"""Which windows and strengths of SVLS are tried, and how one is chosen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+from svls_cli.errors import InvalidParameterError
+from svls_cli.metrics.boundary_band import check_band_mm
+from svls_cli.soften.methods import Method
+
+ScoreName = Literal["nll", "brier"]
+SCORES: tuple[str, ...] = get_args(ScoreName)
+
+PUBLISHED = Method("svls", sigma=1.0, size=3, strength=0.5)
+
+# From the nearest neighbours alone to wider than what raters of organs or lesions
+# differ by; ratios of about 4/3, as the scores change slowly with sigma.
+DEFAULT_SIGMAS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+DEFAULT_STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+# What the best candidate is also named of, by what is fixed.
+KINDS: dict[str, Callable[[Method], bool]] = {
+    "mm": lambda method: method.sigma_mm is not None and method.size == "auto",
+    "voxels": lambda method: method.sigma is not None and method.size == "auto",
+    "size 3": lambda method: method.size == 3,
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All candidates: windows times strengths.
+
+    Parameters
+    ----------
+    sigmas
+        Standard deviations, tried in voxels and in mm, each with window ``auto`` and
+        with the published window of 3 voxels.
+    strengths
+        Shares of the neighbours, in (0, 1].
+
+    Raises
+    ------
+    InvalidParameterError
+        If there are none, or one is out of range.
+    """
+
+    sigmas: tuple[float, ...] = DEFAULT_SIGMAS
+    strengths: tuple[float, ...] = DEFAULT_STRENGTHS
+
+    def __post_init__(self) -> None:
+        for name in ("sigmas", "strengths"):
+            values = sorted({float(value) for value in getattr(self, name)})
+            if not values:
+                raise InvalidParameterError(f"{name} must hold at least one number")
+            object.__setattr__(self, name, tuple(values))
+        for strength in self.strengths:
+            if not 0 < strength <= 1:
+                raise InvalidParameterError(
+                    f"strengths must lie in (0, 1], found {strength:g}; 0 is one-hot, "
+                    "which is scored anyway"
+                )
+        _ = self.windows  # Method checks the sigmas
+
+    @cached_property
+    def windows(self) -> tuple[Method, ...]:
+        """SVLS of strength 1; of equal scores the first counts, mm before voxels."""
+        made = [
+            *(Method(sigma_mm=s, size="auto", strength=1.0) for s in self.sigmas),
+            *(Method(sigma=s, size="auto", strength=1.0) for s in self.sigmas),
+            *(Method(sigma=s, size=3, strength=1.0) for s in self.sigmas),
+            *(Method(sigma_mm=s, size=3, strength=1.0) for s in self.sigmas),
+        ]
+        return tuple(dict.fromkeys([*made, replace(PUBLISHED, strength=1.0)]))
+
+    @cached_property
+    def tried_strengths(self) -> tuple[float, ...]:
+        """Those asked for and the published one, which all are compared with."""
+        return tuple(sorted({*self.strengths, 0.5}))
+
+    @cached_property
+    def candidates(self) -> tuple[Method, ...]:
+        """By window, then strength: the order of scores (windows, strengths)."""
+        return tuple(
+            replace(window, strength=strength)
+            for window in self.windows
+            for strength in self.tried_strengths
+        )
+
+    def edges(self, best: Method) -> list[str]:
+        """What to say if a larger or smaller value than any tried might be better.
+
+        Examples
+        --------
+        >>> Grid(sigmas=(1, 2)).edges(Method(sigma_mm=2, strength=0.3))
+        ['sigma 2 is the largest that was tried: try larger sigmas']
+        """
+        # One number each: `windows` makes no others.
+        sigma: Any = best.sigma if best.sigma_mm is None else best.sigma_mm
+        strength: Any = best.strength
+        found = []
+        tried = (
+            ("sigma", sigma, self.sigmas, math.inf),
+            ("strength", strength, self.tried_strengths, 1.0),
+        )
+        for name, value, values, limit in tried:
+            many = "sigmas" if name == "sigma" else "strengths"
+            if value >= values[-1] and value < limit:
+                found.append(
+                    f"{name} {value:g} is the largest that was tried: try larger {many}"
+                )
+            elif value <= values[0]:
+                found.append(
+                    f"{name} {value:g} is the smallest that was tried: try smaller "
+                    f"{many}"
+                )
+        return found
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the best candidate is found; parameters as in `svls_cli.tune_smoothing`.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of range.
+    """
+
+    grid: Grid
+    score: ScoreName
+    band_mm: float
+    folds: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.score not in SCORES:
+            raise InvalidParameterError(
+                f"score must be {' or '.join(SCORES)}, found {self.score!r}"
+            )
+        check_band_mm(self.band_mm)
+        for name, least in (("folds", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InvalidParameterError(
+                    f"{name} must be at least {least}, found {getattr(self, name)}"
+                )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "sigmas": list(self.grid.sigmas),
+            "strengths": list(self.grid.tried_strengths),
+            "score": self.score,
+            "band_mm": self.band_mm,
+            "folds": self.folds,
+            "seed": self.seed,
+        }
+
+
+def smooth_options(method: Method) -> str:
+    """A method of SVLS as options of `svls-cli smooth`.
+
+    Examples
+    --------
+    >>> smooth_options(Method(sigma_mm=1, strength=0.8))
+    '--sigma-mm 1 --size auto --strength 0.8'
+    """
+    given = method.to_json()
+    del given["name"]
+    return " ".join(
+        f"--{key.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
+        for key, value in given.items()
+    )

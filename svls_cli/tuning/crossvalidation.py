@@ -1,0 +1,81 @@
+"""Choosing a candidate on some cases and scoring it on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from svls_cli.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Cases held out, and the candidate that the others chose.
+
+    Parameters
+    ----------
+    cases
+        Rows of the score table that are held out.
+    chosen
+        Column of the candidate.
+    """
+
+    cases: tuple[int, ...]
+    chosen: int
+
+
+def least_mean(scores: FloatArray) -> int:
+    """Column of the least mean; the first of equal ones.
+
+    Parameters
+    ----------
+    scores : (cases, candidates)
+        Less is better.
+    """
+    return int(np.argmin(scores.mean(axis=0)))
+
+
+def cross_validate(scores: FloatArray, *, folds: int, seed: int) -> list[Fold]:
+    """K-fold cross-validation over cases.
+
+    Parameters
+    ----------
+    scores : (cases, candidates)
+        At least 2 cases; less is better.
+    folds
+        At least 2; no more than there are cases are made.
+    seed
+        Of the order in which cases are dealt out.
+
+    Returns
+    -------
+    list of Fold
+        Each case is held out once, and has no part in that fold's choice.
+
+    References
+    ----------
+    .. [1] Stone, "Cross-Validatory Choice and Assessment of Statistical Predictions",
+       JRSS B 36, 1974.
+
+    Examples
+    --------
+    >>> scores = np.array([[0.0, 1.0], [0.0, 1.0], [5.0, 1.0]])
+    >>> [(f.cases, f.chosen) for f in cross_validate(scores, folds=3, seed=0)]
+    [((2,), 0), ((0,), 1), ((1,), 1)]
+    """
+    n = len(scores)
+    shuffled = np.random.default_rng(seed).permutation(n)
+    found = []
+    for part in np.array_split(shuffled, min(folds, n)):
+        others = np.delete(scores, part, axis=0)
+        found.append(Fold(tuple(sorted(part.tolist())), least_mean(others)))
+    return found
+
+
+def held_out(scores: FloatArray, folds: list[Fold]) -> FloatArray:
+    """(cases,) score of the candidate that was chosen without the case."""
+    chosen = np.empty(len(scores), np.intp)
+    for fold in folds:
+        chosen[list(fold.cases)] = fold.chosen
+    return scores[np.arange(len(scores)), chosen]

@@ -1,0 +1,136 @@
+"""Choosing sigma, size and strength of SVLS by how raters differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+
+from svls_cli.batch.records import Record
+from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.errors import InputError
+from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.values import some
+from svls_cli.tuning.candidates import (
+    DEFAULT_SIGMAS,
+    DEFAULT_STRENGTHS,
+    Grid,
+    ScoreName,
+    Search,
+)
+from svls_cli.tuning.case_scores import CaseTask, Scored
+from svls_cli.tuning.choice import summarise
+from svls_cli.tuning.result import TuningResult
+
+
+def tune_smoothing(
+    cases: Sequence[RatedCase],
+    *,
+    sigmas: Sequence[float] = DEFAULT_SIGMAS,
+    strengths: Sequence[float] = DEFAULT_STRENGTHS,
+    score: ScoreName = "nll",
+    band_mm: float = 2.0,
+    folds: int = 5,
+    seed: int = 0,
+    classes: ClassSpec | None = None,
+    ignore_label: int | None = None,
+    resample_to_first: bool = False,
+    jobs: int | Workers | None = None,
+    progress: Progress = no_progress,
+) -> TuningResult:
+    """Choose the SVLS with which one rater's label map best forecasts the others'.
+
+    For every case, every ordered pair of raters r and s, and every voxel of the
+    boundary band that both label, with p the soft label of r's map and y the label by
+    s: NLL = -ln(clip(p_y, 1e-3, 1)) and Brier = sum_c (p_c - [c = y])^2. They are
+    averaged over the voxels and pairs of a case; cases weigh the same.
+
+    Parameters
+    ----------
+    cases
+        What `find_rated_cases` found. Those with fewer than two raters are left out.
+    sigmas
+        Standard deviations, tried in voxels and in mm, with a window of three sigmas
+        either side and with the published one of 3 voxels.
+    strengths
+        Shares of the neighbours, in (0, 1]. The published method, sigma 1 voxel, size 3
+        and strength 1/2, is always among the candidates.
+    score
+        What the choice goes by, ``nll`` or ``brier``.
+    band_mm
+        The band: voxels in whose window of so many mm either side, rounded to voxels
+        and at least 1, some rater has more than one label.
+    folds
+        Of the cross-validation over cases; no more than there are cases.
+    seed
+        Of the folds and of the bootstrap's resampling.
+    classes
+        Default: the label values of the cases that are used. How many there are
+        matters to uniform label smoothing only.
+    ignore_label
+        Label value of voxels where a rater says nothing.
+    resample_to_first
+        Bring raters of other grids onto the first one's by nearest neighbour.
+    jobs, progress
+        As in `smooth_cases`.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of range.
+    InputError
+        If no case is left to choose by.
+
+    References
+    ----------
+    .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
+       arXiv:2104.05788.
+    .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
+       Estimation", JASA 102, 2007.
+    """
+    search = Search(Grid(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed)
+    table = classes.table if classes else None
+    if ignore_label is None and classes:
+        ignore_label = classes.ignore_label
+    if table is not None:
+        check_ignore_label(ignore_label, table)
+    task = CaseTask(search.grid, band_mm, table, ignore_label, resample_to_first)
+    scored = _score_cases(cases, task, jobs, progress)
+    used = [each.scores for each in scored if each.scores is not None]
+    records = [each.record for each in scored]
+    if not used:
+        raise InputError(_nothing_left(records))
+    if table is None:
+        table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
+    other = {"ignore_label": ignore_label, "resample_to_first": resample_to_first}
+    return summarise(used, records, table, search, other=other)
+
+
+def _score_cases(
+    cases: Sequence[RatedCase],
+    task: CaseTask,
+    jobs: int | Workers | None,
+    progress: Progress,
+) -> list[Scored]:
+    """In the order of the cases, whichever came first."""
+    rated = [case for case in cases if len(case.raters) > 1]
+    scored = [
+        Scored.left_out(case, "fewer than two raters")
+        for case in cases
+        if len(case.raters) < 2
+    ]
+    with Workers.of(jobs, items=len(rated)) as workers:
+        task = replace(task, threads=max(1, workers.jobs // max(1, len(rated))))
+        with closing(workers.map(task, rated, crashed=Scored.crashed)) as results:
+            scored += progress(results, len(rated), "tune")
+    order = {case.name: at for at, case in enumerate(cases)}
+    return sorted(scored, key=lambda each: order[each.record.case])
+
+
+def _nothing_left(records: Sequence[Record]) -> str:
+    if not records:
+        return "no cases to tune by"
+    reasons = [f"{record.case}: {record.reason}" for record in records]
+    return f"no case is left to tune by: {some(reasons)}"

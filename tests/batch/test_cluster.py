@@ -1,0 +1,322 @@
+"""Cases on a Dask cluster: the same store, whatever happens to its workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.commands import (
+    COMMAND,
+    FAULTS,
+    ROOT,
+    SAMPLE,
+    Run,
+    free_port,
+    records,
+    tree,
+)
+from tests.helpers.label_maps import blobs, write_image
+
+pytest.importorskip("distributed")
+
+from svls_cli import Cluster, find_cases, smooth_cases
+from svls_cli.batch.cluster import _run_task
+from svls_cli.cli.group import INTERRUPTED
+from svls_cli.errors import InvalidParameterError, WorkersError
+from svls_cli.store import destination
+from tests.helpers.clusters import DaskCluster, dask_cluster
+
+RATERS = [f"raters/{rater}" for rater in "abc"]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    with dask_cluster(tmp_path_factory.mktemp("cluster")) as running:
+        yield running
+
+
+def test_readme(tmp_path: Path) -> None:
+    """Its commands as they stand, but for the port, which may be in use here."""
+    (block,) = re.findall(
+        r"^```bash\n(dask .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S
+    )
+    shutil.copytree(SAMPLE, tmp_path / "sample_data")
+    port = str(free_port())
+    script = block.replace("8786", port).replace(
+        "scheduler --", f"scheduler --port {port} --"
+    )
+    result = subprocess.run(
+        ["bash", "-ec", f"trap 'kill %1 %2; wait' EXIT\nset -m\n{script}"],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "cluster.zarr: 8 smoothed" in result.stdout
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """Where the command runs, beside its inputs; the workers are elsewhere."""
+    for name in ("labels", "raters"):
+        (tmp_path / name).symlink_to(SAMPLE / name)
+    return tmp_path
+
+
+def shown(output: str) -> dict[str, tuple[object, ...]]:
+    """What records say, times aside, of stores `a` and `b` alike."""
+    return {
+        case: (r["status"], r["inputs"], (r["output"] or "")[1:])
+        for case, r in records(output).items()
+    }
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["smooth", "--json", "labels", "{}.zarr"],
+        ["fuse-raters", "--json", "--report", "{}.json", *RATERS, "{}.zarr"],
+        ["fuse-raters", "--json", *RATERS, "{}"],
+    ],
+    ids=["smooth", "fuse", "consensus"],
+)
+def test_same_store_and_records(
+    command: list[str], cluster: DaskCluster, sample: Path, run: Run
+) -> None:
+    here = run(*(part.format("b") for part in command))
+    there = [part.format("a") for part in command]
+    first = run(*there, "--scheduler", cluster.address)
+    assert shown(first.stdout) == shown(here.stdout)
+    suffix = "" if command[-1] == "{}" else ".zarr"
+    assert tree(sample / f"a{suffix}") == tree(sample / f"b{suffix}")
+    again = run(*there, "--scheduler", cluster.address)
+    assert {r["status"] for r in records(again.stdout).values()} == {"skipped"}
+    if "--report" in command:
+        report = (sample / "a.json").read_text()
+        assert report == (sample / "b.json").read_text()
+
+
+def test_several_threads_in_a_worker(tmp_path: Path, sample: Path, run: Run) -> None:
+    run("smooth", "labels", "b.zarr")
+    with dask_cluster(tmp_path / "cluster", workers=1, threads=4) as cluster:
+        run("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
+    assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
+
+
+def die_once(path: Path) -> str:
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def die_always(item: int) -> int:
+    if item in (3, 4):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 2 * item
+
+
+def name_and_reason(item: object, how: str) -> str:
+    return f"{item} {how}"
+
+
+def test_item_of_a_killed_worker_is_done_again(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    with Cluster(cluster.address) as workers:
+        paths = [tmp_path / str(number) for number in range(2)]
+        done = set(workers.map(die_once, paths, crashed=name_and_reason))
+    assert done == {"0", "1"}
+
+
+def test_items_that_kill_all_their_workers(cluster: DaskCluster) -> None:
+    """Those beside them, killed as often, are done all the same."""
+    with Cluster(cluster.address) as workers:
+        found = list(workers.map(die_always, range(10), crashed=name_and_reason))
+        again = list(workers.map(die_always, range(2), crashed=name_and_reason))
+    failed = sorted(f for f in found if isinstance(f, str))
+    reason = "all workers that worked on it died"
+    assert failed == [f"3 {reason}", f"4 {reason}"]
+    assert {f for f in found if isinstance(f, int)} == {
+        2 * n for n in range(10) if n not in (3, 4)
+    }
+    assert sorted(again) == [0, 2]
+
+
+def fault(what: str, **extra: str) -> dict[str, str]:
+    path = f"{FAULTS}{os.pathsep}{ROOT}"
+    return {"PYTHONPATH": path, "SVLS_FAULT": what, **extra}
+
+
+def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) -> None:
+    run("smooth", "labels", "b.zarr")
+    mark = tmp_path / "mark"
+    env = fault("wait:open:/c/0:2", SVLS_MARK=str(mark), SVLS_WAIT_S="2")
+    with dask_cluster(tmp_path / "cluster", **env) as cluster:
+        process = start(
+            "smooth", "--scheduler", cluster.address, "labels", "a.zarr", cwd=sample
+        )
+        wait_for(mark, process)
+        cluster.kill_workers()
+        output, complaint = process.communicate(timeout=60)
+    assert (process.returncode, complaint) == (0, "")
+    assert "failed" not in output
+    assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
+    assert not (sample / "a.zarr.tmp").exists()
+
+
+def test_case_that_kills_its_workers_fails_alone(tmp_path: Path, run: Run) -> None:
+    for number in range(3):
+        write_image(
+            tmp_path / "l" / f"case_{number}.nii.gz", blobs((8, 9, 10), 3, seed=number)
+        )
+    arguments = ("smooth", "--json", "l", "a.zarr")
+    with dask_cluster(tmp_path / "cluster", **fault("crash:open:case_1:1")) as cluster:
+        result = run(*arguments, "--scheduler", cluster.address, code=4)
+    found = records(result.stdout)
+    assert found["case_1"]["reason"] == "all workers that worked on it died"
+    assert found["case_1"]["inputs"] == ["l/case_1.nii.gz"]
+    assert found["case_0"]["status"] == found["case_2"]["status"] == "done"
+    assert result.stderr == ""
+
+
+def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
+    """What waits is dropped; what a worker was at when the run ended is not seen."""
+    run("smooth", "labels", "b.zarr")
+    mark = tmp_path / "mark"
+    env = fault("wait:open:/c/0:3", SVLS_MARK=str(mark), SVLS_WAIT_S="3")
+    with dask_cluster(tmp_path / "cluster", workers=1, **env) as cluster:
+        arguments = ("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
+        process = start(*arguments, cwd=sample)
+        wait_for(mark, process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, complaint = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert complaint.strip() == f"svls-cli: {INTERRUPTED}"
+        run(*arguments)
+    assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
+
+
+def test_scheduler_that_dies(tmp_path: Path, sample: Path) -> None:
+    mark = tmp_path / "mark"
+    env = fault("wait:open:/c/0:1", SVLS_MARK=str(mark), SVLS_WAIT_S="60")
+    with dask_cluster(tmp_path / "cluster", **env) as cluster:
+        process = start(
+            "smooth", "--scheduler", cluster.address, "labels", "a.zarr", cwd=sample
+        )
+        wait_for(mark, process)
+        cluster.scheduler.kill()
+        _, complaint = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert complaint == f"svls-cli: the scheduler at {cluster.address} is gone\n"
+
+
+def test_nobody_answers(sample: Path, run: Run) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    result = run("smooth", "--scheduler", address, "labels", "a.zarr", code=3)
+    assert result.stderr == f"svls-cli: no Dask scheduler answers at {address}\n"
+
+
+@pytest.mark.parametrize(
+    "address", ["here", "tcp://127.0.0.1", "no://host:1", "http://h:1"]
+)
+def test_no_address(address: str) -> None:
+    with pytest.raises(InvalidParameterError, match="expected an address such as"):
+        Cluster(address).start()
+
+
+def test_something_else_listens(sample: Path, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        result = run("smooth", "--scheduler", address, "labels", "a.zarr", code=3)
+    assert result.stderr == f"svls-cli: no Dask scheduler answers at {address}\n"
+
+
+def test_jobs_and_scheduler(sample: Path, run: Run) -> None:
+    options = ("-j1", "--scheduler", "tcp://127.0.0.1:1")
+    result = run("smooth", *options, "labels", "a.zarr", code=2)
+    assert "--jobs is this machine's" in result.stderr
+
+
+def test_cluster_without_workers(tmp_path: Path) -> None:
+    with (
+        dask_cluster(tmp_path / "cluster", workers=0) as cluster,
+        Cluster(cluster.address, patience_s=0.5) as workers,
+        pytest.raises(WorkersError, match="has no workers; start some: dask worker"),
+    ):
+        list(workers.map(die_always, range(2), crashed=name_and_reason))
+
+
+def test_cluster_without_svls_cli(tmp_path: Path, sample: Path, run: Run) -> None:
+    hiding = tmp_path / "hiding"
+    hiding.mkdir()
+    (hiding / "svls_cli.py").write_text("raise ImportError('No svls_cli here')")
+    with dask_cluster(tmp_path / "cluster", PYTHONPATH=str(hiding)) as cluster:
+        arguments = ("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
+        result = run(*arguments, code=3)
+    assert "cannot run svls-cli: No svls_cli here; install svls-cli" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_worker_of_another_version() -> None:
+    with pytest.raises(WorkersError, match=r"this machine 0\.0: install the same"):
+        _run_task("0.0", abs, -1)
+    assert _run_task(__import__("svls_cli").__version__, abs, -1) == 1
+
+
+def test_dask_is_an_extra(tmp_path: Path, sample: Path, run: Run) -> None:
+    (tmp_path / "distributed.py").write_text("raise ImportError")
+    result = run(
+        *("smooth", "--scheduler", "tcp://127.0.0.1:1", "labels", "a.zarr"),
+        code=2,
+        env={"PYTHONPATH": str(tmp_path)},
+    )
+    assert result.stderr == (
+        "svls-cli: a cluster needs Dask: pip install 'svls-cli[dask]'\n"
+    )
+
+
+def test_store_that_workers_do_not_share(
+    cluster: DaskCluster, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the workers look into the workspace when its run has removed it."""
+    original = destination.create_root
+
+    def create_and_lose(folder: Path, config: object) -> None:
+        original(folder, config)  # type: ignore[arg-type]
+        shutil.rmtree(folder.parent)
+
+    monkeypatch.setattr(destination, "create_root", create_and_lose)
+    cases = find_cases([sample / "labels"])
+    with Cluster(cluster.address) as workers:
+        found = list(smooth_cases(cases, sample / "a.zarr", jobs=workers))
+    assert {record.status for record in found} == {"failed"}
+    assert "no file system that this worker shares" in (found[0].reason or "")

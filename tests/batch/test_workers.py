@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import joblib
+import pytest
+
+from svls_cli.batch.workers import Workers
+from svls_cli.errors import InvalidParameterError
+
+
+def double(item: int) -> int:
+    return 2 * item
+
+
+def double_or_die(item: int) -> int:
+    if item in (3, 4, 17):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(0.01)
+    return 2 * item
+
+
+def complain(item: int) -> int:
+    raise ValueError(f"item {item}")
+
+
+def name_and_reason(item: int, how: str) -> str:
+    return f"{item} {how}"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_results_of_all_items(jobs: int) -> None:
+    with Workers(jobs, items=20) as workers:
+        found = set(workers.map(double, range(20), crashed=name_and_reason))
+        again = set(workers.map(double, range(3), crashed=name_and_reason))
+    assert found == set(range(0, 40, 2))
+    assert again == {0, 2, 4}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_crashes_cost_their_own_items_only(jobs: int) -> None:
+    with Workers(jobs, items=20) as workers:
+        found = list(workers.map(double_or_die, range(20), crashed=name_and_reason))
+    crashed = sorted(str(f) for f in found if isinstance(f, str))
+    reason = "the process that worked on it crashed (SIGSEGV)"
+    assert crashed == [f"17 {reason}", f"3 {reason}", f"4 {reason}"]
+    assert {f for f in found if isinstance(f, int)} == {
+        2 * i for i in range(20) if i not in (3, 4, 17)
+    }
+    assert len(found) == 20
+
+
+def test_no_thread_of_the_pool_outlives_it() -> None:
+    """One that the end of the process cut short would be complained of on stderr."""
+    for _ in range(8):
+        with Workers(1, items=1).start() as workers:
+            list(workers.map(double, [1], crashed=name_and_reason))
+        names = [thread.name for thread in threading.enumerate()]
+        assert "QueueFeederThread" not in names
+
+
+def test_errors_are_raised() -> None:
+    with Workers(1, items=1) as workers, pytest.raises(ValueError, match="item 5"):
+        list(workers.map(complain, [5], crashed=name_and_reason))
+
+
+def mark_and_linger(path: Path) -> None:
+    time.sleep(0.3)
+    path.touch()
+
+
+def test_closing_early_ends_the_work(tmp_path: Path) -> None:
+    paths = [tmp_path / str(n) for n in range(40)]
+    with Workers(2, items=40) as workers:
+        results = workers.map(mark_and_linger, paths, crashed=name_and_reason)
+        next(results)
+        results.close()
+        done = len(list(tmp_path.iterdir()))
+        time.sleep(1)
+        assert len(list(tmp_path.iterdir())) == done < 10
+
+
+def test_crash_while_a_result_is_looked_at() -> None:
+    """The pool breaks behind the caller's back, between two submissions."""
+    found = []
+    with Workers(1, items=20) as workers:
+        for result in workers.map(double_or_die, range(20), crashed=name_and_reason):
+            found.append(result)
+            time.sleep(0.3)
+    assert len(found) == 20
+    assert sum(isinstance(f, str) for f in found) == 3
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs(jobs: int) -> None:
+    with pytest.raises(InvalidParameterError, match="jobs must be at least 1"):
+        Workers(jobs, items=1)
+
+
+def test_jobs_default_to_the_cores_at_hand() -> None:
+    assert Workers(items=1).jobs == joblib.cpu_count()

@@ -1,0 +1,63 @@
+"""Benchmarks run, on volumes so small that their times mean nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SMALL = {
+    "command.py": ["--scale", "0.1", "--volumes", "2"],
+    "cluster.py": ["--scale", "0.1", "--volumes", "2"],
+    "memory.py": ["--scale", "0.1", "--slices", "128", "--classes", "4", "117"],
+    "tiny.py": ["--cases", "4"],
+    # Workers would take longer to start than all the rest.
+    "loading.py": [
+        *("--scale", "0.1", "--cases", "2", "--patches", "8", "--workers", "0")
+    ],
+}
+
+
+def test_without_a_gpu_there_is_nothing_to_measure() -> None:
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / "gpu.py"],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [line] = result.stdout.splitlines()
+    assert line.startswith("nothing to measure without a GPU: ")
+
+
+@pytest.mark.parametrize(
+    ("script", "rows"),
+    [
+        ("engine.py", 11),
+        ("command.py", 15),
+        ("stages.py", 9),
+        ("fusion.py", 1),
+        ("reading.py", 6),
+        ("loading.py", 6),
+        ("memory.py", 2),
+        ("tiny.py", 2),
+        ("cluster.py", 1),
+    ],
+)
+def test_benchmarks_print_their_table(script: str, rows: int) -> None:
+    if script == "cluster.py":
+        pytest.importorskip("distributed")
+    options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
+    result = subprocess.run(
+        [sys.executable, BENCHMARKS / script, *options],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    assert sum(bool(re.search(r"\d\.\d+x|\d\.\d{2,}", row)) for row in table) == rows

@@ -1,0 +1,315 @@
+"""The commands as users run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pexpect
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+
+from svls_cli import __version__, open_store
+from svls_cli.cli.console import readable
+from svls_cli.cli.group import COMMANDS, cli
+from svls_cli.soften.levels import DTYPES
+from svls_cli.soften.methods import METHODS
+from svls_cli.store.export import CONTENTS, FORMATS
+from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
+from tests.helpers.label_maps import blobs, write_image
+
+
+def test_smooth_inspect_export(run: Run, tmp_path: Path) -> None:
+    result = run("smooth", "--sigma", "1", SAMPLE / "labels", "out.zarr")
+    assert result.stdout.startswith("out.zarr: 8 smoothed (")
+    assert result.stderr == ""
+    result = run("inspect", "--verify", "out.zarr")
+    assert "method   svls, sigma 1.0, size 3, strength 0.5" in result.stdout
+    assert "classes  4: 0 background, 1 label 1, 2 label 2, 3 label 3" in result.stdout
+    assert result.stdout.count("complete") == 8
+    chosen = ("case_01", "case_04")
+    result = run("export", "--content", "hard", "out.zarr", *chosen, "hard")
+    assert result.stdout.startswith("hard: 2 exported (")
+    for name in chosen:
+        original = next((SAMPLE / "labels").glob(f"{name}.*"))
+        exported = sitk.ReadImage(str(tmp_path / "hard" / f"{name}.nii.gz"))
+        np.testing.assert_array_equal(
+            sitk.GetArrayFromImage(exported),
+            sitk.GetArrayFromImage(sitk.ReadImage(str(original))),
+        )
+
+
+def test_json_records(run: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "l" / "b ä.nrrd", blobs((8, 9, 10), 2))
+    (tmp_path / "l" / "a.nii").write_bytes(b"")
+    result = run("smooth", "--json", "l", "o.zarr", code=4)
+    found = records(result.stdout)
+    assert found["a"]["reason"] == "the file is empty"
+    assert found["b ä"].keys() == {
+        "case",
+        "status",
+        "reason",
+        "inputs",
+        "output",
+        "seconds",
+        "bytes",
+    }
+    assert found["b ä"]["status"] == "done"
+    assert found["b ä"]["inputs"] == ["l/b ä.nrrd"]
+    assert found["b ä"]["output"] == "o.zarr/b ä"
+    inspected = records(run("inspect", "--json", "o.zarr").stdout)
+    assert inspected["b ä"]["geometry"]["shape"] == [8, 9, 10]
+    exported = records(run("export", "--json", "o.zarr", "e").stdout)
+    assert exported["b ä"]["output"] == "e"
+    again = records(run("smooth", "--json", "l/b ä.nrrd", "o.zarr").stdout)
+    assert again["b ä"]["status"] == "skipped"
+
+
+def test_failures_are_named_on_stderr(run: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "l" / "b.nrrd", blobs((8, 9, 10), 2))
+    (tmp_path / "l" / "a.nii").write_bytes(b"")
+    result = run("smooth", "l", "o.zarr", code=4)
+    assert result.stderr == "failed: a: the file is empty [l/a.nii]\n"
+    assert "1 smoothed" in result.stdout
+    assert "1 failed" in result.stdout
+
+
+def test_paths_and_records_on_stdin(run: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "x" / "seg.nrrd", blobs((8, 9, 10), 2))
+    write_image(tmp_path / "y" / "seg.nrrd", blobs((8, 9, 10), 2, seed=1))
+    lines = 'x/seg.nrrd\n{"case": "../../y/1", "label": "y/seg.nrrd"}\n'
+    run("smooth", "-", "o.zarr", input=lines)
+    assert list(open_store(tmp_path / "o.zarr")) == [".._.._y_1", "seg"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["o.zarr", "x", "y"]
+
+
+def test_every_smoothing_option(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "l").mkdir()
+    labels = blobs((8, 9, 10), 3)
+    write_image(tmp_path / "l" / "deep" / "a_seg.nrrd", labels)
+    options = (
+        "--method svls --sigma-mm 1,2,2 --size 3,5,5 --strength 0.4 "
+        "--pattern **/*_seg.* --classes 0,1 --ignore-label 2 --dtype uint16 "
+        "--jobs 1 --fail-fast"
+    )
+    run("smooth", *options.split(), "l", "o.zarr")
+    config = open_store(tmp_path / "o.zarr").config
+    assert config.to_json() | {"classes": 0} == {
+        "method": {
+            "name": "svls",
+            "sigma_mm": [1.0, 2.0, 2.0],
+            "size": [3, 5, 5],
+            "strength": 0.4,
+        },
+        "ignore_label": 2,
+        "dtype": "uint16",
+        "classes": 0,
+    }
+    run("smooth", "--method", "ls", "--alpha", "0.2", "l/deep", "ls.zarr")
+    run("smooth", "--method", "gaussian", "--size", "auto", "l/deep", "g.zarr")
+    run("smooth", "--method", "onehot", "l/deep", "1.zarr")
+
+
+def test_dry_run(run: Run, tmp_path: Path) -> None:
+    result = run("smooth", "--dry-run", SAMPLE / "labels", "o.zarr")
+    assert result.stdout.startswith("o.zarr: 8 would be smoothed (")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["smooth"], 2, "Missing argument"),
+        (["smooth", "a"], 2, "Missing argument"),
+        (["smooth", "--sigma", "x", "l", "o"], 2, "neither a number nor z,y,x"),
+        (["smooth", "--size", "3,x", "l", "o"], 2, "nor 'auto'"),
+        (["smooth", "--size", "4", "l", "o"], 2, "size must be odd"),
+        (["smooth", "--sigma", "1", "--sigma-mm", "1", "l", "o"], 2, "not both"),
+        (["smooth", "--method", "ls", "--size", "3", "l", "o"], 2, "does not apply"),
+        (["smooth", "--jobs", "0", "l", "o"], 2, "--jobs"),
+        (["smooth", "--nonsense", "l", "o"], 2, "No such option"),
+        (["smooth", "--ignore-label", "1", "--classes", "0,1", "l", "o"], 2, "class"),
+        (["melt"], 2, "No such command"),
+        (["smooth", "none", "o"], 3, "none: no such file or folder"),
+        (["smooth", "--classes", "none.csv", "l", "o"], 3, "none.csv"),
+        (["smooth", "l", "l"], 3, "l: not a Zarr v3 group"),
+        (["inspect", "none"], 3, "none: no such store"),
+        (["inspect", "l"], 3, "l: not a Zarr v3 group"),
+        (["export", "none", "o"], 3, "none: no such store"),
+    ],
+)
+def test_mistakes(
+    arguments: list[str], code: int, message: str, run: Run, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    result = run(*arguments, code=code)
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    assert [p.name for p in tmp_path.iterdir()] == ["l"]
+
+
+def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
+    run("smooth", SAMPLE / "labels", "o.zarr")
+    shard = tmp_path / "o.zarr/case_03/0/c/0/0/0/0"
+    shard.write_bytes(shard.read_bytes()[:-9])
+    (tmp_path / "o.zarr" / "stranger").mkdir()
+    result = run("inspect", "--verify", "--json", "o.zarr", code=4)
+    found = records(result.stdout)
+    assert found["stranger"]["reason"] == "incomplete or damaged: no case"
+    assert "cannot be decoded" in found["case_03"]["reason"]
+    assert sum(r["status"] == "done" for r in found.values()) == 7
+    table = run("inspect", "--verify", "o.zarr", code=4).stdout
+    assert "soft labels cannot be decoded" in table
+
+
+def test_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:
+    arguments = ["smooth", str(SAMPLE / "labels"), "o.zarr"]
+    child = pexpect.spawn(
+        str(COMMAND),
+        arguments,
+        cwd=str(tmp_path),
+        encoding="utf-8",
+        dimensions=(24, 80),
+    )
+    shown = child.read()
+    child.close()
+    assert child.exitstatus == 0
+    assert "scan:" in shown
+    assert "smooth:" in shown
+    assert "/8 [" in shown
+    piped = subprocess.run(
+        [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert piped.stderr == ""
+
+
+def test_reader_that_stops_reading(tmp_path: Path) -> None:
+    command = f"'{COMMAND}' smooth --json '{SAMPLE / 'labels'}' o.zarr | head -n 1"
+    result = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert result.returncode == 141
+    assert json.loads(result.stdout)["status"] == "done"
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "o.zarr.tmp").exists()
+
+
+def test_closed_streams(tmp_path: Path) -> None:
+    write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    for line, code in (
+        ("smooth - o.zarr <&-", 3),
+        ("smooth l o.zarr >&-", 0),
+        ("smooth l p.zarr 2>&-", 0),
+        ("smooth l q.zarr <&- >&- 2>&-", 0),
+    ):
+        result = subprocess.run(
+            ["bash", "-c", f"'{COMMAND}' {line}"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == code, (line, result.stderr)
+        assert "Traceback" not in result.stderr
+
+
+def test_names_that_are_no_unicode(run: Run, tmp_path: Path) -> None:
+    path = write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    path.rename(path.with_name(os.fsdecode(b"bad\xff.nrrd")))
+    for arguments in (
+        ["smooth", "--json", "l", "o.zarr"],
+        ["smooth", "l", "p.zarr"],
+        ["inspect", "o.zarr"],
+        ["export", "--json", "o.zarr", "e"],
+    ):
+        subprocess.run([COMMAND, *arguments], cwd=tmp_path, check=True)
+    line = '{"case": "\\ud800", "label": "none.nii"}'
+    result = run("smooth", "--json", "-", "q.zarr", input=line, code=4)
+    assert records(result.stdout)["_"]["status"] == "failed"
+
+
+def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("svls_cli.store.reader.open_store", broken)
+    result = CliRunner().invoke(cli, ["inspect", "o.zarr"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"svls-cli, version {__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str, run: Run) -> None:
+    if shell == "bash" and not Path("/bin/bash").exists():
+        pytest.fail("bash is needed to test its completion")
+    script = run(env={"_SVLS_CLI_COMPLETE": f"{shell}_source"}).stdout
+    assert "svls-cli" in script
+    words = {"COMP_WORDS": "svls-cli sm", "COMP_CWORD": "1"}
+    answer = run(env={"_SVLS_CLI_COMPLETE": "bash_complete", **words}).stdout
+    assert "smooth" in answer
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_speaks_of_every_option(command: str) -> None:
+    result = CliRunner().invoke(cli, [command, "--help"])
+    assert result.exit_code == 0
+    for parameter in cli.get_command(None, command).params:  # type: ignore[arg-type,union-attr]
+        if parameter.param_type_name == "option":
+            assert parameter.help, parameter.name  # type: ignore[attr-defined]
+
+
+def test_choices_are_those_of_the_library() -> None:
+    """They stand twice, for --help must not import NumPy."""
+    known = {
+        ("smooth", "method"): METHODS,
+        ("smooth", "dtype"): DTYPES,
+        ("export", "content"): CONTENTS,
+        ("export", "image_format"): FORMATS,
+    }
+    for (command, name), expected in known.items():
+        found = cli.get_command(None, command)  # type: ignore[arg-type]
+        option = next(p for p in found.params if p.name == name)  # type: ignore[union-attr]
+        assert tuple(option.type.choices) == expected  # type: ignore[attr-defined]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, svls_cli.cli.group as g\n"
+        "try: g.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
+        "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "Commands:" in result.stdout
+    assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (3e12, "3.0 TB")],
+)
+def test_sizes_for_people(size: float, expected: str) -> None:
+    assert readable(size) == expected
+
+
+def test_stores_do_not_depend_on_where_they_are_made(run: Run, tmp_path: Path) -> None:
+    run("smooth", SAMPLE / "labels", "a.zarr")
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    relative = os.path.relpath(SAMPLE / "labels", tmp_path)
+    run("smooth", relative, "deep/er/b.zarr")
+    assert tree(tmp_path / "a.zarr") == tree(tmp_path / "deep" / "er" / "b.zarr")

@@ -1,0 +1,488 @@
+"""`svls-cli evaluate` as users run it, and `evaluate_cases`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from svls_cli import (
+    EvaluationReport,
+    evaluate_cases,
+    find_cases,
+    find_rated_cases,
+    fuse_cases,
+    parse_classes,
+    smooth_cases,
+)
+from svls_cli.batch.workers import Workers
+from svls_cli.cli.evaluate import command
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.evaluation.report import Average
+from svls_cli.metrics.averages import bootstrap
+from tests.helpers.commands import Run, records
+from tests.helpers.label_maps import blobs, write_image
+
+SHAPE = (10, 12, 14)
+SPACING = (1.0, 0.8, 2.0)  # x, y, z
+
+
+def invoke(*arguments: str | Path, **options: Any) -> Result:
+    """The command in this process; its exit code is the return value."""
+    return CliRunner().invoke(
+        command,
+        ["--jobs", "1", *map(str, arguments)],
+        standalone_mode=False,
+        catch_exceptions=False,
+        **options,
+    )
+
+
+def written(folder: Path, *, shift: int = 0) -> Path:
+    """Label maps of three cases."""
+    for at in range(3):
+        labels = np.roll(blobs(SHAPE, 3, seed=at), shift, axis=1)
+        write_image(folder / f"case {at}.mha", labels, spacing=SPACING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Workers]:
+    """One worker for all: it takes longer to start than to work."""
+    with Workers(1, items=3, module="svls_cli.evaluation.evaluate") as workers:
+        yield workers
+
+
+def smoothed(folder: Path, out: Path, pool: Workers, **options: Any) -> Path:
+    found = list(smooth_cases(find_cases([folder]), out, jobs=pool, **options))
+    assert all(record.status == "done" for record in found)
+    return out
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
+    """Predictions, two raters, and a store that keeps both."""
+    folder = tmp_path_factory.mktemp("stores")
+    a, b = written(folder / "a"), written(folder / "b", shift=1)
+    smoothed(a, folder / "pred.zarr", pool)
+    cases = find_rated_cases([a, b])
+    for record in fuse_cases(cases, folder / "fused.zarr", jobs=pool):
+        assert record.status == "done"
+    return folder
+
+
+def test_tables(stores: Path) -> None:
+    result = invoke(stores / "pred.zarr", "--reference", stores / "b")
+    assert result.return_value == 0
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[0] == (
+        "3 cases, 1 reference label map each: means over cases; in brackets 95 % "
+        "intervals over cases"
+    )
+    rows = [re.split(r"\s{2,}", line) for line in lines]
+    assert rows[2] == [
+        *("label", "name", "Dice", "surface Dice", "HD95 mm", "soft Dice", "GED")
+    ]
+    assert [row[0] for row in rows[3:6]] == ["1", "2", "mean"]
+    assert re.fullmatch(r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", rows[3][2])
+    assert rows[8] == ["calibration", "NLL", "Brier", "ECE", "TACE"]
+    assert [row[0] for row in rows[9:12]] == [
+        *("whole volume", "reference foreground", "boundary band")
+    ]
+    assert lines[12] == "15 bins; the band reaches 2 mm either side"
+    assert len(lines) == 13
+
+
+def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
+    result = invoke(stores / "pred.zarr", "--reference", stores / "b", "--paper-compat")
+    said = " ".join(result.stdout.split("\n\n")[-1].split())
+    assert said.startswith("as the published code prints it: ECE 0.")
+    assert said.endswith("divided by the number of bins twice, so 10 times too small")
+    found = evaluate_cases(
+        stores / "pred.zarr", stores / "b", paper_compat=True, bins=7, jobs=pool
+    )
+    record = found.to_json()
+    paper, regions = record["summary"]["paper"], record["summary"]["regions"]
+    assert paper["ece"] == regions["foreground"]["ece"]
+    # Two classes of some hundred forecasts: bins are uneven by a few.
+    expected = regions["whole"]["tace"]["mean"] / 7
+    assert paper["tace"]["mean"] == pytest.approx(expected, rel=0.05)
+
+
+def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> None:
+    """The same label maps: from files, as a store's hard ones, as a rater's."""
+    by_file = evaluate_cases(stores / "pred.zarr", stores / "a", jobs=pool)
+    for reference, raters in (("pred.zarr", None), ("fused.zarr", ("a",))):
+        found = evaluate_cases(
+            stores / "pred.zarr", stores / reference, raters=raters, jobs=pool
+        )
+        for mine, theirs in zip(by_file.scores, found.scores, strict=True):
+            given, expected = theirs.to_json(), mine.to_json()
+            assert given.pop("raters") == list(raters or ("hard",))
+            assert expected.pop("raters") == ["hard"]
+            assert given == expected
+    assert by_file.scores[0].class_mean("dice") == 1
+    assert by_file.scores[0].class_mean("hd95_mm") == 0
+
+
+def test_several_raters(stores: Path, pool: Workers) -> None:
+    pred, fused = stores / "pred.zarr", stores / "fused.zarr"
+    both = evaluate_cases(pred, fused, jobs=pool)
+    a, b = (evaluate_cases(pred, fused, raters=[name], jobs=pool) for name in "ab")
+    for two, one, other in zip(both.scores, a.scores, b.scores, strict=True):
+        assert two.raters == ("a", "b")
+        for name in ("dice", "surface_dice", "hd95_mm"):
+            mean = (one.class_mean(name) + other.class_mean(name)) / 2
+            assert two.class_mean(name) == pytest.approx(mean)
+        whole, parts = (
+            two.regions["whole"],
+            (one.regions["whole"], other.regions["whole"]),
+        )
+        assert whole.nll == pytest.approx(np.mean([part.nll for part in parts]))
+        assert whole.voxels == 2 * parts[0].voxels
+    assert both.scores[0].class_mean("dice") < 1
+    hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
+    assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
+    # The fused store itself is the better forecast of both raters.
+    own = evaluate_cases(fused, fused, jobs=pool)
+    assert own.scores[0].class_mean("ged") < both.scores[0].class_mean("ged")
+    band = [each.calibration["band"]["nll"].mean for each in (own, both)]
+    assert band[0] is not None
+    assert band[1] is not None
+    assert band[0] < band[1]
+
+
+def test_a_case_without_the_rater(stores: Path, pool: Workers, tmp_path: Path) -> None:
+    a, b = written(tmp_path / "a"), written(tmp_path / "b", shift=1)
+    (b / "case 1.mha").unlink()
+    fused = tmp_path / "fused.zarr"
+    list(fuse_cases(find_rated_cases([a, b]), fused, jobs=pool))
+    found = evaluate_cases(stores / "pred.zarr", fused, jobs=pool)
+    assert [case.raters for case in found.scores] == [("a", "b"), ("a",), ("a", "b")]
+    found = evaluate_cases(stores / "pred.zarr", fused, raters=["b"], jobs=pool)
+    assert [case.raters for case in found.scores] == [("b",), ("b",)]
+    (left_out,) = found.skipped
+    assert (left_out.case, left_out.reason) == ("case 1", "no reference")
+    table = invoke(stores / "pred.zarr", "--reference", fused).stdout
+    assert table.startswith("3 cases, 1 to 2 reference label maps each: means")
+
+
+def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> None:
+    report, table = tmp_path / "report.json", tmp_path / "report.csv"
+    figure = tmp_path / "figure.png"
+    given = (stores / "pred.zarr", "--reference", stores / "fused.zarr", "--json")
+    result = invoke(*given, "--report", report, "--figure", figure)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    found = json.loads(report.read_text())
+    lines = records(result.stdout)
+    assert list(lines) == ["case 0", "case 1", "case 2"]
+    assert all(line["status"] == "done" for line in lines.values())
+    for case in found["cases"]:
+        mine, theirs = dict(lines[case["case"]]), dict(case)
+        assert abs(mine.pop("seconds") - theirs.pop("seconds")) < 1e-9
+        assert mine == theirs
+    dice = [case["dice"] for case in found["cases"]]
+    summary = found["summary"]["dice"]
+    assert summary["mean"] == pytest.approx(np.mean(dice))
+    assert min(dice) <= summary["low"] < summary["mean"] < summary["high"] <= max(dice)
+    counts = found["reliability"]["band"]["count"]
+    parts = [c["regions"]["band"]["reliability"]["count"] for c in found["cases"]]
+    assert counts == np.sum(parts, axis=0).tolist()
+
+    invoke(*given, "--report", table)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["name"] for row in rows[:3]] == ["mean", "label 1", "label 2"]
+    assert float(rows[0]["dice"]) == found["cases"][0]["dice"]
+    band = found["cases"][0]["regions"]["band"]
+    for name in ("nll", "brier", "ece", "tace"):
+        assert float(rows[0][f"{name}[band]"]) == band[name]
+    assert (
+        float(rows[1]["tace[band]"]) == found["cases"][0]["classes"][0]["tace"]["band"]
+    )
+    assert rows[1]["ece[band]"] == ""
+
+
+def test_jobs_and_seed(stores: Path) -> None:
+    def found(**options: Any) -> EvaluationReport:
+        return evaluate_cases(stores / "pred.zarr", stores / "b", **options)
+
+    one = found(jobs=1)
+    assert found(jobs=2).to_json()["summary"] == one.to_json()["summary"]
+    dice = np.array([case.class_mean("dice") for case in one.scores])
+    for seed in (0, 3):
+        expected = bootstrap(dice, seed=seed)
+        average = EvaluationReport(one.parameters, one.cases, seed).overlaps["dice"]
+        assert average == Average(**expected.to_json(), cases=3)
+
+
+def test_one_case_has_no_interval(stores: Path) -> None:
+    path = stores / "b" / "case 1.mha"
+    result = invoke(stores / "pred.zarr", "--reference", path)
+    assert result.return_value == 0
+    assert result.stdout.startswith("1 case, 1 reference label map each: means over")
+    assert "[" not in result.stdout
+    assert result.stderr.splitlines() == [
+        "left out: case 0: no reference",
+        "left out: case 2: no reference",
+    ]
+
+
+def test_cases_that_cannot_be_compared(stores: Path, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels")
+    write_image(labels / "case 0.mha", blobs(SHAPE, 3), spacing=(1, 1, 2))
+    (labels / "case 1.mha").write_bytes(b"")
+    write_image(labels / "more.mha", blobs(SHAPE, 3), spacing=SPACING)
+    result = invoke(stores / "pred.zarr", "--reference", labels)
+    assert result.return_value == 4
+    assert result.stdout.startswith("1 case, ")
+    left_out, grid, empty = result.stderr.splitlines()
+    assert left_out == "left out: more: no prediction"
+    assert grid.startswith(
+        "failed: case 0: prediction and reference lie on different grids: spacing_mm "
+        "is (2.0, 0.8, 1.0) and (2.0, 1.0, 1.0) ["
+    )
+    assert empty.startswith("failed: case 1: the file is empty [")
+    found = records(
+        invoke(stores / "pred.zarr", "--reference", labels, "--json").stdout
+    )
+    assert {name: line["status"] for name, line in found.items()} == {
+        "case 0": "failed",
+        "case 1": "failed",
+        "case 2": "done",
+        "more": "skipped",
+    }
+    assert "dice" in found["case 2"]
+    assert "dice" not in found["case 0"]
+
+
+def test_fail_fast(stores: Path, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels")
+    for path in labels.iterdir():
+        path.write_bytes(b"")
+    result = invoke(stores / "pred.zarr", "--reference", labels, "--fail-fast")
+    assert result.return_value == 4
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert (
+        len(invoke(stores / "pred.zarr", "--reference", labels).stderr.splitlines())
+        == 3
+    )
+
+
+def test_unknown_labels(stores: Path, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels")
+    write_image(labels / "case 2.mha", blobs(SHAPE, 3) + 7, spacing=SPACING)
+    result = invoke(stores / "pred.zarr", "--reference", labels)
+    assert result.return_value == 4
+    assert "case 2: label values 7, 8, 9 are not among the classes (0, 1, 2)" in (
+        result.stderr
+    )
+    ok = invoke(stores / "pred.zarr", "--reference", labels, "--ignore-label", "9")
+    assert "label values 7, 8 are not among" in ok.stderr
+
+
+def test_stores_of_other_classes(stores: Path, pool: Workers, tmp_path: Path) -> None:
+    for at in range(3):
+        labels = blobs(SHAPE, 3, seed=at)
+        labels[labels == 2] = 5
+        write_image(tmp_path / "other" / f"case {at}.mha", labels, spacing=SPACING)
+    smoothed(tmp_path / "other", tmp_path / "o.zarr", pool)
+    with pytest.raises(
+        InputError, match="the prediction lacks 5; the reference lacks 2"
+    ):
+        evaluate_cases(stores / "pred.zarr", tmp_path / "o.zarr")
+
+
+def test_classes_are_matched_by_value(
+    stores: Path, pool: Workers, tmp_path: Path
+) -> None:
+    """Values that are no channels, under other names."""
+    labels = np.array([0, 3, 9], np.uint8)[blobs(SHAPE, 3, seed=1)]
+    write_image(tmp_path / "in" / "x.mha", labels, spacing=SPACING)
+    for name in ("pred", "ref"):
+        table = [{"value": v, "name": f"{name} {v}"} for v in (0, 3, 9)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(table))
+        classes = parse_classes(str(tmp_path / f"{name}.json"))
+        smoothed(tmp_path / "in", tmp_path / f"{name}.zarr", pool, classes=classes)
+    found = evaluate_cases(tmp_path / "pred.zarr", tmp_path / "ref.zarr", jobs=pool)
+    scored = [(label.value, label.name) for label in found.scores[0].classes]
+    assert scored == [(3, "pred 3"), (9, "pred 9")]
+    assert found.scores[0].class_mean("dice") == 1
+
+
+def test_ignore_labels(stores: Path, pool: Workers, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels")
+    padded = tmp_path / "padded"
+    for at in range(3):
+        array = blobs(SHAPE, 3, seed=at)
+        array[:3] = 77
+        write_image(padded / f"case {at}.mha", array, spacing=SPACING)
+    ignored = 3 * 12 * 14
+    found = evaluate_cases(stores / "pred.zarr", padded, ignore_label=77, jobs=pool)
+    assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
+    assert found.parameters["ignore_label"] == 77
+    # A store knows its own, as prediction and as reference.
+    ignoring = smoothed(padded, tmp_path / "ignoring.zarr", pool, ignore_label=77)
+    ways = [(stores / "pred.zarr", ignoring), (ignoring, labels), (ignoring, padded)]
+    for prediction, reference in ways:
+        found = evaluate_cases(prediction, reference, jobs=pool)
+        assert found.parameters["ignore_label"] == 77
+        assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
+        assert found.scores[0].class_mean("dice") == 1
+
+
+def test_a_case_that_is_ignored_throughout(stores: Path, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels")
+    write_image(labels / "case 1.mha", np.full(SHAPE, 9, np.uint8), spacing=SPACING)
+    result = invoke(stores / "pred.zarr", "--reference", labels, "--ignore-label", "9")
+    assert result.return_value == 0
+    assert "left out: case 1: every voxel is ignored [" in result.stderr
+    assert result.stdout.startswith("2 cases, ")
+
+
+def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
+    """Each class in chunks of its own, and every type of store."""
+    labels = blobs((20, 22, 24), 11, seed=3)
+    write_image(tmp_path / "in" / "x.mha", labels)
+    other = np.roll(labels, 1, axis=2)
+    write_image(tmp_path / "ref" / "x.mha", other)
+    scores = {}
+    for dtype in ("uint8", "uint16", "float16", "float32"):
+        out = tmp_path / f"{dtype}.zarr"
+        smoothed(tmp_path / "in", out, pool, dtype=dtype)
+        (scores[dtype],) = evaluate_cases(out, tmp_path / "ref", jobs=pool).scores
+    exact = scores["float32"]
+    assert len(exact.classes) == 10
+    for dtype, found in scores.items():
+        assert found.class_mean("dice") == exact.class_mean("dice")
+        close = 2e-2 if dtype == "uint8" else 2e-3
+        for name, region in exact.regions.items():
+            assert found.regions[name].nll == pytest.approx(region.nll, rel=close)
+            assert found.regions[name].ece == pytest.approx(region.ece, abs=close)
+
+
+def test_two_dimensions(pool: Workers, tmp_path: Path) -> None:
+    image = blobs((30, 40), 3, seed=0)
+    write_image(tmp_path / "in" / "x.mha", image, spacing=(0.5, 0.7))
+    smoothed(tmp_path / "in", tmp_path / "o.zarr", pool)
+    (found,) = evaluate_cases(tmp_path / "o.zarr", tmp_path / "in", jobs=pool).scores
+    assert found.class_mean("surface_dice") == 1
+
+
+def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
+    shutil.copytree(stores / "pred.zarr", tmp_path / "pred.zarr")
+    (shard,) = (
+        path
+        for path in (tmp_path / "pred.zarr" / "case 1" / "0" / "c").rglob("*")
+        if path.is_file()
+    )
+    shard.write_bytes(shard.read_bytes()[:-20])
+    result = invoke(tmp_path / "pred.zarr", "--reference", stores / "a")
+    assert result.return_value == 4
+    assert result.stderr.startswith("failed: case 1: ")
+    assert "cannot be read" in result.stderr
+    assert result.stdout.startswith("2 cases, ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--report", "missing/report.json"), "there is no folder missing"),
+        (("--report", "report.txt"), r"a report ends in \.json or \.csv"),
+        (("--figure", "missing/figure.png"), "there is no folder missing"),
+        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in one of"),
+        (("--tolerance-mm", "-1"), "tolerance_mm must be finite"),
+        (("--band-mm", "nan"), "band_mm must be positive"),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--ignore-label", "2"), "ignore_label 2 is also a class"),
+        (("--raters", "a"), "raters are chosen from a store"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_work(
+    stores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidParameterError, match=message):
+        invoke(*arguments, stores / "pred.zarr", "--reference", stores / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_bad_references(stores: Path, pool: Workers, tmp_path: Path) -> None:
+    pred = stores / "pred.zarr"
+    with pytest.raises(
+        InputError, match="no label map by nobody; there are a, b, hard"
+    ):
+        evaluate_cases(pred, stores / "fused.zarr", raters=["nobody"])
+    with pytest.raises(InvalidParameterError, match="a pattern picks files"):
+        evaluate_cases(pred, stores / "fused.zarr", pattern="*")
+    with pytest.raises(InputError, match="no such file or folder"):
+        evaluate_cases(pred, tmp_path / "missing")
+    with pytest.raises(StoreError, match="no such store"):
+        evaluate_cases(pred, tmp_path / "missing.zarr")
+    write_image(tmp_path / "in" / "other.mha", blobs(SHAPE, 3))
+    with pytest.raises(InputError, match=r"no case of .* has a reference of the same"):
+        evaluate_cases(pred, tmp_path / "in")
+
+
+def test_a_list_of_references(stores: Path) -> None:
+    lines = "\n".join(str(path) for path in sorted((stores / "b").iterdir()))
+    by_list = invoke(stores / "pred.zarr", "--reference", "-", input=lines)
+    expected = invoke(stores / "pred.zarr", "--reference", stores / "b").stdout
+    assert by_list.stdout == expected
+    pattern = invoke(
+        *(stores / "pred.zarr", "--reference", stores, "--pattern", "b/*.mha")
+    )
+    assert pattern.stdout == expected
+
+
+def test_a_figure_without_matplotlib(
+    stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(
+        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
+    ):
+        invoke(
+            *("--figure", tmp_path / "figure.png"),
+            *(tmp_path / "no.zarr", "--reference", stores / "a"),
+        )
+
+
+def test_installed_command(stores: Path, run: Run, tmp_path: Path) -> None:
+    pred = stores / "pred.zarr"
+    result = run(
+        *("evaluate", pred, "--reference", stores / "b", "--figure", "a.svg"),
+        *("--report", "a.json"),
+    )
+    assert result.stdout.startswith("3 cases, 1 reference label map each")
+    assert (tmp_path / "a.svg").stat().st_size > 1000
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["parameters"]["prediction"] == str(pred)
+    assert "--reference" in run("evaluate", pred, code=2).stderr
+    import zarr
+
+    zarr.create_group(tmp_path / "foreign.zarr", zarr_format=3)
+    for given in (("foreign.zarr", stores / "a"), (pred, "foreign.zarr")):
+        result = run("evaluate", given[0], "--reference", given[1], code=3)
+        assert result.stderr.endswith("but not a soft-label store\n")
+    assert run("evaluate", "no.zarr", "--reference", pred, code=3).stderr == (
+        "svls-cli: no.zarr: no such store\n"
+    )
+    write_image(tmp_path / "labels" / "case 0.mha", blobs((4, 5, 6), 3))
+    result = run("evaluate", pred, "--reference", "labels", code=4)
+    assert "shape is (10, 12, 14) and (4, 5, 6)" in result.stderr
+    assert "no reference" in result.stderr

@@ -1,0 +1,94 @@
+"""Every command and every example in the README runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from svls_cli.cli.group import COMMANDS
+from tests.helpers.commands import COMMAND, ROOT, SAMPLE
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+# Set-up is what .ci/run does; the benchmarks' commands are run by test_benchmarks.py.
+SHELL = [
+    line
+    for block in blocks("sh")
+    for line in block.splitlines()
+    if not line.startswith(("pip install", "python tests/benchmarks", "eval"))
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reader stands: beside the sample data."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(SAMPLE, folder / "sample_data")
+    shell("svls-cli smooth --sigma 1 sample_data/labels out.zarr", folder)
+    return folder
+
+
+def shell(line: str, folder: Path) -> None:
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-ec", line],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_shell_commands(folder: Path) -> None:
+    assert len(SHELL) > 8
+    for line in SHELL:
+        shell(line, folder)
+    assert len(list((folder / "probabilities").iterdir())) == 32
+    assert (folder / "named.zarr" / "patient 7").is_dir()
+
+
+def test_python_examples(folder: Path) -> None:
+    script = folder / "example.py"
+    for example in blocks("python"):
+        # A script that starts workers needs no guard; it must not be run again by them.
+        script.write_text(example)
+        subprocess.run([sys.executable, script], cwd=folder, check=True)
+
+
+def test_every_command_is_documented() -> None:
+    for command in COMMANDS:
+        assert f"svls-cli {command}" in README
+
+
+def test_setup_is_two_commands() -> None:
+    setup = README.split("## Set-up")[1].split("\n## ")[0]
+    lines = [
+        line
+        for block in re.findall(r"```sh\n(.*?)```", setup, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert [shlex.split(line)[:2] for line in lines] == [["pip", "install"]] * 2
+
+
+def test_sample_data_is_what_its_script_makes(tmp_path: Path) -> None:
+    shutil.copy(SAMPLE / "make.py", tmp_path)
+    subprocess.run([sys.executable, tmp_path / "make.py"], check=True)
+    made = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
+    kept = {p.relative_to(SAMPLE) for p in SAMPLE.rglob("*") if p.is_file()}
+    assert made == {path for path in kept if "__pycache__" not in path.parts}
+    size = sum((SAMPLE / path).stat().st_size for path in made)
+    assert size < 2_000_000

@@ -1,0 +1,304 @@
+"""`svls-cli tune` as users run it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from svls_cli import Method, open_store
+from svls_cli.cli.tune import command
+from svls_cli.errors import InputError, InvalidParameterError
+from tests.helpers.commands import SAMPLE, Run
+from tests.helpers.label_maps import blobs, write_image
+
+FAST = ("--sigmas", "1,1.5", "--strengths", "0.5,.8", "--jobs", "1")
+
+
+def invoke(*arguments: str | Path, **options: Any) -> Result:
+    """The command in this process; its exit code is the return value."""
+    return CliRunner().invoke(
+        command,
+        [*FAST, *map(str, arguments)],
+        standalone_mode=False,
+        catch_exceptions=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three raters of four cases; the third rater lacks one."""
+    for at in range(4):
+        base = blobs((12, 16, 16), 3, seed=at)
+        for rater, shift in (("a", 0), ("b", 1), ("c", -1)):
+            if (rater, at) != ("c", 0):
+                path = tmp_path / "raters" / rater / f"case {at}.mha"
+                write_image(path, np.roll(base, shift, axis=1), spacing=(1, 1, 2))
+    return tmp_path
+
+
+def raters(folder: Path) -> list[Path]:
+    return [folder / "raters" / name for name in "abc"]
+
+
+def test_tables(folder: Path) -> None:
+    result = invoke(*raters(folder), "--classes", "0,1,2,5")
+    assert result.return_value == 0
+    # The raters are a voxel apart: narrower and stronger than what is tried here.
+    assert result.stderr.splitlines() == [
+        "warning: sigma 1 is the smallest that was tried: try smaller sigmas",
+        "warning: strength 0.8 is the largest that was tried: try larger strengths",
+    ]
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("4 cases, 2 to 3 raters: ")
+    rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines if "  " in line)
+    assert list(rows) == [
+        "method",
+        "one-hot",
+        "label smoothing: --alpha 0.1",
+        "label smoothing: --alpha 0.2",
+        "label smoothing: --alpha 0.3",
+        "SVLS as published: --sigma 1 --size 3 --strength 0.5",
+        *(name for name in rows if name.startswith("best, ")),
+        "its gain over SVLS as published",
+        "label",
+        "0",
+        "1",
+        "2",
+        "5",
+    ]
+    kinds = [name.partition(":")[0] for name in rows if name.startswith("best, ")]
+    assert kinds == ["best, mm", "best, voxels", "best, size 3", "best, held out"]
+    held_out = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
+    assert re.fullmatch(rf"{held_out}\s+{held_out}", rows["best, held out"])
+    assert rows["0"].split()[:2] == ["background", "4"]
+    assert rows["5"].split() == ["label", "5", "0", "-", "-", "-", "-"]
+    assert re.fullmatch(
+        r"svls-cli smooth --sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58] "
+        r"LABELS OUT\.zarr",
+        lines[-1],
+    )
+
+
+def test_report_figure_and_json_say_the_same(folder: Path) -> None:
+    report, figure = folder / "report.json", folder / "ä" / "figure.png"
+    figure.parent.mkdir()
+    result = invoke(
+        *raters(folder), "--json", "--report", report, "--figure", figure, "--folds", 2
+    )
+    found = json.loads(result.stdout)
+    assert result.stdout.count("\n") == 1
+    assert found == json.loads(report.read_text(encoding="utf-8"))
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "raters",
+        "report.json",
+        "ä",
+    ]
+    assert found.keys() == {
+        "tool_version",
+        "parameters",
+        "recommendation",
+        "held_out",
+        "warnings",
+        "published",
+        "baselines",
+        "best_of",
+        "per_class",
+        "candidates",
+        "cases",
+        "left_out",
+        "failed",
+    }
+    assert found["parameters"]["sigmas"] == [1, 1.5]
+    assert found["parameters"]["folds"] == 2
+    assert len(found["candidates"]) == 8 * 2
+    least = min(found["candidates"], key=lambda candidate: candidate["nll"])
+    best = found["recommendation"]
+    assert {key: best[key] for key in least} == least
+    folds = found["held_out"]["folds"]
+    assert [len(fold["held_out"]) for fold in folds] == [2, 2]
+    mean = np.mean([fold["nll"] for fold in folds])
+    assert found["held_out"]["nll"]["mean"] == pytest.approx(mean)
+    assert [case["raters"] for case in found["cases"]] == [2, 3, 3, 3]
+    mean = np.mean([case["nll_published"] for case in found["cases"]])
+    assert found["published"]["nll"] == pytest.approx(mean)
+
+
+def test_the_recommended_command_runs(run: Run, folder: Path) -> None:
+    """The installed commands, one after the other."""
+    result = run("tune", "--json", *FAST, *raters(folder))
+    found = json.loads(result.stdout)["recommendation"]
+    program, *arguments = shlex.split(found["command"])
+    assert program == "svls-cli"
+    assert arguments[-2:] == ["LABELS", "OUT.zarr"]
+    run(*arguments[:-2], folder / "raters" / "a", "OUT.zarr")
+    stored = open_store(folder / "OUT.zarr").config.method
+    assert stored == found["method"]
+    method = {**found["method"]}
+    assert Method(method.pop("name"), **method).to_json() == stored
+
+
+def test_sample_data(run: Run) -> None:
+    folders = [SAMPLE / "raters" / name for name in "abc"]
+    result = run("tune", *folders)
+    assert result.stdout.startswith("3 cases, 3 raters: ")
+    assert run("tune", "--jobs", "1", *folders).stdout == result.stdout
+
+
+def test_cases_that_do_not_count(folder: Path) -> None:
+    (folder / "raters" / "a" / "case 1.mha").write_bytes(b"")
+    write_image(folder / "raters" / "b" / "case 2.mha", blobs((9, 9, 9), 2))
+    (folder / "raters" / "a" / "case 0.mha").unlink()
+    result = invoke(*raters(folder))
+    assert result.return_value == 4
+    assert result.stdout.startswith("1 case, 3 raters: ")
+    assert "held out" not in result.stdout
+    left_out, *failed, warning = [
+        line for line in result.stderr.splitlines() if "tried" not in line
+    ]
+    assert left_out.startswith("left out: case 0: fewer than two raters [")
+    assert failed[0].startswith("failed: case 1: rater a: the file is empty [")
+    assert failed[1].startswith("failed: case 2: ")
+    assert "lie on different grids: shape is (12, 16, 16) and (9, 9, 9)" in failed[1]
+    assert warning == (
+        "warning: one case only: nothing is held out to score the choice on"
+    )
+
+
+def test_resample_to_first(folder: Path) -> None:
+    base = blobs((12, 16, 16), 3, seed=2)
+    path = folder / "raters" / "b" / "case 2.mha"
+    write_image(path, base[:, :, ::2], spacing=(2, 1, 2))
+    assert "different grids" in invoke(*raters(folder)).stderr
+    result = invoke("--resample-to-first", *raters(folder))
+    assert result.return_value == 0
+    assert result.stdout.startswith("4 cases")
+
+
+def test_other_ways_to_name_the_raters(folder: Path) -> None:
+    expected = invoke(*raters(folder)).stdout
+    pattern = ("--pattern", "{rater}/{case}.mha")
+    assert invoke(*pattern, folder / "raters").stdout == expected
+    paths = {
+        case: {
+            name: str(folder / "raters" / name / f"{case}.mha")
+            for name in "abc"
+            if (name, case) != ("c", "case 0")
+        }
+        for case in (f"case {at}" for at in range(4))
+    }
+    lines = "\n".join(json.dumps({"case": c, "raters": r}) for c, r in paths.items())
+    assert invoke("-", input=lines).stdout == expected
+
+
+def test_ignored_voxels_do_not_count(folder: Path) -> None:
+    expected = json.loads(invoke("--json", *raters(folder)).stdout)
+    for path in (folder / "raters").rglob("*.mha"):
+        base = blobs((12, 16, 16), 3, seed=int(path.stem[-1]))
+        shift = {"a": 0, "b": 1, "c": -1}[path.parent.name]
+        labels = np.pad(
+            np.roll(base, shift, axis=1), [(0, 9), (0, 0), (0, 0)], constant_values=77
+        )
+        write_image(path, labels, spacing=(1, 1, 2))
+    found = json.loads(invoke("--json", "--ignore-label", 77, *raters(folder)).stdout)
+    # The scores differ at the border: outside the image its edge is repeated, and what
+    # is ignored has no share. What they are means over does not.
+    for key in ("pairs", "disagreement"):
+        before, after = ([c[key] for c in r["cases"]] for r in (expected, found))
+        assert before == after
+    assert found["parameters"]["ignore_label"] == 77
+    assert [c["value"] for c in found["parameters"]["classes"]] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--report", "missing/report.json"), "there is no folder missing"),
+        (("--figure", "missing/figure.png"), "there is no folder missing"),
+        (("--report", "."), r"\. is a folder"),
+        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in one of"),
+        (("--strengths", "0,0.5"), "strengths must lie in"),
+        (("--sigmas", "-1"), "sigma must be positive"),
+        (("--band-mm", "nan"), "band_mm must be positive"),
+        (("--folds", "1"), "folds must be at least 2"),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--classes", "0,1,2", "--ignore-label", "2"), "ignore_label 2 is also"),
+    ],
+)
+def test_bad_parameters_are_refused_before_any_work(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(folder)
+    for path in (folder / "raters").rglob("*.mha"):
+        path.write_bytes(b"")  # reading it would be told
+    with pytest.raises(InvalidParameterError, match=message):
+        invoke(*arguments, *raters(folder))
+    assert [path.name for path in folder.iterdir()] == ["raters"]
+
+
+def test_a_figure_without_matplotlib(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    figure = folder / "figure.png"
+    with pytest.raises(
+        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
+    ):
+        invoke("--figure", figure, folder / "no such folder")
+
+
+def test_usage_errors(run: Run, folder: Path) -> None:
+    for option in ("--sigmas", "--strengths"):
+        result = run("tune", option, "1,x", "raters/a", code=2)
+        assert "'1,x' is no list of numbers such as 0.5,1,2" in result.stderr
+    result = run("tune", "--figure", "missing/a.png", "raters/a", code=2)
+    assert result.stderr == "svls-cli: missing/a.png: there is no folder missing\n"
+
+
+def test_nothing_to_tune_by(run: Run, folder: Path) -> None:
+    with pytest.raises(InputError, match="no case is left to tune by: case 0: fewer"):
+        invoke(folder / "raters" / "a")
+    result = run("tune", "raters/a", "--report", "r.json", code=3)
+    assert result.stderr.startswith("svls-cli: no case is left to tune by: ")
+    assert not (folder / "r.json").exists()
+    assert "no such folder" in run("tune", "raters/x", code=3).stderr
+
+
+def test_an_unwritable_target_keeps_what_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up while the report is written."""
+    report = folder / "report.json"
+    report.write_text("old")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        invoke(*raters(folder), "--report", report)
+    assert report.read_text() == "old"
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = "{'numpy', 'scipy', 'SimpleITK', 'zarr', 'matplotlib'}"
+    code = (
+        "import sys; from svls_cli.cli.tune import command\n"
+        "try: command(['--help'])\n"
+        f"except SystemExit: assert not {heavy} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

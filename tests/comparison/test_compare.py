@@ -1,0 +1,176 @@
+"""`svls-cli compare`: the paper's experiment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from svls_cli.comparison.compare import compare_methods
+from svls_cli.comparison.result import Comparison, Spread, Trial
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.soften.methods import Method, parse_method
+from svls_cli.training import TrainingConfig
+from tests.helpers.commands import SAMPLE, Run, tree
+
+OPTIONS = [
+    *("--patch-size", "8,16,16", "--epochs", "1", "--steps-per-epoch", "2"),
+    *("--filters", "4", "--validation", "0.25"),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [
+        ("onehot", Method("onehot")),
+        ("ls:0.2", Method("ls", alpha=0.2)),
+        ("ls:alpha=0.2", Method("ls", alpha=0.2)),
+        ("svls", Method()),
+        ("svls:2", Method(sigma=2)),
+        ("svls:sigma=1x2x2:size=3x5x5", Method(sigma=(1, 2, 2), size=(3, 5, 5))),
+        (
+            "svls:sigma_mm=1:size=auto:strength=0.8",
+            Method(sigma_mm=1, size="auto", strength=0.8),
+        ),
+        ("gaussian:1.5", Method("gaussian", sigma=1.5)),
+    ],
+)
+def test_methods_by_name(text: str, method: Method) -> None:
+    assert parse_method(text) == method
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("svsl", "method must be one of svls"),
+        ("svls:sigma=wide", "'wide' is no number"),
+        ("svls:width=3", "unexpected keyword argument 'width'"),
+        ("svls:1:sigma=2", "sigma is given twice"),
+        ("onehot:sigma=1", "sigma does not apply to method onehot"),
+        ("svls:strength=3", "strength"),
+    ],
+)
+def test_no_methods(text: str, reason: str) -> None:
+    with pytest.raises(InvalidParameterError, match=reason):
+        parse_method(text)
+
+
+def test_command(tmp_path: Path, run: Run) -> None:
+    labels, images = SAMPLE / "labels", SAMPLE / "images"
+    arguments = ["compare", labels, "--images", images, "--out", "c", *OPTIONS]
+    arguments += ["--methods", "onehot,svls:strength=0.8", "--seeds", "2"]
+    result = run(*arguments)
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines[:4]] == [
+        "onehot seed 0",
+        "svls",
+        "onehot seed 1",
+        "svls",
+    ]
+    table = (tmp_path / "c" / "comparison.md").read_text(encoding="utf-8")
+    assert table in result.stdout
+    assert table.count("| onehot |") == 3
+    assert "2 validation cases, 2 seeds" in table
+    assert "±" in table
+    assert (tmp_path / "c" / "comparison.png").stat().st_size > 10_000
+    found = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    assert [(t["method"], t["seed"]) for t in found["trials"]] == [
+        ("onehot", 0),
+        ("svls:strength=0.8", 0),
+        ("onehot", 1),
+        ("svls:strength=0.8", 1),
+    ]
+    assert all(0 < trial["regions"]["band"]["nll"] < 7 for trial in found["trials"])
+    # A piece that is lost is made again, and nothing else.
+    before = tree(tmp_path / "c")
+    lost = [name for name in before if name.startswith("scores/onehot_seed_1")]
+    for name in lost:
+        (tmp_path / "c" / name).unlink()
+    assert len(lost) == 1
+    run(*arguments)
+    after = tree(tmp_path / "c")
+    assert {name for name in before if before[name] != after[name]} <= {
+        "comparison.png",
+        *lost,
+    }
+    assert after.keys() == before.keys()
+    other = [*arguments, "--filters", "5"]
+    assert "filters is 4 in the run, 5 now" in run(*other, code=3).stderr
+
+
+def test_wrong_comparisons(tmp_path: Path) -> None:
+    given = (SAMPLE / "labels", SAMPLE / "images", tmp_path / "c")
+    for wrong, reason in (
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"methods": ["svls", "svls"]}, "expected different methods"),
+        ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
+        ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
+        ({"methods": ["best"]}, "method must be one of"),
+    ):
+        with pytest.raises(InvalidParameterError, match=reason):
+            next(compare_methods(*given, **wrong))  # type: ignore[arg-type]
+    assert not (tmp_path / "c").exists()
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.nrrd").write_bytes(b"nothing")
+    shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
+    with pytest.raises(InputError, match=r"label maps cannot be used: a: not an NRRD"):
+        next(compare_methods(tmp_path / "labels", *given[1:]))
+
+
+def test_folders_of_something_else(tmp_path: Path) -> None:
+    """Nothing is written: the comparison that is there can go on."""
+    for out in ("s3://bucket/c", Path("s3://bucket/c")):
+        given = compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
+        with pytest.raises(InputError, match="expected a folder on a disk"):
+            next(given)
+    config = TrainingConfig(
+        patch_size=(8, 16, 16),
+        epochs=1,
+        steps_per_epoch=1,
+        filters=4,
+        validation="0.5",
+    )
+    labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
+    settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
+    out = tmp_path / "c"
+    assert len(list(compare_methods(labels, SAMPLE / "images", out, **settings))) == 1
+    before = tree(out)
+    more = [*labels, SAMPLE / "labels" / "case_03.nii.gz"]
+    with pytest.raises(InputError, match="compares other cases: case_03 are only"):
+        next(compare_methods(more, SAMPLE / "images", out, **settings))
+    assert tree(out) == before
+    with pytest.raises(InputError, match="holds something else"):
+        next(compare_methods(labels, SAMPLE / "images", out / "runs", **settings))
+    assert tree(out) == before
+
+
+def test_spread() -> None:
+    assert str(Spread.of([0.5])) == "0.5000"
+    assert str(Spread.of([0.1, 0.3, None])) == "0.2000 ± 0.1414"
+    assert str(Spread.of([None])) == "-"
+
+
+def trial(method: str, seed: int, counts: list[int], accuracy: list[Any]) -> Trial:
+    curve = {
+        "count": counts,
+        "confidence": [None if n == 0 else 0.5 for n in counts],
+        "accuracy": accuracy,
+    }
+    return Trial(method, seed, {"reliability": {"band": curve}})
+
+
+def test_reliability_is_of_all_seeds_together() -> None:
+    comparison = Comparison(
+        (
+            trial("a", 0, [1, 0, 0], [1.0, None, None]),
+            trial("a", 1, [3, 0, 2], [0.0, None, 0.5]),
+            trial("b", 0, [9, 9, 9], [1.0, 1.0, 1.0]),
+        )
+    )
+    assert comparison.methods == ["a", "b"]
+    confidence, accuracy = comparison.reliability("a", "band")
+    assert confidence.tolist() == [0.5, 0.5]
+    assert accuracy.tolist() == [0.25, 0.5]

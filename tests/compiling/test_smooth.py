@@ -1,0 +1,325 @@
+"""`smooth_cases`: resume, replace, refuse; classes found or given."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from svls_cli import Method, find_cases, open_store, parse_classes, smooth_cases
+from svls_cli.batch.records import Record
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from tests.helpers.commands import tree
+from tests.helpers.label_maps import blobs, write_image
+from tests.labels.test_images import LIVER, segmentation
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    for number in range(3):
+        array = blobs((8, 9, 10), 2 + number, seed=number)
+        write_image(tmp_path / "labels" / f"case_{number}.nrrd", array)
+    return tmp_path / "labels"
+
+
+Records = dict[str, Record]
+
+
+def compile_store(labels: Path, name: str = "a.zarr", **options: Any) -> Records:
+    found = smooth_cases(find_cases([labels]), labels.parent / name, **options)
+    return {record.case: record for record in found}
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def statuses(found: Records) -> list[str]:
+    return [found[case].status for case in sorted(found)]
+
+
+def test_classes_are_those_of_all_cases(labels: Path) -> None:
+    compile_store(labels)
+    store = open_store(labels.parent / "a.zarr")
+    assert store.classes.values.tolist() == [0, 1, 2, 3]
+    assert all(case.soft.shape[0] == 4 for case in store.values())
+
+
+def test_second_run_does_nothing(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    assert statuses(compile_store(labels)) == ["skipped"] * 3
+    assert tree(labels.parent / "a.zarr") == before
+
+
+def test_only_changed_and_new_inputs_are_done(labels: Path) -> None:
+    compile_store(labels)
+    write_image(labels / "case_1.nrrd", blobs((8, 9, 10), 3, seed=9))
+    write_image(labels / "case_3.nrrd", blobs((8, 9, 10), 3, seed=8))
+    again = compile_store(labels)
+    assert statuses(again) == ["skipped", "done", "skipped", "done"]
+    fresh = compile_store(labels, "b.zarr")
+    assert statuses(fresh) == ["done"] * 4
+    assert tree(labels.parent / "a.zarr") == tree(labels.parent / "b.zarr")
+
+
+def test_new_label_values_in_a_later_case_fail_it(labels: Path) -> None:
+    compile_store(labels)
+    write_image(labels / "case_9.nrrd", np.full((3, 4, 5), 9, np.uint8))
+    found = compile_store(labels)
+    assert found["case_9"].status == "failed"
+    assert "label values 9 are not among the classes" in (found["case_9"].reason or "")
+
+
+def test_other_parameters_are_refused_and_named(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    for options, message in (
+        ({"method": Method(sigma=2.0)}, "sigma is 1.0 in the store, 2.0 now"),
+        ({"method": Method("ls")}, "method is svls in the store, ls now"),
+        ({"dtype": "uint16"}, "dtype is uint8 in the store, uint16 now"),
+        ({"ignore_label": 9}, "ignore_label is None in the store, 9 now"),
+        ({"classes": parse_classes("0,1,2,3,4")}, "classes is 0=background"),
+    ):
+        with pytest.raises(StoreError, match=message):
+            compile_store(labels, **options)
+    assert tree(labels.parent / "a.zarr") == before
+
+
+def test_overwrite_makes_the_store_anew(labels: Path) -> None:
+    compile_store(labels)
+    (labels / "case_0.nrrd").unlink()
+    options = {"method": Method(sigma=2.0)}
+    assert statuses(compile_store(labels, overwrite=True, **options)) == ["done"] * 2
+    compile_store(labels, "b.zarr", **options)
+    assert tree(labels.parent / "a.zarr") == tree(labels.parent / "b.zarr")
+    assert names(labels.parent) == [
+        "a.zarr",
+        "b.zarr",
+        "labels",
+    ]
+
+
+def test_overwrite_with_a_failed_case_keeps_the_old_store(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    classes = parse_classes("0,1,2")  # the last case has a 3
+    for kept in ("a.zarr.old", "a.zarr.old.old"):
+        found = compile_store(labels, overwrite=True, classes=classes)
+        assert statuses(found) == ["done", "done", "failed"]
+        assert (labels.parent / kept).exists()
+    assert tree(labels.parent / "a.zarr.old") == before
+    assert list(open_store(labels.parent / "a.zarr")) == ["case_0", "case_1"]
+
+
+def test_overwrite_with_a_case_that_cannot_be_read_keeps_the_old_store(
+    labels: Path,
+) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    (labels / "case_0.nrrd").write_bytes(b"")
+    found = compile_store(labels, overwrite=True, dtype="uint16")
+    assert statuses(found) == ["failed", "done", "done"]
+    assert tree(labels.parent / "a.zarr.old") == before
+
+
+def test_overwrite_without_a_single_case_changes_nothing(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    found = compile_store(labels, overwrite=True, classes=parse_classes("0"))
+    assert statuses(found) == ["failed"] * 3
+    for path in labels.iterdir():
+        path.write_bytes(b"")
+    assert statuses(compile_store(labels, overwrite=True)) == ["failed"] * 3
+    assert tree(labels.parent / "a.zarr") == before
+    assert names(labels.parent) == ["a.zarr", "labels"]
+
+
+def test_store_without_a_case_keeps_its_parameters(labels: Path) -> None:
+    """Somebody may have removed its cases."""
+    compile_store(labels)
+    for case in names(labels.parent / "a.zarr"):
+        shutil.rmtree(labels.parent / "a.zarr" / case, ignore_errors=True)
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(StoreError, match="dtype is uint8 in the store"):
+            compile_store(labels, dtype="uint16", **options)
+    (labels / "case_2.nrrd").unlink()
+    compile_store(labels)
+    assert len(open_store(labels.parent / "a.zarr").classes) == 4
+
+
+def test_store_in_the_working_folder_itself(
+    labels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (labels.parent / "empty.zarr").mkdir()
+    monkeypatch.chdir(labels.parent / "empty.zarr")
+    found = smooth_cases(find_cases([labels]), ".")
+    assert {record.output for record in found} == {"case_0", "case_1", "case_2"}
+
+
+def test_overwrite_never_touches_what_is_no_store(labels: Path) -> None:
+    with pytest.raises(StoreError, match="not a Zarr v3 group"):
+        compile_store(labels, "labels", overwrite=True)
+    (labels.parent / "file").write_text("precious")
+    with pytest.raises(StoreError, match="a file; expected a soft-label store"):
+        compile_store(labels, "file", overwrite=True)
+    assert (labels.parent / "file").read_text() == "precious"
+
+
+def test_dry_run_leaves_nothing(labels: Path) -> None:
+    planned = compile_store(labels, dry_run=True)
+    assert names(labels.parent) == ["labels"]
+    done = compile_store(labels)
+    for case, record in done.items():
+        assert planned[case].bytes == record.bytes
+    assert statuses(compile_store(labels, dry_run=True)) == ["skipped"] * 3
+    before = tree(labels.parent / "a.zarr")
+    again = compile_store(labels, dry_run=True, overwrite=True, dtype="uint16")
+    assert statuses(again) == ["done"] * 3
+    assert tree(labels.parent / "a.zarr") == before
+
+
+def test_fail_fast_stops(labels: Path) -> None:
+    for name in ("case_0.nrrd", "case_1.nrrd", "case_2.nrrd"):
+        (labels / name).write_bytes(b"")
+    assert len(compile_store(labels, fail_fast=True, jobs=1)) == 1
+    assert statuses(compile_store(labels)) == ["failed"] * 3
+
+
+def test_a_run_that_finishes_no_case_leaves_no_store(labels: Path) -> None:
+    found = compile_store(labels, classes=parse_classes("0"))
+    assert statuses(found) == ["failed"] * 3
+    assert names(labels.parent) == ["labels"]
+
+
+def test_an_empty_folder_becomes_the_store(labels: Path) -> None:
+    (labels.parent / "a.zarr").mkdir()
+    assert statuses(compile_store(labels)) == ["done"] * 3
+
+
+def test_jobs_and_threads_do_not_change_a_byte(labels: Path) -> None:
+    write_image(labels / "large.nrrd", blobs((130, 70, 70), 3))
+    trees = []
+    for number, jobs in enumerate((1, 2, 7)):
+        compile_store(labels, f"{number}.zarr", jobs=jobs)
+        trees.append(tree(labels.parent / f"{number}.zarr"))
+    assert trees[0] == trees[1] == trees[2]
+    large = find_cases([labels / "large.nrrd"])
+    classes = parse_classes("0,1,2,3")
+    list(smooth_cases(large, labels.parent / "x.zarr", jobs=3, classes=classes))
+    alone = tree(labels.parent / "x.zarr" / "large")
+    assert alone == tree(labels.parent / "0.zarr" / "large")
+
+
+def test_two_and_three_dimensions_in_one_store(labels: Path) -> None:
+    write_image(labels / "flat.nrrd", blobs((30, 40), 3))
+    compile_store(labels)
+    store = open_store(labels.parent / "a.zarr")
+    assert store["flat"].soft.ndim == 3
+    assert store["case_0"].soft.ndim == 4
+
+
+def test_sigma_per_axis_fails_images_of_other_dimensions(labels: Path) -> None:
+    write_image(labels / "flat.nrrd", blobs((30, 40), 3))
+    found = compile_store(labels, method=Method(sigma=(1.0, 1.0, 1.0)))
+    assert found["flat"].reason == "sigma has 3 values, the image 2 axes"
+    assert statuses(found) == ["done", "done", "done", "failed"]
+
+
+def test_slicer_names_and_colours_become_classes(tmp_path: Path) -> None:
+    array = blobs((8, 9, 10), 2)
+    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
+    assert statuses(compile_store(tmp_path / "labels")) == ["done"]
+    label = open_store(tmp_path / "a.zarr").classes.classes[1]
+    assert (label.name, label.color) == ("liver: left lobe", "8000FF")
+
+
+def test_one_value_under_two_names(tmp_path: Path) -> None:
+    array = blobs((8, 9, 10), 2)
+    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
+    other = {**LIVER, "Segment0_Name": "spleen"}
+    segmentation(tmp_path / "labels" / "b.seg.nrrd", array, **other)
+    found = compile_store(tmp_path / "labels")
+    assert statuses(found) == ["done", "failed"]
+    assert found["b"].reason == (
+        "label 1 is named 'spleen' here and 'liver: left lobe' in the cases before"
+    )
+    again = compile_store(tmp_path / "labels")
+    assert statuses(again) == ["skipped", "failed"]
+    assert (again["b"].reason or "").endswith("'liver: left lobe' in the classes")
+    plain = compile_store(tmp_path / "labels", "b.zarr", classes=parse_classes("0,1"))
+    assert statuses(plain) == ["done", "done"], "values alone name nothing"
+
+
+def test_one_name_for_two_values(tmp_path: Path) -> None:
+    array = blobs((8, 9, 10), 2)
+    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
+    other = {**LIVER, "Segment0_LabelValue": "2"}
+    segmentation(tmp_path / "labels" / "b.seg.nrrd", 2 * array, **other)
+    found = compile_store(tmp_path / "labels")
+    assert statuses(found) == ["done", "failed"]
+    assert found["b"].reason == (
+        "'liver: left lobe' is label 2 here and 1 in the cases before"
+    )
+
+
+def test_case_with_too_many_labels_fails_alone(labels: Path) -> None:
+    many = np.arange(65_600, dtype=np.uint32).reshape(1, 400, 164)
+    write_image(labels / "many.nrrd", many)
+    found = compile_store(labels)
+    assert statuses(found) == ["done", "done", "done", "failed"]
+    assert "65600 distinct labels" in (found["many"].reason or "")
+
+
+def test_no_cases(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no cases"):
+        list(smooth_cases([], tmp_path / "a.zarr", classes=parse_classes("0")))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_store_behind_a_link(there: bool, labels: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    if there:
+        (tmp_path / "disk" / "real.zarr").mkdir()
+    (tmp_path / "a.zarr").symlink_to(tmp_path / "disk" / "real.zarr")
+    compile_store(labels)
+    compile_store(labels, overwrite=True, dtype="uint16")
+    assert (tmp_path / "a.zarr").is_symlink()
+    assert len(open_store(tmp_path / "disk" / "real.zarr")) == 3
+    assert names(tmp_path / "disk") == ["real.zarr"]
+
+
+def test_ignore_label_from_the_class_file(labels: Path, tmp_path: Path) -> None:
+    text = '{"labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}'
+    (tmp_path / "dataset.json").write_text(text)
+    spec = parse_classes(str(tmp_path / "dataset.json"))
+    assert statuses(compile_store(labels, classes=spec)) == ["done"] * 3
+    assert open_store(tmp_path / "a.zarr").config.ignore_label == 3
+
+
+def test_parameters_that_are_none(labels: Path) -> None:
+    with pytest.raises(InvalidParameterError, match="dtype must be one of uint8"):
+        compile_store(labels, dtype="int8")
+    with pytest.raises(InvalidParameterError, match="ignore_label 1 is also a class"):
+        compile_store(labels, classes=parse_classes("0,1"), ignore_label=1)
+    for name in ("case_0.nrrd", "case_1.nrrd", "case_2.nrrd"):
+        write_image(labels / name, np.full((3, 4, 5), 9, np.uint8))
+    with pytest.raises(InputError, match="all voxels carry the ignore label"):
+        compile_store(labels, ignore_label=9)
+    assert names(labels.parent) == ["labels"]
+
+
+def test_progress_is_told(labels: Path) -> None:
+    told: list[tuple[int, str]] = []
+
+    def progress(items: Any, total: int, doing: str) -> Any:
+        told.append((total, doing))
+        return items
+
+    compile_store(labels, progress=progress)
+    assert told == [(3, "scan"), (3, "smooth")]
+    compile_store(labels, "b.zarr", progress=progress, classes=parse_classes("0,1,2,3"))
+    assert told[2:] == [(3, "smooth")]

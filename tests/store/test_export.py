@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from svls_cli import find_cases, open_store, smooth, smooth_cases
+from svls_cli.errors import InputError, InvalidParameterError, UnknownCaseError
+from svls_cli.labels.class_files import parse_classes
+from svls_cli.labels.classes import ClassTable
+from svls_cli.store.export import ExportOptions, export_cases, file_names
+from tests.helpers.commands import tree
+from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+
+GEOMETRY = {
+    "spacing": (0.7, 0.8123456789, 2.5),
+    "origin": (-12.3456789, 45.678, 1000 / 3),
+    "direction": (OBLIQUE @ np.diag([-1, 1, 1])).ravel().tolist(),
+}
+LABELS = np.array([0, 3, 500], np.uint16)[blobs((12, 13, 14), 3)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
+    write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
+    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    return tmp_path / "a.zarr"
+
+
+def export(store: Path, *cases: str, **options: Any) -> Path:
+    out = store.parent / "out"
+    found = list(
+        export_cases(store, out, cases=cases, options=ExportOptions(**options), jobs=1)
+    )
+    assert all(record.status == "done" for record in found), found
+    return out
+
+
+def geometry(image: sitk.Image) -> np.ndarray:
+    return np.array(image.GetSpacing() + image.GetOrigin() + image.GetDirection())
+
+
+@pytest.mark.parametrize("suffix", ["nrrd", "mha", "nii.gz", "nii"])
+def test_hard_maps_come_back(suffix: str, store: Path) -> None:
+    out = export(store, content="hard", format=suffix)
+    image = sitk.ReadImage(str(out / f"one.{suffix}"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), LABELS)
+    given = sitk.ReadImage(str(store.parent / "labels" / "one.nrrd"))
+    # NIfTI keeps single precision; the origin here is 333.3333 mm.
+    tolerance = 1e-9 if suffix in ("nrrd", "mha") else 2e-5
+    np.testing.assert_allclose(geometry(image), geometry(given), atol=tolerance, rtol=0)
+
+
+def test_export_and_smooth_again_gives_the_same_maps(store: Path) -> None:
+    out = export(store, content="hard", format="nrrd")
+    list(smooth_cases(find_cases([out]), store.parent / "b.zarr"))
+    first, second = open_store(store), open_store(store.parent / "b.zarr")
+    for name in ("one", "flat"):
+        np.testing.assert_array_equal(first[name].hard[...], second[name].hard[...])
+        np.testing.assert_array_equal(first[name].soft[...], second[name].soft[...])
+        for field in ("spacing_mm", "origin_mm", "direction"):
+            np.testing.assert_allclose(
+                getattr(first[name].geometry, field),
+                getattr(second[name].geometry, field),
+                atol=1e-9,
+                rtol=0,
+            )
+
+
+def test_soft_labels_are_one_probability_volume_a_class(store: Path) -> None:
+    out = export(store, "one", format="nrrd")
+    found = {p.name for p in out.iterdir()}
+    table = open_store(store).classes
+    assert found == {f"one_{name}.nrrd" for name in file_names(table)}
+    soft = smooth(LABELS, classes=table.values.tolist())
+    for index, name in enumerate(file_names(table)):
+        image = sitk.ReadImage(str(out / f"one_{name}.nrrd"))
+        assert image.GetPixelID() == sitk.sitkFloat32
+        array = sitk.GetArrayFromImage(image)
+        np.testing.assert_allclose(array, soft[index], atol=0.006)
+
+
+def test_bids_names(store: Path) -> None:
+    export(store, "one", content="hard", bids=True)
+    out = export(store, "one", bids=True)
+    assert {p.name for p in out.iterdir()} == {
+        "dseg.tsv",
+        "one_dseg.nii.gz",
+        "one_label-background_probseg.nii.gz",
+        "one_label-label1_probseg.nii.gz",
+        "one_label-label3_probseg.nii.gz",
+        "one_label-label500_probseg.nii.gz",
+    }
+    exported = parse_classes(str(out / "dseg.tsv")).table
+    assert exported == open_store(store).classes
+
+
+def test_files_that_exist_are_kept(store: Path) -> None:
+    out = export(store, content="hard")
+    (out / "one.nii.gz").write_text("mine")
+    before = tree(out)
+    options = ExportOptions("hard")
+    found = list(export_cases(store, out, options=options))
+    assert {r.status for r in found} == {"failed"}
+    assert all("use --overwrite to replace it" in (r.reason or "") for r in found)
+    assert tree(out) == before
+    export(store, content="hard", overwrite=True)
+    image = sitk.ReadImage(str(out / "one.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), LABELS)
+    assert not [p for p in out.iterdir() if p.name.startswith(".")]
+
+
+def test_case_that_is_not_there(store: Path) -> None:
+    with pytest.raises(UnknownCaseError, match="no case 'two'"):
+        export(store, "two")
+    assert not (store.parent / "out").exists()
+
+
+def test_names_are_told_apart() -> None:
+    names = {0: "a b", 1: "a-b", 2: "Optic_nerve (left)", 3: "--"}
+    table = ClassTable.from_values(names, names=names)
+    assert file_names(table) == ["aB0", "aB1", "OpticNerveLeft", "label3"]
+    names = {0: "bg", 1: "lung l", 2: "lung_l", 3: "lungL1"}
+    table = ClassTable.from_values(names, names=names)
+    assert len(set(file_names(table))) == 4
+
+
+def test_damaged_case_is_not_exported(store: Path) -> None:
+    for array in ("0", "labels/hard/0"):
+        shutil.rmtree(store / "one" / array / "c")
+        options = ExportOptions("hard")
+        found = list(export_cases(store, store.parent / "x", options=options))
+        assert {r.case: r.status for r in found}["one"] == "failed"
+        reason = next(r.reason for r in found if r.case == "one")
+        assert "the stored case is damaged: array" in (reason or "")
+        shutil.rmtree(store.parent / "x")
+
+
+def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None:
+    with pytest.raises(InputError, match="inside the store"):
+        export_cases(store, store / "out")
+    out = store.parent / "out"
+    out.mkdir()
+    (store.parent / "precious").write_text("mine")
+    (out / "dseg.tsv").symlink_to(store.parent / "precious")
+    export(store, "one", content="hard", bids=True, overwrite=True)
+    assert (store.parent / "precious").read_text() == "mine"
+    assert "label 3" in (out / "dseg.tsv").read_text()
+
+
+def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
+    write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
+    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    out = export(tmp_path / "a.zarr", content="hard", bids=True)
+    assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
+
+
+def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
+    header = (
+        "NRRD0004\ntype: uint8\ndimension: 3\nspace: left-posterior-superior\n"
+        "sizes: 14 13 12\nspace directions: (1,0,0) (0.2,1,0) (0,0,1)\n"
+        "kinds: domain domain domain\nencoding: raw\nspace origin: (0,0,0)\n\n"
+    )
+    (tmp_path / "labels").mkdir()
+    content = header.encode() + blobs((12, 13, 14), 3).tobytes()
+    (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
+    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    found = list(
+        export_cases(tmp_path / "a.zarr", tmp_path / "x", options=ExportOptions("hard"))
+    )
+    assert "cannot hold this geometry" in (found[0].reason or "")
+    assert not list((tmp_path / "x").iterdir())
+    export(tmp_path / "a.zarr", content="hard", format="nrrd")
+
+
+@pytest.mark.parametrize("options", [{"content": "firm"}, {"format": "png"}])
+def test_options_that_are_none(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match="must be one of"):
+        ExportOptions(**options)

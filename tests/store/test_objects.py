@@ -1,0 +1,360 @@
+"""Stores in an object store: an S3 server of its own process, on this machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers.commands import (
+    COMMAND,
+    FAULTS,
+    ROOT,
+    SAMPLE,
+    Run,
+    free_port,
+    records,
+    tree,
+)
+from tests.helpers.label_maps import blobs, write_image
+
+pytest.importorskip("s3fs")
+pytest.importorskip("moto")
+
+import boto3
+
+from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli.errors import StoreError
+from tests.commands.test_interruption import start
+
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+RATERS = [SAMPLE / "raters" / rater for rater in "abc"]
+
+
+@contextmanager
+def s3_server(**environment: str) -> Iterator[str]:
+    """Its endpoint; it has a bucket named `bucket`."""
+    port = free_port()
+    command = [COMMAND.with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            try:
+                put = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
+                urllib.request.urlopen(put).close()
+                break
+            except OSError:
+                assert server.poll() is None
+                time.sleep(0.1)
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with s3_server() as found:
+        yield found
+
+
+@pytest.fixture
+def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The server's client; the usual variables lead this process to it, too."""
+    variables = {
+        "AWS_ENDPOINT_URL": endpoint,
+        **KEYS,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3")
+    for key in objects(client, ""):
+        client.delete_object(Bucket="bucket", Key=key)
+    yield client
+    client.close()
+
+
+def objects(client: Any, prefix: str) -> dict[str, bytes]:
+    """Every object and its content, as `tree` has files."""
+    found = {}
+    for page in client.get_paginator("list_objects_v2").paginate(
+        Bucket="bucket", Prefix=prefix
+    ):
+        for entry in page.get("Contents", ()):
+            body = client.get_object(Bucket="bucket", Key=entry["Key"])["Body"]
+            found[entry["Key"].removeprefix(prefix)] = body.read()
+    return found
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    for number in range(3):
+        array = blobs((10, 270, 20), 3, seed=number)  # two shards each
+        write_image(tmp_path / "labels" / f"case_{number}.nii.gz", array)
+    return tmp_path / "labels"
+
+
+def test_smooth_resume_inspect_export(
+    s3: Any, labels: Path, run: Run, tmp_path: Path
+) -> None:
+    run("smooth", labels, "here.zarr")
+    result = run("smooth", "--json", labels, "s3://bucket/there.zarr")
+    found = records(result.stdout)
+    assert found["case_0"]["output"] == "s3://bucket/there.zarr/case_0"
+    assert result.stderr == ""
+    assert objects(s3, "there.zarr/") == tree(tmp_path / "here.zarr")
+    again = run("smooth", "--json", labels, "s3://bucket/there.zarr/")
+    assert {r["status"] for r in records(again.stdout).values()} == {"skipped"}
+    result = run("inspect", "--verify", "s3://bucket/there.zarr")
+    assert result.stderr == ""
+    here = run("inspect", "--verify", "here.zarr").stdout
+    assert result.stdout == here.replace("here.zarr", "s3://bucket/there.zarr")
+    for store, out in (("s3://bucket/there.zarr", "a"), ("here.zarr", "b")):
+        run("export", store, "case_0", out)
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
+def test_readme(s3: Any, tmp_path: Path) -> None:
+    (block,) = re.findall(
+        r"^```bash\n(svls-cli smooth .*? s3://.*?)^```",
+        (ROOT / "README.md").read_text(),
+        re.M | re.S,
+    )
+    (tmp_path / "sample_data").symlink_to(SAMPLE)
+    result = subprocess.run(
+        ["bash", "-ec", block],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert len(list((tmp_path / "probabilities").iterdir())) == 4
+
+
+def test_fuse_raters(s3: Any, run: Run, tmp_path: Path) -> None:
+    options = ("--report", "r.json")
+    run("fuse-raters", *options, *RATERS, "here.zarr")
+    run("fuse-raters", *options, *RATERS, "s3://bucket/f/there.zarr")
+    assert objects(s3, "f/there.zarr/") == tree(tmp_path / "here.zarr")
+
+
+def test_python(s3: Any, labels: Path) -> None:
+    done = list(smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", jobs=1))
+    assert [record.status for record in done] == ["done"] * 3
+    store = open_store("s3://bucket/py.zarr")
+    assert sorted(store) == ["case_0", "case_1", "case_2"]
+    patch = store["case_0"].probabilities((slice(0, 4),) * 3)
+    assert patch.shape == (3, 4, 4, 4)
+    assert abs(patch.sum(axis=0) - 1).max() < 1e-6
+
+
+def test_changed_case_is_replaced_whole(s3: Any, labels: Path, run: Run) -> None:
+    """By fewer objects than it had."""
+    run("smooth", "--classes", "0,1,2", labels, "s3://bucket/a.zarr")
+    write_image(labels / "case_1.nii.gz", blobs((8, 9, 10), 3, seed=9))
+    result = run("smooth", "--json", labels, "s3://bucket/a.zarr")
+    assert records(result.stdout)["case_1"]["status"] == "done"
+    run("smooth", "--classes", "0,1,2", labels, "fresh.zarr")
+    assert objects(s3, "a.zarr/") == tree(labels.parent / "fresh.zarr")
+
+
+@pytest.mark.parametrize(
+    "moment", ["open:/c/0:2", "open:/c/0:6", "open:/case/zarr.json:4"]
+)
+def test_kill_9(moment: str, s3: Any, labels: Path, run: Run) -> None:
+    """While a case is built, and while its objects are put."""
+    run("smooth", labels, "good.zarr")
+    good = tree(labels.parent / "good.zarr")
+    env = {"PYTHONPATH": str(FAULTS), "SVLS_FAULT": f"kill:{moment}"}
+    arguments = ("smooth", "-j1", "labels", "s3://bucket/a.zarr")
+    process = start(*arguments, cwd=labels.parent, env=env)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    left = objects(s3, "a.zarr/")
+    assert {name: good[name] for name in left} == left
+    assert not {name for name in left if re.fullmatch(r"case_./zarr\.json", name)}
+    if "zarr.json" in moment:
+        whole = {name for name in good if name.startswith("case_0")}
+        assert whole - set(left) == {"case_0/zarr.json"}, "all but the marker are put"
+        assert not run("inspect", "--json", "s3://bucket/a.zarr").stdout
+    run(*arguments)
+    assert objects(s3, "a.zarr/") == good
+
+
+def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
+    arguments = ("smooth", SAMPLE / "labels")
+    run(*arguments, "good.zarr")
+    parts = [
+        start(
+            *map(str, arguments),
+            *("-j1", "--part", f"{number}/2", "s3://bucket/a.zarr"),
+            cwd=tmp_path,
+            env={},
+        )
+        for number in (1, 2)
+    ]
+    for part in parts:
+        _, complaint = part.communicate(timeout=60)
+        assert (part.returncode, complaint) == (0, "")
+    assert objects(s3, "a.zarr/") == tree(tmp_path / "good.zarr")
+
+
+def test_cluster(s3: Any, run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    from tests.helpers.clusters import dask_cluster
+
+    run("smooth", SAMPLE / "labels", "good.zarr")
+    with dask_cluster(tmp_path / "cluster") as cluster:
+        arguments = ("smooth", "--scheduler", cluster.address, SAMPLE / "labels")
+        run(*arguments, "--dry-run", "s3://bucket/a.zarr")
+        assert not objects(s3, "")
+        run(*arguments, "s3://bucket/a.zarr")
+    assert objects(s3, "a.zarr/") == tree(tmp_path / "good.zarr")
+
+
+def test_dry_run_and_failures_put_nothing(s3: Any, labels: Path, run: Run) -> None:
+    run("smooth", "--dry-run", labels, "s3://bucket/a.zarr")
+    run("smooth", "--classes", "0", labels, "s3://bucket/a.zarr", code=4)
+    assert not objects(s3, "")
+
+
+def test_overwrite_is_refused(s3: Any, labels: Path, run: Run) -> None:
+    arguments = ("smooth", "--overwrite", labels, "s3://bucket/a.zarr")
+    run(*arguments)  # there is nothing yet
+    before = objects(s3, "")
+    result = run(*arguments, code=2)
+    assert "nothing can be renamed" in result.stderr
+    other = run("smooth", "--strength", "0.3", labels, "s3://bucket/a.zarr", code=3)
+    assert "strength is 0.5 in the store, 0.3 now" in other.stderr
+    assert objects(s3, "") == before
+
+
+def test_damage_is_found(s3: Any, labels: Path, run: Run) -> None:
+    run("smooth", labels, "s3://bucket/a.zarr")
+    keys = [k for k in objects(s3, "a.zarr/case_1/") if k.startswith("0/c/")]
+    s3.delete_object(Bucket="bucket", Key=f"a.zarr/case_1/{keys[0]}")
+    result = run("inspect", "--verify", "--json", "s3://bucket/a.zarr", code=4)
+    found = records(result.stdout)
+    assert found["case_1"]["reason"] == "array 0 has 1 of 2 files"
+    assert found["case_0"]["status"] == "done"
+
+
+def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
+    """Kept as they are, whatever they mean in URLs and patterns."""
+    names = ["a b", "ä", "x#y", "p?q", "50%25", "[z]*", "m::n", "~", "k=v&w"]
+    for name in names:
+        write_image(tmp_path / "l" / f"{name}.nrrd", blobs((4, 5, 6), 2))
+    (tmp_path / "l" / os.fsdecode(b"\xff.nrrd")).write_bytes(
+        (tmp_path / "l" / "ä.nrrd").read_bytes()
+    )
+    arguments = ("smooth", "--json", "l", "s3://bucket/a.zarr")
+    result = run(*arguments, code=4, errors="surrogateescape")
+    found = records(result.stdout)
+    failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
+    assert failed == ["its name is no Unicode, as object stores need"]
+    assert sorted(open_store("s3://bucket/a.zarr")) == sorted(names)
+    run("inspect", "--verify", "s3://bucket/a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "message"),
+    [
+        ({}, "s3://no-such-bucket/a.zarr", "no such bucket"),
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
+            "s3://bucket/a.zarr",
+            "Could not connect to the endpoint URL",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["smooth", "inspect", "export"])
+def test_unreachable(
+    environment: dict[str, str], url: str, message: str, command: str, s3: Any, run: Run
+) -> None:
+    arguments = {
+        "smooth": [SAMPLE / "labels", url],
+        "inspect": [url],
+        "export": [url, "out"],
+    }
+    result = run(command, *arguments[command], code=3, env=environment)
+    assert result.stderr.startswith(f"svls-cli: {url}: {message}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_no_permission(labels: Path, run: Run) -> None:
+    with s3_server(INITIAL_NO_AUTH_ACTION_COUNT="1") as endpoint:
+        env = {"AWS_ENDPOINT_URL": endpoint, **KEYS}
+        result = run("smooth", labels, "s3://bucket/a.zarr", code=3, env=env)
+    assert "s3://bucket/a.zarr: The AWS Access Key Id you provided" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_server_that_goes_away(labels: Path, run: Run) -> None:
+    """Cases fail with the reason; the run ends."""
+    with s3_server() as endpoint:
+        mark = labels.parent / "mark"
+        env = {
+            **{"AWS_ENDPOINT_URL": endpoint, **KEYS, "PYTHONPATH": str(FAULTS)},
+            "SVLS_FAULT": "wait:open:/c/0:1",
+            "SVLS_MARK": str(mark),
+            "SVLS_WAIT_S": "2",
+        }
+        arguments = ("smooth", "-j1", "labels", "s3://bucket/a.zarr")
+        process = start(*arguments, cwd=labels.parent, env=env)
+        while not mark.exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+    _, complaint = process.communicate(timeout=120)
+    assert process.returncode == 4
+    assert complaint.count("Could not connect to the endpoint") == 3
+
+
+def test_no_store_there(s3: Any, run: Run) -> None:
+    with pytest.raises(StoreError, match="no such store"):
+        open_store("s3://bucket/none.zarr")
+    s3.put_object(Bucket="bucket", Key="other/file", Body=b"precious")
+    result = run("smooth", SAMPLE / "labels", "s3://bucket/other", code=3)
+    assert "not a Zarr v3 group" in result.stderr
+    assert objects(s3, "") == {"other/file": b"precious"}
+
+
+def test_s3fs_is_an_extra(run: Run, tmp_path: Path) -> None:
+    for name in ("s3fs", "botocore"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    env = {"PYTHONPATH": str(tmp_path)}
+    result = run("inspect", "s3://bucket/a.zarr", code=2, env=env)
+    assert result.stderr == "svls-cli: s3:// needs s3fs: pip install 'svls-cli[s3]'\n"
+
+
+@pytest.mark.parametrize(
+    "url", ["gs://b/a.zarr", "https://h/a.zarr", "s3://bucket", "s3:/bucket/a.zarr"]
+)
+def test_other_places(url: str, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"expected a folder, or s3://bucket/name"):
+        open_store(url)
+    result = run("smooth", SAMPLE / "labels", url, code=3)
+    assert "expected a folder, or s3://bucket/name" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_image_files_go_to_disks(run: Run, tmp_path: Path) -> None:
+    result = run("fuse-raters", *RATERS, "s3://bucket/folder", code=3)
+    assert "only stores are written into object stores" in result.stderr
+    assert not list(tmp_path.iterdir())

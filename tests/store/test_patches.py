@@ -1,0 +1,227 @@
+"""Patches hold what Zarr reads of the same region, whoever reads them."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+from hypothesis import given
+from hypothesis import strategies as st
+from zarr.codecs import GzipCodec
+
+from svls_cli import StoredCase, find_cases, open_store, smooth_cases
+from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.store.shards import encode_chunk, encode_shard
+from tests.helpers.label_maps import blobs, write_image
+
+Array = npt.NDArray[Any]
+
+# Several chunks along some axes; many classes have a chunk each, absent ones none.
+KINDS: dict[str, tuple[tuple[int, ...], int, str]] = {
+    "3-D": ((70, 66, 131), 4, "uint8"),
+    "absent shards": ((9, 8, 700), 2, "uint8"),
+    "many classes": ((140, 30, 130), 12, "uint16"),
+    "2-D": ((90, 1100), 3, "float32"),
+    "one class": ((9, 10, 11), 1, "float16"),
+}
+IGNORED = 77
+PLACES = list(itertools.product(range(2), range(2), range(3)))  # chunks of "3-D"
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredCase]:
+    found = {}
+    for kind, (shape, n_classes, dtype) in KINDS.items():
+        labels = blobs(shape, n_classes)
+        labels[labels > 0] *= 5
+        if kind == "absent shards":  # of three; background, blobs, ignored
+            labels[..., :256] = 0
+            labels[..., 500:] = IGNORED
+        folder = tmp_path_factory.mktemp("patches")
+        path = write_image(folder / "case.nrrd", labels)
+        options: dict[str, Any] = {"ignore_label": IGNORED, "dtype": dtype}
+        (record,) = smooth_cases(find_cases([path]), folder / "a.zarr", **options)
+        assert record.status == "done", record.reason
+        found[kind] = open_store(folder / "a.zarr")["case"]
+    return found
+
+
+@st.composite
+def regions(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Non-empty, of an array of a shape, ends left open now and then."""
+    slices = []
+    for n in shape:
+        start = draw(st.integers(0, n - 1))
+        stop = draw(st.integers(start + 1, n))
+        whole = draw(st.booleans())
+        slices.append(slice(None) if whole else slice(start, stop))
+    return tuple(slices)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_same_as_zarr(
+    kind: str, cases: dict[str, StoredCase], data: st.DataObject
+) -> None:
+    case = cases[kind]
+    classes, *region = data.draw(regions(case.soft.shape))
+    expected = case.soft[(classes, *region)]
+    patch = case.patch(tuple(region), classes=classes)
+    assert patch.dtype == expected.dtype
+    np.testing.assert_array_equal(patch, expected)
+    labels = case.label_patch("hard", tuple(region))
+    assert labels.dtype == case.hard.dtype
+    np.testing.assert_array_equal(labels, case.hard[tuple(region)])
+
+
+def test_shards_of_zeros_have_no_file(cases: dict[str, StoredCase]) -> None:
+    case = cases["absent shards"]
+    assert case.attributes["shards"] == {"0": 2, "labels/hard/0": 2}
+    assert not case.patch()[..., 512:].any()
+    assert not case.label_patch("hard")[..., :256].any()
+
+
+def test_one_class_drops_the_axis(cases: dict[str, StoredCase]) -> None:
+    for case in cases.values():
+        last = len(case.classes) - 1
+        np.testing.assert_array_equal(case.patch(classes=last), case.soft[last])
+
+
+@pytest.mark.parametrize(
+    ("region", "classes", "message"),
+    [
+        ((slice(-1, 5), slice(5), slice(5)), slice(None), r"-1:5, 0:5, 0:5 is empty"),
+        ((slice(5), slice(60, 67), slice(5)), slice(None), "inside of 4 x 70 x 66"),
+        ((slice(5, 5), slice(5), slice(5)), slice(None), "5:5, 0:5, 0:5 is empty"),
+        ((slice(5), slice(5), slice(0, 5, 2)), slice(None), "4 slices of step 1"),
+        ((slice(5), slice(5)), slice(None), "4 slices of step 1"),
+        ((), 4, "region 4:5, 0:70"),
+        ((), -1, "region -1:0, 0:70"),
+        ((), slice(2, 5), "region 2:5, 0:70"),
+    ],
+)
+def test_region_outside(
+    region: tuple[slice, ...],
+    classes: slice | int,
+    message: str,
+    cases: dict[str, StoredCase],
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        cases["3-D"].patch(region, classes=classes)
+    with pytest.raises(InvalidParameterError, match=message):
+        cases["3-D"].probabilities(region, classes=classes)
+
+
+def test_no_such_label_map(cases: dict[str, StoredCase]) -> None:
+    with pytest.raises(StoreError, match="array labels/none/0 cannot be opened"):
+        cases["3-D"].label_patch("none")
+
+
+@pytest.fixture
+def case(cases: dict[str, StoredCase], tmp_path: Path) -> StoredCase:
+    """A copy, for doing damage to."""
+    store = cases["3-D"].path.parent
+    return open_store(shutil.copytree(store, tmp_path / "copy.zarr"))["case"]
+
+
+def shard(case: StoredCase) -> Path:
+    return case.path / "0/c/0/0/0/0"
+
+
+def test_missing_shard(case: StoredCase) -> None:
+    shard(case).unlink()
+    with pytest.raises(StoreError, match="c/0/0/0/0 is missing"):
+        case.patch()
+
+
+@pytest.mark.parametrize("where", [0.01, 0.4, 0.98, 0.999999])
+def test_flipped_bits(where: float, case: StoredCase) -> None:
+    content = bytearray(shard(case).read_bytes())
+    content[int(len(content) * where)] ^= 0xFF
+    shard(case).write_bytes(content)
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        case.patch()
+
+
+@pytest.mark.parametrize("size", [0, 3, 100, -50, -1])
+def test_truncated_shard(size: int, case: StoredCase) -> None:
+    shard(case).write_bytes(shard(case).read_bytes()[:size])
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        case.patch()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_chunk_of_another_size(n: int, case: StoredCase) -> None:
+    chunks = [((0, *at), encode_chunk(np.ones(n * 10**6, np.uint8))) for at in PLACES]
+    shard(case).write_bytes(encode_shard(chunks, (1, 2, 2, 3)))
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        case.patch()
+
+
+def test_case_replaced_between_two_reads(
+    case: StoredCase, cases: dict[str, StoredCase]
+) -> None:
+    before = case.patch()
+    zeros = np.zeros((4, 64, 64, 64), np.uint8)
+    other = encode_shard([((0, 0, 0, 1), encode_chunk(zeros + 9))], (1, 2, 2, 3))
+    shard(case).write_bytes(other)
+    after = case.patch()
+    assert (after[..., 64:128][:, :64, :64] == 9).all()
+    assert before.any(axis=0).all()
+    assert after.sum(dtype=int) == 9 * zeros.size
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        {"compressors": GzipCodec()},
+        {"shards": (4, 64, 64, 128), "compressors": GzipCodec()},
+        {"shards": {"shape": (4, 64, 64, 128), "index_location": "start"}},
+        {"shards": (4, 64, 64, 128), "fill_value": 3},
+        {"shards": (4, 64, 64, 128)},
+        {"shards": (4, 64, 64, 128), "chunk_key_encoding": {"name": "v2"}},
+    ],
+)
+def test_layouts_of_others(layout: dict[str, Any], case: StoredCase) -> None:
+    """Whoever stores an array anew, in another layout, can read it still."""
+    expected = case.patch()
+    expected[:, :32, :32, :32] = 3
+    options = {"chunks": (4, 32, 32, 32), "overwrite": True, **layout}
+    array = zarr.create_array(case.path, name="0", data=expected, **options)
+    again = open_store(case.path.parent)["case"]
+    region = (slice(30, 69), slice(3, 66), slice(1, 130))
+    np.testing.assert_array_equal(again.patch(region), expected[(..., *region)])
+    assert array.chunks == (4, 32, 32, 32)
+
+
+def test_damage_in_layouts_of_others(case: StoredCase) -> None:
+    array = zarr.create_array(
+        case.path, name="0", data=case.patch(), overwrite=True, chunks=(4, 70, 66, 131)
+    )
+    shard(case).write_bytes(shard(case).read_bytes()[:-9])
+    assert array.shards is None
+    with pytest.raises(StoreError, match="case/0 cannot be read"):
+        open_store(case.path.parent)["case"].patch()
+
+
+def total(case: StoredCase) -> int:
+    return int(case.patch((slice(9), slice(9), slice(9))).sum(dtype=int))
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_workers(method: str, cases: dict[str, StoredCase]) -> None:
+    case = cases["3-D"]
+    before = len(pickle.dumps(open_store(case.path.parent)["case"]))
+    assert total(case) == 255 * 9**3
+    assert len(pickle.dumps(case)) == before
+    with multiprocessing.get_context(method).Pool(2) as pool:
+        assert pool.map(total, [case, case]) == [255 * 9**3] * 2

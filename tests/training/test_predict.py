@@ -1,0 +1,190 @@
+"""`svls-cli predict`: a network's probabilities as a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.store.verify import verify_case
+from svls_cli.training import TrainingConfig, predict_cases, train
+from svls_cli.training.checkpoint import Checkpoint
+from svls_cli.training.image_cache import Scaling
+from svls_cli.training.predict import Predictor
+from tests.helpers.commands import SAMPLE, Run, records, tree
+from tests.helpers.label_maps import blobs, write_image
+
+Predict = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network knows something: boundaries of the organ, at least."""
+    folder = tmp_path_factory.mktemp("run")
+    list(smooth_cases(find_cases([SAMPLE / "labels"]), folder / "a.zarr", jobs=1))
+    config = TrainingConfig(
+        patch_size=(8, 32, 32),
+        epochs=1,
+        steps_per_epoch=60,
+        filters=4,
+        learning_rate=1e-2,
+        validation="0",
+    )
+    list(train(folder / "a.zarr", SAMPLE / "images", folder / "run", config=config))
+    return folder / "run"
+
+
+def predictor(run: Path, **more: Any) -> Predictor:
+    loaded = Checkpoint.load(run / "last.pt")
+    network = loaded.plan.network()
+    network.load_state_dict(loaded.network)
+    settings = {"overlap": 0.5, "batch_size": 1, **more}
+    return Predictor(loaded.plan, network.eval(), torch.device("cpu"), **settings)
+
+
+def test_command(trained: Path, tmp_path: Path, run: Run) -> None:
+    images = [SAMPLE / "images" / name for name in ("case_01.nii.gz", "case_04.nrrd")]
+    result = run("predict", trained, *images, "pred.zarr")
+    assert result.stdout.startswith("pred.zarr: 2 predicted (")
+    assert result.stderr == ""
+    store = open_store(tmp_path / "pred.zarr")
+    labels = open_store(trained.parent / "a.zarr")
+    assert sorted(store) == ["case_01", "case_04"]
+    for name, case in store.items():
+        assert verify_case(case) == []
+        assert case.geometry.difference(labels[name].geometry) == ""
+        assert case.classes == labels.classes
+        hard = case.classes.values[case.patch().argmax(axis=0)]
+        np.testing.assert_array_equal(case.label_patch("hard"), hard)
+    scores = run("evaluate", "pred.zarr", "--reference", SAMPLE / "labels", "--json")
+    dice = records(scores.stdout)["case_01"]["classes"][0]["dice"]
+    assert dice > 0.5  # of the organ
+    before = tree(tmp_path / "pred.zarr")
+    again = records(run("predict", trained, *images, "pred.zarr", "--json").stdout)
+    assert {record["status"] for record in again.values()} == {"skipped"}
+    assert tree(tmp_path / "pred.zarr") == before
+    run("export", "pred.zarr", "case_01", "out/")
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_one_window_is_the_network_itself(trained: Path) -> None:
+    given = predictor(trained)
+    voxels = np.random.default_rng(0).integers(0, 99, (1, *given.plan.patch_size))
+    scaled = torch.from_numpy(Scaling.of(voxels).apply(voxels))[None]
+    with torch.no_grad():
+        expected = torch.softmax(given.network(scaled), dim=1)[0].numpy()
+    np.testing.assert_allclose(given.probabilities(voxels), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(20, 56, 60), (3, 20, 40), (8, 33, 31)])
+def test_probabilities_sum_to_one(trained: Path, shape: tuple[int, ...]) -> None:
+    voxels = np.random.default_rng(0).normal(size=(1, *shape))
+    for batch_size in (1, 3):
+        found = predictor(trained, batch_size=batch_size).probabilities(voxels)
+        assert found.shape == (4, *shape)
+        np.testing.assert_allclose(found.sum(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_types(dtype: str, trained: Path, tmp_path: Path) -> None:
+    image = SAMPLE / "images" / "case_01.nii.gz"
+    for kind in ("uint8", dtype):
+        [record] = predict_cases(trained, image, tmp_path / f"{kind}.zarr", dtype=kind)
+        assert record.status == "done", record.reason
+    coarse, fine = (
+        open_store(tmp_path / f"{kind}.zarr")["case_01"].probabilities()
+        for kind in ("uint8", dtype)
+    )
+    assert np.abs(coarse - fine).max() < 1 / 255
+
+
+def test_images_that_cannot_be_predicted(
+    trained: Path, tmp_path: Path, run: Run
+) -> None:
+    scan = blobs((20, 56, 60), 3).astype(np.float32)
+    write_image(tmp_path / "images" / "good.nrrd", scan)
+    write_image(tmp_path / "images" / "slice.nrrd", scan[0])
+    scan[1, 2, 3] = np.nan
+    write_image(tmp_path / "images" / "nan.nrrd", scan)
+    (tmp_path / "images" / "broken.nii.gz").write_bytes(b"nothing")
+    result = run("predict", trained, "images", "pred.zarr", "--json", code=4)
+    found = records(result.stdout)
+    assert found["good"]["status"] == "done"
+    reasons = {name: record["reason"] for name, record in found.items()}
+    assert "nan at voxel (1, 2, 3)" in reasons["nan"]
+    assert "1 channels of 2 axes; the network was trained on 1 of 3" in reasons["slice"]
+    assert "gzip" in reasons["broken"]
+    assert sorted(open_store(tmp_path / "pred.zarr")) == ["good"]
+
+
+def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:
+    loaded = Checkpoint.load(trained / "last.pt")
+    plan = replace(loaded.plan, channels=("0000", "0001"))
+    replace(loaded, plan=plan, network=plan.network().state_dict()).save(
+        tmp_path / "last.pt"
+    )
+    scan, spacing = blobs((8, 32, 32), 3), (1, 1, 3)
+    for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0002"):
+        write_image(tmp_path / "images" / f"{name}.nrrd", scan, spacing=spacing)
+    found = predict_cases(tmp_path, tmp_path / "images", tmp_path / "a.zarr")
+    assert {record.case: record.reason for record in found} == {
+        "a": None,
+        "b": "1 channels; the network was trained on 2",
+        "c": "channels 0000, 0002; the network was trained on 0000, 0001",
+    }
+
+
+def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
+    scan = blobs((8, 32, 32), 3)
+    write_image(tmp_path / "images" / "same.nrrd", scan, spacing=(1, 1, 2.5))
+    write_image(tmp_path / "images" / "thick.nrrd", scan, spacing=(1, 1, 8))
+    result = run("predict", trained, "images", "pred.zarr")
+    assert result.stdout.startswith("pred.zarr: 2 predicted")
+    assert result.stderr == (
+        "note: thick: voxels of 8 x 1 x 1 mm; the network was trained on 3 x 1 x 1 mm\n"
+    )
+
+
+def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:
+    image, out = SAMPLE / "images" / "case_01.nii.gz", tmp_path / "a.zarr"
+    list(predict_cases(trained, image, out))
+    before = tree(out)
+    with pytest.raises(StoreError, match=r"overlap is 0\.5 in the store, 0\.25 now"):
+        list(predict_cases(trained, image, out, overlap=0.25))
+    assert tree(out) == before
+    [record] = predict_cases(trained, image, out, overlap=0.25, overwrite=True)
+    assert record.status == "done"
+    assert tree(out) != before
+
+
+def test_weights_of_another_network(trained: Path, tmp_path: Path) -> None:
+    loaded = Checkpoint.load(trained / "last.pt")
+    some = dict(list(loaded.network.items())[1:])
+    replace(loaded, network=some).save(tmp_path / "last.pt")
+    with pytest.raises(InputError, match="weights do not fit its plan"):
+        predict_cases(tmp_path, SAMPLE / "images", tmp_path / "a.zarr")
+    lost = {name: value * torch.nan for name, value in loaded.network.items()}
+    replace(loaded, network=lost).save(tmp_path / "last.pt")
+    image = SAMPLE / "images" / "case_01.nii.gz"
+    [record] = predict_cases(tmp_path, image, tmp_path / "a.zarr")
+    assert record.reason == "what the network predicts for it is no number"
+
+
+def test_wrong_parameters(trained: Path, tmp_path: Path) -> None:
+    given = (SAMPLE / "images", tmp_path / "a.zarr")
+    with pytest.raises(InvalidParameterError, match=r"overlap must lie in \[0, 1\)"):
+        predict_cases(trained, *given, overlap=1)
+    with pytest.raises(InvalidParameterError, match="batch_size must be at least 1"):
+        predict_cases(trained, *given, batch_size=0)
+    with pytest.raises(InputError, match=r"best\.pt: no such checkpoint"):
+        predict_cases(trained, *given, checkpoint="best")
+    with pytest.raises(InputError, match=r"last\.pt: no such checkpoint"):
+        predict_cases(tmp_path, *given)
+    assert not (tmp_path / "a.zarr").exists()

@@ -1,0 +1,499 @@
+"""`svls-cli train`: repeatable, resumed to the same weights, clear about bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli.cli.group import main
+from svls_cli.cli.train import command
+from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.training import TrainingConfig, train
+from svls_cli.training.augmentation import Augmentation
+from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.config import read_toml
+from svls_cli.training.splitting import split_cases
+from tests.helpers.commands import COMMAND, SAMPLE, Run, tree
+from tests.helpers.label_maps import blobs, write_image
+
+SMALL = TrainingConfig(
+    patch_size=(8, 16, 16),
+    epochs=3,
+    steps_per_epoch=3,
+    filters=4,
+    validation="0.25",
+)
+OPTIONS = [
+    *("--patch-size", "8,16,16", "--epochs", "3", "--steps-per-epoch", "3"),
+    *("--filters", "4", "--validation", "0.25"),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("store") / "a.zarr"
+    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, jobs=1)
+    assert all(record.status == "done" for record in records)
+    return path
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def weights(store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Of an undisturbed run."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    logs = list(train(store, SAMPLE / "images", out, config=SMALL, cache=cache))
+    assert [log.epoch for log in logs] == [1, 2, 3]
+    return network_of(out)
+
+
+def network_of(run: Path) -> Any:
+    return Checkpoint.load(run / "last.pt").network
+
+
+def equal(one: Any, other: Any) -> bool:
+    return one.keys() == other.keys() and all(
+        torch.equal(one[key], other[key]) for key in one
+    )
+
+
+def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
+    config = replace(SMALL, steps_per_epoch=60, learning_rate=1e-2, filters=8)
+    out = tmp_path / "run"
+    logs = list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+    assert logs[-1].loss < 0.8 * logs[0].loss
+    assert logs[-1].validation_loss is not None
+    assert logs[0].validation_loss is not None
+    assert logs[-1].validation_loss < logs[0].validation_loss
+    assert logs[-1].step == 180
+    assert sorted(path.name for path in out.iterdir()) == [
+        "best.pt",
+        "curves.png",
+        "last.pt",
+        "log.csv",
+    ]
+    rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
+    assert [float(row["loss"]) for row in rows] == [log.loss for log in logs]
+    dice = [log.dice or 0 for log in logs]
+    best = Checkpoint.load(out / "best.pt")
+    assert best.history[-1].epoch == 1 + max(
+        at for at, value in enumerate(dice) if value == max(dice)
+    )
+
+
+def test_runs_can_be_repeated(
+    tmp_path: Path, store: Path, cache: Path, weights: Any
+) -> None:
+    list(train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache))
+    assert equal(network_of(tmp_path / "a"), weights)
+    other = replace(SMALL, seed=1)
+    list(train(store, SAMPLE / "images", tmp_path / "b", config=other, cache=cache))
+    assert not equal(network_of(tmp_path / "b"), weights)
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_resumed_runs_end_with_the_same_weights(
+    jobs: int, tmp_path: Path, store: Path, cache: Path, weights: Any
+) -> None:
+    out = tmp_path / "run"
+    given: dict[str, Any] = {"config": SMALL, "cache": cache, "jobs": jobs}
+    first = train(store, SAMPLE / "images", out, **given)
+    next(first)
+    first.close()
+    with pytest.raises(InputError, match="holds a run already: --resume goes on"):
+        next(train(store, SAMPLE / "images", out, **given))
+    rest = list(train(store, SAMPLE / "images", out, resume=True, **given))
+    assert [log.epoch for log in rest] == [2, 3]
+    assert equal(network_of(out), weights)
+    before = tree(out)
+    assert list(train(store, SAMPLE / "images", out, resume=True, **given)) == []
+    assert tree(out) == before
+
+
+def test_what_a_killed_run_leaves_is_mended(
+    tmp_path: Path, store: Path, cache: Path, weights: Any
+) -> None:
+    out = tmp_path / "run"
+    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
+    given: dict[str, Any] = {"config": SMALL, "cache": cache}
+    list(train(store, SAMPLE / "images", out, **given))
+    assert equal(network_of(out), weights)
+    before = tree(out)
+    last = Checkpoint.load(out / "last.pt")
+    best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
+    for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
+        (out / name).unlink()
+    list(train(store, SAMPLE / "images", out, resume=True, **given))
+    after = tree(out)
+    assert after.keys() == before.keys()
+    assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
+    if best_is_last:
+        assert equal(Checkpoint.load(out / "best.pt").network, last.network)
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.4, 0.9])
+def test_killed_and_resumed(
+    after_s: float, tmp_path: Path, store: Path, weights: Any, cache: Path
+) -> None:
+    """`kill -9` some time after the first checkpoint, in an epoch or between two."""
+    out = tmp_path / "run"
+    arguments = [
+        *("train", str(store), "--images", str(SAMPLE / "images"), "--out", str(out)),
+        *("--cache", str(cache), *OPTIONS, "--resume"),
+    ]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    environment = {**os.environ, **threads}
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith(b"epoch 1/3")
+    time.sleep(after_s)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    subprocess.run([COMMAND, *arguments], env=environment, check=True)
+    assert equal(network_of(out), weights)
+
+
+def test_command(tmp_path: Path, store: Path, run: Run) -> None:
+    result = run(
+        *("train", store, "--images", SAMPLE / "images", "--out", "run", *OPTIONS)
+    )
+    lines = result.stdout.splitlines()
+    assert result.stderr == ""
+    assert lines[0].startswith("epoch 1/3  loss ")
+    assert "validation" in lines[0]
+    assert "Dice" in lines[0]
+    assert lines[-1] == (
+        "run: trained on 6 cases, validated on 2; svls-cli predict run IMAGES... "
+        "OUT.zarr"
+    )
+    assert not (tmp_path / "run" / "cache").exists()
+    result = run(
+        *("train", store, "--images", SAMPLE / "images", "--out", "json", *OPTIONS),
+        *("--json", "--validation", "0", "--tensorboard", "--cache", "cache"),
+    )
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [record["step"] for record in records] == [3, 6, 9]
+    assert records[0]["dice"] is None
+    assert list((tmp_path / "json" / "tensorboard").iterdir())
+    assert not (tmp_path / "json" / "best.pt").exists()
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 8
+
+
+def test_parameters_of_a_file(tmp_path: Path, store: Path, cache: Path) -> None:
+    (tmp_path / "a.toml").write_text(
+        "patch_size = [8, 16, 16]\nepochs = 2\nsteps_per_epoch = 1\nfilters = 4\n"
+        'augment = false\nwindow = [-100, 200]\nvalidation = "1/4"\ntarget = "hard"\n'
+    )
+    result = CliRunner().invoke(
+        command,
+        [
+            *(str(store), "--images", str(SAMPLE / "images")),
+            *("--out", str(tmp_path / "run"), "--cache", str(cache)),
+            *("--config", str(tmp_path / "a.toml"), "--epochs", "1"),
+        ],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    found = Checkpoint.load(tmp_path / "run" / "last.pt").plan
+    assert found.config == TrainingConfig(
+        patch_size=(8, 16, 16),
+        epochs=1,
+        steps_per_epoch=1,
+        filters=4,
+        augment=False,
+        window=(-100, 200),
+        validation="1/4",
+        target="hard",
+    )
+    assert len(found.validation) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("epoch = 3", "unknown training parameters: epoch"),
+        ("epochs = 0", "epochs must be at least 1, found 0"),
+        ("epochs = 'many'", "epochs is of the wrong type: 'many'"),
+        ("batch_size = 2.7", r"batch_size is of the wrong type: 2\.7"),
+        ("augment = 1", "augment is of the wrong type: 1"),
+        ("patch_size = [8.5, 8, 8]", "patch_size is of the wrong type"),
+        ("window = ['a', 'b']", "window is of the wrong type"),
+        ("epochs", "a.toml: "),
+    ],
+)
+def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(InvalidParameterError, match=reason):
+        read_toml(tmp_path / "a.toml")
+    with pytest.raises(InvalidParameterError, match=r"none\.toml"):
+        read_toml(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"target": "best"}, "target must be one of soft, hard, rater"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"learning_rate": 0.0}, "learning_rate must be above 0"),
+        ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
+        ({"foreground_share": 1.5}, r"foreground_share must be in \[0, 1\]"),
+        ({"foreground_share": 0.9}, "more than all patches: 0.9"),
+        ({"patch_size": (8,)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"patch_size": (1, 1, 3)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"seed": 2**63}, "seed must be from 0 to"),
+        ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
+        ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
+        ({"window": (3, 1)}, "window must be two ascending numbers"),
+        ({"mirror": "left"}, "mirror must be some of zyx, or none"),
+    ],
+)
+def test_parameters_out_of_range(wrong: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidParameterError, match=reason):
+        TrainingConfig(**wrong)
+
+
+def test_splits(tmp_path: Path) -> None:
+    names = [f"case_{n}" for n in range(10)]
+    train_names, held = split_cases(names, "0.3", seed=0)
+    assert len(held) == 3
+    assert sorted(train_names + held) == names
+    assert split_cases(names[::-1], "0.3", seed=0) == (train_names, held)
+    assert split_cases(names, "0.3", seed=1)[1] != held
+    folds = [split_cases(names, f"{k}/5", seed=0)[1] for k in range(1, 6)]
+    assert sorted(name for fold in folds for name in fold) == names
+    assert split_cases(names, "0", seed=0) == (names, [])
+    (tmp_path / "held.txt").write_text("case_3\n\n case_7\n")
+    assert split_cases(names, str(tmp_path / "held.txt"), seed=0)[1] == [
+        "case_3",
+        "case_7",
+    ]
+    (tmp_path / "held.txt").write_text("case_3\ncase_33\n")
+    with pytest.raises(InputError, match=r"cases that there are not: .*case_33"):
+        split_cases(names, str(tmp_path / "held.txt"), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("validation", "reason"),
+    [
+        ("0/5", "expected fold I/N"),
+        ("6/5", "expected fold I/N"),
+        ("1/1", "expected fold I/N"),
+        ("1.5", "neither a share such as 0.2, nor a fold"),
+        ("nobody.txt", "neither a share such as 0.2, nor a fold"),
+    ],
+)
+def test_no_splits(validation: str, reason: str) -> None:
+    with pytest.raises(InvalidParameterError, match=reason):
+        split_cases(["a", "b"], validation, seed=0)
+
+
+def test_validation_without_a_case(tmp_path: Path) -> None:
+    (tmp_path / "none.txt").write_text("\n")
+    for validation in ("3/3", str(tmp_path / "none.txt")):
+        with pytest.raises(InputError, match="holds none of the cases"):
+            split_cases(["a", "b"], validation, seed=0)
+
+
+def test_a_share_is_at_least_one_case() -> None:
+    assert len(split_cases(["a", "b"], "0.2", seed=0)[1]) == 1
+
+
+def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> None:
+    config = replace(SMALL, learning_rate=1e36, epochs=1, steps_per_epoch=1)
+    out = tmp_path / "run"
+    with pytest.raises(InputError, match="no number any more in epoch 1; lower"):
+        list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+    assert not (out / "last.pt").exists()
+
+
+def test_nothing_left_to_train_on() -> None:
+    with pytest.raises(InputError, match="leaves none of 1 cases to train on"):
+        split_cases(["a"], "0.9", seed=0)
+
+
+@pytest.mark.parametrize("mirrored", [(), (0, 1, 2), (2,)])
+def test_augmentation(mirrored: tuple[int, ...]) -> None:
+    target = torch.arange(2 * 3 * 4 * 5).reshape(2, 3, 4, 5).to(torch.uint8)
+    sample = {
+        "image": torch.arange(60.0).reshape(1, 3, 4, 5),
+        "target": target,
+        "weight": torch.ones(1, 3, 4, 5, dtype=torch.uint8),
+        "case": "a",
+    }
+    change = Augmentation(mirrored)
+    flips = [[at + 1 for at in mirrored if bits >> at & 1] for bits in range(8)]
+    expected = [torch.flip(target, axes) for axes in flips]
+    seen = set()
+    for seed in range(40):
+        changed = change(sample, seed)
+        again = change(sample, seed)
+        assert torch.equal(changed["image"], again["image"])
+        assert changed["target"].dtype == torch.uint8
+        assert type(changed["target"]) is torch.Tensor
+        [first, *_] = [
+            at
+            for at, each in enumerate(expected)
+            if torch.equal(changed["target"], each)
+        ]
+        seen.add(first)
+    assert len(seen) == 2 ** len(mirrored)
+
+
+def test_slices_and_several_channels(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        labels = blobs((40, 48), 2, seed=number)
+        write_image(tmp_path / "labels" / f"s_{number}.nrrd", labels)
+        for channel in (0, 1):
+            scan = labels + rng.normal(size=labels.shape).astype(np.float32)
+            write_image(tmp_path / "images" / f"s_{number}_000{channel}.nii.gz", scan)
+    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    config = replace(SMALL, patch_size=None, epochs=1, dice_weight=1.0)
+    out = tmp_path / "run"
+    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    plan = Checkpoint.load(out / "last.pt").plan
+    assert plan.channels == ("0000", "0001")
+    assert plan.patch_size == (40, 48)
+
+
+def test_bad_input_changes_nothing(
+    tmp_path: Path, store: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, images = tmp_path / "run", SAMPLE / "images"
+    settings = ["--cache", cache, *OPTIONS, "--epochs", "1"]
+
+    def run(*arguments: str | Path, code: int) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["train", *map(str, arguments)])
+        assert ended.value.code == code
+        return capsys.readouterr().err
+
+    assert run(store, "--images", images, "--out", out, *settings, code=0) == ""
+    before = tree(out)
+
+    def fails(reason: str, *arguments: str | Path, code: int = 3) -> None:
+        complaint = run(*arguments, code=code)
+        assert reason in complaint
+        assert complaint.startswith("svls-cli: ")
+        assert complaint.count("\n") == 1
+        assert tree(out) == before
+
+    given = [store, "--images", images, "--out", out, *settings]
+    fails("holds a run already", *given)
+    fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
+    fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
+    fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
+    reason, url = "expected a folder on a disk", "s3://b/run"
+    fails(reason, *given, "--out", url)
+    fails(reason, *given, "--out", tmp_path / "y", "--cache", url)
+    fails("device 'meta'", *given, "--device", "meta", code=2)
+    others = tmp_path / "others"
+    shutil.copytree(images, others)
+    write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
+    reason = "what labels and images were made from is"
+    changed = [store, "--images", others, *given[3:], "--resume"]
+    fails(reason, *changed)
+    few = tmp_path / "few"
+    shutil.copytree(images, few)
+    elsewhere = [store, "--images", few, "--out", tmp_path / "x", *settings]
+    (few / "case_05.nii.gz").unlink()
+    fails("no image for 1 of 8 cases: case_05", *elsewhere)
+    nan = blobs((20, 56, 60), 2).astype(np.float32)
+    nan[3, 4, 5] = np.nan
+    write_image(few / "case_05.nii.gz", nan)
+    fails("case_05: case_05.nii.gz: nan at voxel (3, 4, 5)", *elsewhere)
+    fails("a folder with other files", *given[:3], "--out", few, *settings)
+    foreign = tmp_path / "other.zarr"
+    foreign.mkdir()
+    (foreign / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
+    fails("not a soft-label store", foreign, *given[1:])
+
+
+def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    with pytest.raises(InputError, match="no such checkpoint"):
+        Checkpoint.load(path)
+    path.write_bytes(b"something else")
+    with pytest.raises(InputError, match="damaged, or no checkpoint"):
+        Checkpoint.load(path)
+    torch.save({"format": "other", "format_version": 1}, path)
+    with pytest.raises(InputError, match=r"last\.pt: no checkpoint of svls-cli"):
+        Checkpoint.load(path)
+    torch.save({"format": "svls-training-run", "format_version": 9}, path)
+    with pytest.raises(InputError, match="9 is newer than this svls-cli"):
+        Checkpoint.load(path)
+    mark = tmp_path / "executed"
+    torch.save({"format": Malicious(str(mark))}, path)
+    with pytest.raises(InputError, match="damaged, or no checkpoint"):
+        Checkpoint.load(path)
+    assert not mark.exists()
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (open, (self.path, "w"))
+
+
+def test_unknown_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameterError, match="must be one of last, best"):
+        RunFolder(tmp_path).checkpoint("first")
+
+
+def test_spacings_that_vary_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number, spacing in enumerate([1.0, 1.0, 1.0, 4.0]):
+        labels = blobs((8, 16, 16), 2, seed=number)
+        for folder in ("labels", "images"):
+            path = tmp_path / folder / f"a_{number}.nrrd"
+            write_image(path, labels, spacing=(1, 1, spacing))
+    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    config = replace(SMALL, epochs=1, steps_per_epoch=1, validation="0")
+    out = tmp_path / "run"
+    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    assert "4.0 times as long as another's" in caplog.text
+
+
+def test_torch_is_an_extra(tmp_path: Path, store: Path, run: Run) -> None:
+    (tmp_path / "torch.py").write_text("raise ImportError('no', name='torch')")
+    arguments = [store, "--images", SAMPLE / "images", "--out", "run"]
+    result = run("train", *arguments, code=2, env={"PYTHONPATH": str(tmp_path)})
+    expected = "svls-cli: training needs torch: pip install 'svls-cli[train]'\n"
+    assert result.stderr == expected
+    assert len(open_store(store)) == 8
+
+
+def test_help_names_every_default(run: Run) -> None:
+    text = " ".join(run("train", "--help").stdout.split())
+    config = TrainingConfig()
+    for name in ("batch_size", "epochs", "learning_rate", "filters", "validation"):
+        flag = f"--{name.replace('_', '-')}"
+        assert f"[default: {getattr(config, name)}]" in text.split(f"{flag} ")[-1][:200]
