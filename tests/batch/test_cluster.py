@@ -7,23 +7,21 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.commands import (
-    COMMAND,
-    FAULTS,
     ROOT,
     SAMPLE,
     Run,
     free_port,
     records,
+    shell,
+    start,
     tree,
 )
+from tests.helpers.crashes import fault, wait_for
 from tests.helpers.label_maps import blobs, write_image
 
 pytest.importorskip("distributed")
@@ -38,12 +36,6 @@ from tests.helpers.clusters import DaskCluster, dask_cluster
 RATERS = [f"raters/{rater}" for rater in "abc"]
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
-    with dask_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
-
-
 def test_readme(tmp_path: Path) -> None:
     """Its commands as they stand, but for the port, which may be in use here."""
     (block,) = re.findall(
@@ -54,14 +46,8 @@ def test_readme(tmp_path: Path) -> None:
     script = block.replace("8786", port).replace(
         "scheduler --", f"scheduler --port {port} --"
     )
-    result = subprocess.run(
-        ["bash", "-ec", f"trap 'kill %1 %2; wait' EXIT\nset -m\n{script}"],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    script = f"trap 'kill %1 %2; wait' EXIT\nset -m\n{script}"
+    result = shell(script, cwd=tmp_path, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "cluster.zarr: 8 smoothed" in result.stdout
 
@@ -152,28 +138,6 @@ def test_items_that_kill_all_their_workers(cluster: DaskCluster) -> None:
         2 * n for n in range(10) if n not in (3, 4)
     }
     assert sorted(again) == [0, 2]
-
-
-def fault(what: str, **extra: str) -> dict[str, str]:
-    path = f"{FAULTS}{os.pathsep}{ROOT}"
-    return {"PYTHONPATH": path, "SVLS_FAULT": what, **extra}
-
-
-def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
-    while not mark.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-
-
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) -> None:

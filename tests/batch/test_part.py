@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from svls_cli import Part, find_cases, open_store, smooth_cases
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.cases import Case
-from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
+from tests.helpers.commands import SAMPLE, Run, records, start, tree
 from tests.helpers.label_maps import blobs, write_image
 
 RATERS = [str(SAMPLE / "raters" / rater) for rater in "abc"]
@@ -19,14 +18,9 @@ LABELS = [str(SAMPLE / "labels")]
 
 def run_parts(*arguments: str, count: int, cwd: Path) -> list[str]:
     """All parts at the same time; what each wrote."""
+    options = ("--json", "-j1", "--part")
     parts = [
-        subprocess.Popen(
-            [COMMAND, *arguments, "--json", "-j1", "--part", f"{number}/{count}"],
-            cwd=cwd,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        start(*arguments, *options, f"{number}/{count}", cwd=cwd)
         for number in range(1, count + 1)
     ]
     outputs = []

@@ -18,8 +18,7 @@ import zarr
 
 from svls_cli import open_store, smooth
 from tests.helpers.commands import Run, records, tree
-from tests.helpers.label_maps import OBLIQUE, blobs, write_image
-from tests.labels.test_images import LIVER, segmentation
+from tests.helpers.label_maps import LIVER, OBLIQUE, blobs, segmentation, write_image
 
 LABELS = blobs((8, 9, 10), 3)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import COMMAND, FAULTS, Run, records, tree
+from tests.helpers.commands import COMMAND, Run, records, start, tree
+from tests.helpers.crashes import fault, wait_for
 from tests.helpers.label_maps import blobs, write_image
 
 
@@ -27,23 +28,6 @@ def labels(tmp_path: Path) -> Path:
 def undisturbed(labels: Path, run: Run) -> dict[str, bytes]:
     run("smooth", labels, "good.zarr")
     return tree(labels.parent / "good.zarr")
-
-
-def fault(what: str, **extra: str) -> dict[str, str]:
-    return {"PYTHONPATH": str(FAULTS), "SVLS_FAULT": what, **extra}
-
-
-def start(*arguments: str, cwd: Path, env: dict[str, str]) -> subprocess.Popen[str]:
-    """The command as the leader of a process group, as a shell would start it."""
-    return subprocess.Popen(
-        [COMMAND, *arguments],
-        cwd=cwd,
-        env={**os.environ, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def run_until_killed(*arguments: str, cwd: Path, moment: str) -> None:
@@ -99,9 +83,7 @@ def test_ctrl_c_and_sigterm(
     mark = labels.parent / "mark"
     env = fault("wait:open:/c/0:3", SVLS_MARK=str(mark))
     process = start("smooth", "-j1", "labels", "a.zarr", cwd=labels.parent, env=env)
-    while not mark.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    wait_for(mark, process)
     os.killpg(process.pid, number)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == code
@@ -179,11 +161,10 @@ def test_worker_that_outlives_its_run(
     labels: Path, undisturbed: dict[str, bytes], run: Run, tmp_path: Path
 ) -> None:
     """The parent alone is killed, a rerun finishes, then the orphan wakes up."""
-    env = fault("wait:open:/c/0:2", SVLS_MARK=str(tmp_path / "mark"), SVLS_WAIT_S="4")
+    mark = tmp_path / "mark"
+    env = fault("wait:open:/c/0:2", SVLS_MARK=str(mark), SVLS_WAIT_S="3")
     process = start("smooth", "-j1", "labels", "a.zarr", cwd=tmp_path, env=env)
-    while not (tmp_path / "mark").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    wait_for(mark, process)
     process.kill()
     process.wait()
     for stream in (process.stdout, process.stderr):
@@ -191,7 +172,7 @@ def test_worker_that_outlives_its_run(
         stream.close()  # the orphan has them too: there is no end to wait for
     run("smooth", "labels", "a.zarr")
     assert tree(tmp_path / "a.zarr") == undisturbed
-    time.sleep(5)
+    time.sleep(4)
     assert tree(tmp_path / "a.zarr") == undisturbed
     run("smooth", "labels", "a.zarr")
     assert not (tmp_path / "a.zarr.tmp").exists()
@@ -247,9 +228,7 @@ def test_two_runs_into_one_store(
     labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:
     """As SLURM arrays do: both finish, and the store is what one run makes."""
-    runs = [
-        start("smooth", "labels", "a.zarr", cwd=labels.parent, env={}) for _ in "ab"
-    ]
+    runs = [start("smooth", "-j1", "labels", "a.zarr", cwd=labels.parent) for _ in "ab"]
     for process in runs:
         _, complaint = process.communicate(timeout=60)
         assert process.returncode == 0, complaint

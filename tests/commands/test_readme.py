@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from svls_cli.cli.group import COMMANDS
-from tests.helpers.commands import COMMAND, ROOT, SAMPLE
+from tests.helpers.commands import ROOT, SAMPLE, shell
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -36,19 +35,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the reader stands: beside the sample data."""
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(SAMPLE, folder / "sample_data")
-    shell("svls-cli smooth --sigma 1 sample_data/labels out.zarr", folder)
+    check("svls-cli smooth --sigma 1 sample_data/labels out.zarr", folder)
     return folder
 
 
-def shell(line: str, folder: Path) -> None:
-    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
-    result = subprocess.run(
-        ["bash", "-ec", line],
-        cwd=folder,
-        env={**os.environ, "PATH": path},
-        capture_output=True,
-        text=True,
-    )
+def check(line: str, folder: Path) -> None:
+    result = shell(line, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
 
@@ -56,7 +48,7 @@ def shell(line: str, folder: Path) -> None:
 def test_shell_commands(folder: Path) -> None:
     assert len(SHELL) > 8
     for line in SHELL:
-        shell(line, folder)
+        check(line, folder)
     assert len(list((folder / "probabilities").iterdir())) == 32
     assert (folder / "named.zarr" / "patient 7").is_dir()
 

@@ -13,8 +13,7 @@ from svls_cli import Method, find_cases, open_store, parse_classes, smooth_cases
 from svls_cli.batch.records import Record
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from tests.helpers.commands import tree
-from tests.helpers.label_maps import blobs, write_image
-from tests.labels.test_images import LIVER, segmentation
+from tests.helpers.label_maps import LIVER, blobs, segmentation, write_image
 
 
 @pytest.fixture

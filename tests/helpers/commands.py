@@ -1,22 +1,104 @@
-"""The installed command, and what it leaves."""
+"""The command, in this process or in one of its own, and what it leaves."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir, contextmanager
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+import pytest
+
+from svls_cli.cli.group import main
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "sample_data"
-# On PYTHONPATH, faults on demand in every process of the command.
-FAULTS = Path(__file__).with_name("faults")
 COMMAND = Path(sys.executable).with_name("svls-cli")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+_TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape"}
+
+
+def run_here(
+    *arguments: str | Path,
+    cwd: Path,
+    code: int = 0,
+    input: str = "",  # noqa: A002
+) -> subprocess.CompletedProcess[str]:
+    """The command in this process, which has imported everything already."""
+    given = [str(argument) for argument in arguments]
+    with ExitStack() as stack:
+        stack.enter_context(chdir(cwd))
+        stack.enter_context(_unchanged_process())
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        reader = TextIOWrapper(BytesIO(input.encode(**_TEXT)), **_TEXT)
+        patch.setattr(sys, "stdin", reader)
+        streams = [stack.enter_context(_redirected(name)) for name in _STREAMS]
+        with pytest.raises(SystemExit) as ended:
+            main(given)
+        output, complaint = [read() for read in streams]
+    result = subprocess.CompletedProcess(given, ended.value.code, output, complaint)
+    assert result.returncode == code, complaint
+    return result
+
+
+def run_installed(
+    *arguments: str | Path,
+    cwd: Path,
+    code: int = 0,
+    env: dict[str, str] | None = None,
+    input: str | None = None,  # noqa: A002
+) -> subprocess.CompletedProcess[str]:
+    """The installed command in a process of its own."""
+    result = subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=input,
+        timeout=300,
+        start_new_session=True,
+        **_TEXT,
+    )
+    assert result.returncode == code, result.stderr
+    return result
+
+
+def start(
+    *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """The installed command as the leader of a process group, as a shell starts it."""
+    return subprocess.Popen(
+        [COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def shell(line: str, *, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """A line of bash that finds the installed commands."""
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-ec", line],
+        cwd=cwd,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        **options,
+    )
 
 
 def records(output: str) -> dict[str, dict[str, Any]]:
@@ -35,8 +117,53 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def free_port() -> int:
-    """Of this machine, for a server."""
+    """A port of this machine that a server can have."""
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port: int = listening.getsockname()[1]
         return port
+
+
+_STREAMS = {"stdout": 1, "stderr": 2}
+
+
+@contextmanager
+def _redirected(name: str) -> Iterator[Callable[[], str]]:
+    """A standard stream into a file, also for what is no Python; how to read it."""
+    number = _STREAMS[name]
+    with TemporaryFile("a+b") as file:
+        getattr(sys, name).flush()
+        kept = os.dup(number)
+        os.dup2(file.fileno(), number)
+        try:
+            with (
+                open(number, "w", closefd=False, **_TEXT) as stream,
+                pytest.MonkeyPatch.context() as patch,
+            ):
+                patch.setattr(sys, name, stream)
+                yield lambda: _content(stream, file)
+        finally:
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def _content(stream: IO[str], file: IO[bytes]) -> str:
+    stream.flush()
+    file.seek(0)
+    return file.read().decode(**_TEXT)
+
+
+@contextmanager
+def _unchanged_process() -> Iterator[None]:
+    """Without pytest's log handlers, so that warnings are printed; all put back."""
+    root = logging.getLogger()
+    handlers, disabled = root.handlers[:], root.manager.disable
+    signals = {number: signal.getsignal(number) for number in (2, 15)}
+    root.handlers.clear()
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        logging.disable(disabled)
+        for number, handler in signals.items():
+            signal.signal(number, handler)

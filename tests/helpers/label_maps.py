@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.images import open_label_file
+
 # Direction cosines of a tilted scan.
 OBLIQUE = Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
+
+# The fields of a `.seg.nrrd` with one segment.
+LIVER = {
+    "Segment0_LabelValue": "1",
+    "Segment0_Layer": "0",
+    "Segment0_Name": "liver: left lobe",
+    "Segment0_Color": "0.5 0 1",
+}
 
 LabelMap = npt.NDArray[Any]
 
@@ -42,3 +56,40 @@ def write_image(
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path), useCompression=True)
     return path
+
+
+def segmentation(path: Path, array: npt.NDArray[Any], **fields: str) -> Path:
+    """A `.seg.nrrd` as 3D Slicer writes it."""
+    layered = array.ndim == 4
+    sizes = " ".join(map(str, array.shape[::-1]))
+    directions = ("none " if layered else "") + "(1,0,0) (0,1,0) (0,0,1)"
+    kinds = ("list " if layered else "") + "domain domain domain"
+    header = [
+        "NRRD0004",
+        "type: unsigned char",
+        f"dimension: {array.ndim}",
+        "space: left-posterior-superior",
+        f"sizes: {sizes}",
+        f"space directions: {directions}",
+        f"kinds: {kinds}",
+        "encoding: gzip",
+        "space origin: (0,0,0)",
+        *(f"{key}:={value}" for key, value in fields.items()),
+    ]
+    path.parent.mkdir(exist_ok=True)
+    content = "\n".join(header).encode() + b"\n\n" + gzip.compress(array.tobytes())
+    path.write_bytes(content)
+    return path
+
+
+def read(path: Path) -> npt.NDArray[Any]:
+    """The label values of every voxel, as the package reads them."""
+    with open_label_file(path) as file:
+        table = ClassTable.from_values(file.distinct())
+        return table.values[file.indices(table, ignore_label=None)]
+
+
+def refused(path: Path, message: str) -> None:
+    """Check that the package does not read it, and says why."""
+    with pytest.raises(InputError, match=message):
+        read(path)

@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from svls_cli.labels import integrity
-from tests.helpers.label_maps import blobs, write_image
-from tests.labels.test_images import LIVER, read, refused, segmentation
+from tests.helpers.label_maps import (
+    LIVER,
+    blobs,
+    read,
+    refused,
+    segmentation,
+    write_image,
+)
 
 LABELS = blobs((8, 9, 10), 3)
 

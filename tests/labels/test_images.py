@@ -7,10 +7,8 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import SimpleITK as sitk
 
@@ -20,22 +18,19 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.output import write_image as write
-from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+from tests.helpers.label_maps import (
+    LIVER,
+    OBLIQUE,
+    blobs,
+    read,
+    refused,
+    segmentation,
+    write_image,
+)
 
 FLIPPED = np.diag([-1.0, 1.0, -1.0])
 DIRECTIONS = {"oblique": OBLIQUE, "flipped": FLIPPED, "both": OBLIQUE @ FLIPPED}
 SUFFIXES = [".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".seg.nrrd", ".mha", ".mhd"]
-
-
-def read(path: Path) -> npt.NDArray[Any]:
-    with open_label_file(path) as file:
-        table = ClassTable.from_values(file.distinct())
-        return table.values[file.indices(table, ignore_label=None)]
-
-
-def refused(path: Path, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read(path)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -346,38 +341,6 @@ def test_compression_that_is_none_of_ours_is_left_to_itk(tmp_path: Path) -> None
     header = b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 3 2\nencoding: ascii\n\n"
     (tmp_path / "a.nrrd").write_bytes(header + b"0 1 2\n2 1 0\n")
     assert read(tmp_path / "a.nrrd").tolist() == [[0, 1, 2], [2, 1, 0]]
-
-
-def segmentation(path: Path, array: npt.NDArray[Any], **fields: str) -> Path:
-    """A `.seg.nrrd` as 3D Slicer writes it."""
-    layered = array.ndim == 4
-    sizes = " ".join(map(str, array.shape[::-1]))
-    directions = ("none " if layered else "") + "(1,0,0) (0,1,0) (0,0,1)"
-    kinds = ("list " if layered else "") + "domain domain domain"
-    header = [
-        "NRRD0004",
-        "type: unsigned char",
-        f"dimension: {array.ndim}",
-        "space: left-posterior-superior",
-        f"sizes: {sizes}",
-        f"space directions: {directions}",
-        f"kinds: {kinds}",
-        "encoding: gzip",
-        "space origin: (0,0,0)",
-        *(f"{key}:={value}" for key, value in fields.items()),
-    ]
-    path.parent.mkdir(exist_ok=True)
-    content = "\n".join(header).encode() + b"\n\n" + gzip.compress(array.tobytes())
-    path.write_bytes(content)
-    return path
-
-
-LIVER = {
-    "Segment0_LabelValue": "1",
-    "Segment0_Layer": "0",
-    "Segment0_Name": "liver: left lobe",
-    "Segment0_Color": "0.5 0 1",
-}
 
 
 def test_slicer_segments(tmp_path: Path) -> None:

@@ -14,8 +14,14 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.rater_maps import RaterMaps, rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
-from tests.helpers.label_maps import OBLIQUE, LabelMap, blobs, write_image
-from tests.labels.test_images import LIVER, segmentation
+from tests.helpers.label_maps import (
+    LIVER,
+    OBLIQUE,
+    LabelMap,
+    blobs,
+    segmentation,
+    write_image,
+)
 
 Image = tuple[LabelMap, dict[str, Any]]
 

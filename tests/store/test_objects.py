@@ -5,101 +5,23 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.helpers.commands import (
-    COMMAND,
-    FAULTS,
-    ROOT,
-    SAMPLE,
-    Run,
-    free_port,
-    records,
-    tree,
-)
+from tests.helpers.commands import ROOT, SAMPLE, Run, records, shell, start, tree
+from tests.helpers.crashes import fault, wait_for
 from tests.helpers.label_maps import blobs, write_image
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 
-import boto3
-
 from svls_cli import find_cases, open_store, smooth_cases
 from svls_cli.errors import StoreError
-from tests.commands.test_interruption import start
+from tests.helpers.object_stores import KEYS, objects, s3_server
 
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 RATERS = [SAMPLE / "raters" / rater for rater in "abc"]
-
-
-@contextmanager
-def s3_server(**environment: str) -> Iterator[str]:
-    """Its endpoint; it has a bucket named `bucket`."""
-    port = free_port()
-    command = [COMMAND.with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    endpoint = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                put = urllib.request.Request(f"{endpoint}/bucket", method="PUT")
-                urllib.request.urlopen(put).close()
-                break
-            except OSError:
-                assert server.poll() is None
-                time.sleep(0.1)
-        yield endpoint
-    finally:
-        server.kill()
-        server.wait()
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    with s3_server() as found:
-        yield found
-
-
-@pytest.fixture
-def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The server's client; the usual variables lead this process to it, too."""
-    variables = {
-        "AWS_ENDPOINT_URL": endpoint,
-        **KEYS,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    for key in objects(client, ""):
-        client.delete_object(Bucket="bucket", Key=key)
-    yield client
-    client.close()
-
-
-def objects(client: Any, prefix: str) -> dict[str, bytes]:
-    """Every object and its content, as `tree` has files."""
-    found = {}
-    for page in client.get_paginator("list_objects_v2").paginate(
-        Bucket="bucket", Prefix=prefix
-    ):
-        for entry in page.get("Contents", ()):
-            body = client.get_object(Bucket="bucket", Key=entry["Key"])["Body"]
-            found[entry["Key"].removeprefix(prefix)] = body.read()
-    return found
 
 
 @pytest.fixture
@@ -137,13 +59,7 @@ def test_readme(s3: Any, tmp_path: Path) -> None:
         re.M | re.S,
     )
     (tmp_path / "sample_data").symlink_to(SAMPLE)
-    result = subprocess.run(
-        ["bash", "-ec", block],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-    )
+    result = shell(block, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
     assert len(list((tmp_path / "probabilities").iterdir())) == 4
 
@@ -182,9 +98,8 @@ def test_kill_9(moment: str, s3: Any, labels: Path, run: Run) -> None:
     """While a case is built, and while its objects are put."""
     run("smooth", labels, "good.zarr")
     good = tree(labels.parent / "good.zarr")
-    env = {"PYTHONPATH": str(FAULTS), "SVLS_FAULT": f"kill:{moment}"}
     arguments = ("smooth", "-j1", "labels", "s3://bucket/a.zarr")
-    process = start(*arguments, cwd=labels.parent, env=env)
+    process = start(*arguments, cwd=labels.parent, env=fault(f"kill:{moment}"))
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     left = objects(s3, "a.zarr/")
@@ -203,10 +118,8 @@ def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
     run(*arguments, "good.zarr")
     parts = [
         start(
-            *map(str, arguments),
-            *("-j1", "--part", f"{number}/2", "s3://bucket/a.zarr"),
+            *(*arguments, "-j1", "--part", f"{number}/2", "s3://bucket/a.zarr"),
             cwd=tmp_path,
-            env={},
         )
         for number in (1, 2)
     ]
@@ -265,7 +178,7 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
         (tmp_path / "l" / "ä.nrrd").read_bytes()
     )
     arguments = ("smooth", "--json", "l", "s3://bucket/a.zarr")
-    result = run(*arguments, code=4, errors="surrogateescape")
+    result = run(*arguments, code=4)
     found = records(result.stdout)
     failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
     assert failed == ["its name is no Unicode, as object stores need"]
@@ -310,17 +223,14 @@ def test_server_that_goes_away(labels: Path, run: Run) -> None:
     """Cases fail with the reason; the run ends."""
     with s3_server() as endpoint:
         mark = labels.parent / "mark"
+        moment = {"SVLS_MARK": str(mark), "SVLS_WAIT_S": "2"}
         env = {
-            **{"AWS_ENDPOINT_URL": endpoint, **KEYS, "PYTHONPATH": str(FAULTS)},
-            "SVLS_FAULT": "wait:open:/c/0:1",
-            "SVLS_MARK": str(mark),
-            "SVLS_WAIT_S": "2",
+            **{"AWS_ENDPOINT_URL": endpoint, **KEYS},
+            **fault("wait:open:/c/0:1", **moment),
         }
         arguments = ("smooth", "-j1", "labels", "s3://bucket/a.zarr")
         process = start(*arguments, cwd=labels.parent, env=env)
-        while not mark.exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+        wait_for(mark, process)
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 4
     assert complaint.count("Could not connect to the endpoint") == 3

@@ -1,0 +1,25 @@
+"""Faults on demand in the processes of the installed command, and their moment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from tests.helpers.commands import ROOT
+
+FAULTS = Path(__file__).with_name("faults")
+
+
+def fault(what: str, **extra: str) -> dict[str, str]:
+    """The environment of a process that meets it; see `faults/sitecustomize.py`."""
+    path = os.pathsep.join(map(str, (FAULTS, ROOT)))
+    return {"PYTHONPATH": path, "SVLS_FAULT": what, **extra}
+
+
+def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
+    """Until the fault `wait` of that process has made its mark."""
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
