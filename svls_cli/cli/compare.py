@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli import console, options, training_options
+
+if TYPE_CHECKING:
+    from svls_cli.comparison.result import Trial
 
 
 @click.command("compare")
@@ -45,6 +48,7 @@ from svls_cli.cli import console, options, training_options
 @options.tolerance_mm
 @options.band_mm
 @training_options.parameters
+@options.jobs
 @training_options.loaders
 @training_options.device
 @options.json_lines("training")
@@ -70,31 +74,31 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
-    from svls_cli.comparison.result import Comparison
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
-    trials = []
-    for trial in compare_methods(
-        labels,
-        images,
-        out,
-        methods=methods.split(","),
-        config=config,
-        classes=None if classes is None else parse_classes(classes),
-        loaders=more.pop("jobs"),
-        progress=console.show_progress,
-        **more,
-    ):
-        trials.append(trial)
+
+    def tell(trial: Trial) -> None:
         if as_json:
             console.print_json(trial.to_json())
         else:
-            band = trial.calibration("band", "ece")
-            shown = "-" if band is None else f"{band:.4f}"
+            ece = trial.calibration("band", "ece")
+            shown = "-" if ece is None else f"{ece:.4f}"
             dice = f"{trial.overlap('dice') or 0:.4f}"
             console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
-    comparison = Comparison(tuple(trials))
+
+    with console.batch(more) as batch:
+        comparison = compare_methods(
+            labels,
+            images,
+            out,
+            methods=methods.split(","),
+            config=config,
+            classes=None if classes is None else parse_classes(classes),
+            on_trial=tell,
+            batch=batch,
+            **more,
+        )
     comparison.write(out)
     if not as_json:
         console.echo("\n" + comparison.markdown())

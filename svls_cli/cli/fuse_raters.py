@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli import console, options
+
+if TYPE_CHECKING:
+    from svls_cli.batch.run import Batch
 
 
 def parse_weights(text: str) -> Any:
@@ -120,18 +124,19 @@ def command(
     _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.compiling.fuse"
-    with console.workers(**of_workers, items=len(cases), module=module) as workers:
-        fuse = _into_store if out.endswith(".zarr") else _into_folder
-        records = fuse(cases, out, jobs=workers, **given)
-        done = "would be fused" if given["dry_run"] else "fused"
-        read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
-        code = console.report(records, as_json=as_json, done=done, where=out)
+    fuse = _into_store if out.endswith(".zarr") else _into_folder
+    done = "would be fused" if given["dry_run"] else "fused"
+    reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
+    classes = given["classes"]
+    with console.batch(
+        given, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
+    ) as batch:
+        fuse(cases, out, batch=batch, **given)
+        code = reporter.finish()
         if report is not None:
-            classes = _classes(out, given["classes"])
-            _measure(cases, report, tolerance_mm, classes, jobs=workers, **read)
-        return code
+            _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
+    return code
 
 
 def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
@@ -162,15 +167,21 @@ def _classes(out: str, classes: str | None) -> Any:
 
 
 def _measure(
-    cases: Any, report: Path, tolerance_mm: float, classes: Any, **given: Any
+    cases: Any,
+    report: Path,
+    tolerance_mm: float,
+    classes: Any,
+    batch: Batch,
+    **given: Any,
 ) -> None:
+    from svls_cli.batch.run import ignore
     from svls_cli.raters.measuring import measure_cases
 
     found, _ = measure_cases(  # a case that fails here failed before
         cases,
         classes=classes,
         tolerance_mm=tolerance_mm,
-        progress=console.show_progress,
+        batch=replace(batch, on_record=ignore, fail_fast=False),
         **given,
     )
     if found is None:
@@ -193,7 +204,6 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
         method=method,
         keep_raters=not drop_raters,
         classes=None if classes is None else parse_classes(classes),
-        progress=console.show_progress,
         **given,
     )
 
@@ -216,9 +226,7 @@ def _into_folder(cases: Any, out: str, **given: Any) -> Any:
             f"{', '.join(unused)}: of no use for {out}, a folder of hard label maps; a "
             "store of soft labels ends in .zarr"
         )
-    return write_consensus(
-        cases, out, fusion=_fusion(given), progress=console.show_progress, **given
-    )
+    return write_consensus(cases, out, fusion=_fusion(given), **given)
 
 
 def _fusion(given: dict[str, Any]) -> Any:
@@ -232,7 +240,7 @@ def _method(given: dict[str, Any]) -> Any:
     from svls_cli.soften.methods import Method
 
     no_smooth = given.pop("no_smooth")
-    method = Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))
+    method = options.method_of(given)
     if no_smooth and method != Method():
         raise InvalidParameterError("--no-smooth goes with no smoothing option")
     return Method("onehot") if no_smooth else method

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from svls_cli.soften.methods import Method
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -192,3 +195,10 @@ def smoothing(command: Command) -> Command:
     for option in reversed(_SMOOTHING):
         command = option(command)
     return command
+
+
+def method_of(given: dict[str, Any]) -> Method:
+    """Take the method and its parameters out of a command's options."""
+    from svls_cli.soften.methods import Method
+
+    return Method(*map(given.pop, ("method", *METHOD_PARAMETERS)))

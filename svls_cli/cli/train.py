@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Go on with a run that was ended, to the same result; or start it.",
 )
+@options.jobs
 @training_options.loaders
 @training_options.device
 @click.option(
@@ -64,20 +65,24 @@ def command(
     from svls_cli.training.train import train
 
     config, more = training_options.config_of(given)
-    logs = train(
-        store,
-        images,
-        out,
-        config=config,
-        pattern=image_pattern,
-        progress=console.show_progress,
-        **more,
-    )
-    for log in logs:
+
+    def tell(log: EpochLog) -> None:
         if as_json:
             console.print_json(log.to_json())
         else:
             console.echo(_line(log, config.epochs))
+
+    with console.batch(more) as batch:
+        train(
+            store,
+            images,
+            out,
+            config=config,
+            pattern=image_pattern,
+            on_epoch=tell,
+            batch=batch,
+            **more,
+        )
     if not as_json:
         plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
         console.echo(

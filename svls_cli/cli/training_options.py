@@ -168,8 +168,7 @@ device = click.option(
     help="cpu, cuda, cuda:1, ...; auto: CUDA where there is one.",
 )
 loaders = click.option(
-    "-j",
-    "--jobs",
+    "--loaders",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,

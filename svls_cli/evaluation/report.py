@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from svls_cli.batch.records import Record
+from svls_cli.batch.records import Finished, Record
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import (
     CALIBRATION,
     OVERLAPS,
     CaseEvaluation,
     ClassScores,
-    Evaluated,
 )
 from svls_cli.files import write_report
 from svls_cli.metrics.averages import bootstrap, defined
@@ -94,13 +93,13 @@ class EvaluationReport:
     """
 
     parameters: Mapping[str, Any]
-    cases: Sequence[Evaluated]
+    cases: Sequence[Finished[CaseEvaluation]]
     seed: int = 0
 
     @cached_property
     def scores(self) -> tuple[CaseEvaluation, ...]:
         """Of the cases that were evaluated."""
-        return tuple(case.scores for case in self.cases if case.scores is not None)
+        return tuple(case.result for case in self.cases if case.result is not None)
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -163,7 +162,7 @@ class EvaluationReport:
             },
             "classes": [each.to_json() for each in self.classes],
             "reliability": reliability if self.scores else None,
-            "cases": [case.to_json() for case in self.cases],
+            "cases": self.case_records(),
         }
 
     def csv_rows(self) -> list[list[Cell]]:
@@ -172,15 +171,15 @@ class EvaluationReport:
         start: list[Cell] = ["case", "value", "name", "raters", *OVERLAPS]
         rows = [[*start, *(f"{name}[{region}]" for name, region in columns)]]
         for case in self.cases:
-            if case.scores is None:
+            if case.result is None:
                 continue
-            name, raters = case.record.case, len(case.scores.raters)
-            means = [defined(case.scores.class_mean(each)) for each in OVERLAPS]
+            name, raters = case.record.case, len(case.result.raters)
+            means = [defined(case.result.class_mean(each)) for each in OVERLAPS]
             whole = [
-                defined(_in(region, each)(case.scores)) for each, region in columns
+                defined(_in(region, each)(case.result)) for each, region in columns
             ]
             rows.append([name, None, "mean", raters, *means, *whole])
-            for label in case.scores.classes:
+            for label in case.result.classes:
                 own = [defined(getattr(label, each)) for each in OVERLAPS]
                 parts = [_of_class(label, each, region) for each, region in columns]
                 rows.append([name, label.value, label.name, raters, *own, *parts])
@@ -195,6 +194,13 @@ class EvaluationReport:
             If the suffix is another, or the file cannot be written there.
         """
         write_report(self, path)
+
+    def case_records(self) -> list[dict[str, Any]]:
+        """Each case's record with its scores, if it has any: the lines of `--json`."""
+        return [
+            case.record.to_json() | (case.result.to_json() if case.result else {})
+            for case in self.cases
+        ]
 
     def _of_status(self, status: str) -> tuple[Record, ...]:
         records = (case.record for case in self.cases)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from svls_cli.batch.records import Record
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.metrics.averages import defined, mean
 from svls_cli.metrics.calibration import Reliability
@@ -165,16 +164,3 @@ class CaseEvaluation:
             **published,
             "classes": [c.to_json() for c in self.classes],
         }
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What became of a case, and its scores if it could be evaluated."""
-
-    record: Record
-    scores: CaseEvaluation | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The record and the scores: a line of `--json` output."""
-        scores = {} if self.scores is None else self.scores.to_json()
-        return {**self.record.to_json(), **scores}

@@ -118,6 +118,14 @@ class Fused:
     mixture: Mixture | None
     weights: tuple[float, ...] | None
 
+    def raters_json(self, raters: Sequence[str]) -> list[dict[str, Any]]:
+        """``name`` and ``weight`` of each rater, as stored."""
+        weights = self.weights or (None,) * len(raters)
+        return [
+            {"name": rater, "weight": weight}
+            for rater, weight in zip(raters, weights, strict=True)
+        ]
+
     def hard(self, labels: UIntArray) -> UIntArray:
         """Consensus class index of some of the voxels."""
         return labels if self.mixture is None else look_up(self.mixture.hard, labels)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, case_attributes_at, open_store
-from svls_cli.store.schema import StoreConfig, case_attributes
-from svls_cli.store.transaction import (
-    folder_bytes,
-    publish,
-    renamed,
-    replace_store,
-    workspace,
-)
+from svls_cli.store.schema import StoreConfig
+from svls_cli.store.transaction import publish, renamed, replace_store, workspace
 from svls_cli.store.uploads import put_case, put_root
 from svls_cli.store.writer import CaseWriter, create_root
 
@@ -43,11 +36,11 @@ class Destination:
         Folder for cases that are being built: beside a store on a disk; else on this
         machine's own, and None if that is not the worker's.
     config
-        Of the store.
+        The store's configuration.
     dry_run
         Cases are built, and thrown away.
-    failed
-        Names of failed cases; kept by the parent process.
+    replaces
+        The old store whose place this one will take.
     """
 
     root: Folder
@@ -55,16 +48,14 @@ class Destination:
     workspace: Path | None
     config: StoreConfig
     dry_run: bool
-    failed: list[str] = field(default_factory=list)
+    replaces: Path | None = None
 
-    def holds(
-        self, name: str, config: StoreConfig, inputs: list[dict[str, Any]]
-    ) -> bool:
-        """Whether the case is complete, from these inputs, with this configuration."""
+    def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
+        """Whether the case is complete, made from these inputs as it would be now."""
         stored = case_attributes_at(self.root / name)
         return (
             stored is not None
-            and stored.get("config_hash") == config.hash
+            and stored.get("config_hash") == self.config.hash
             and stored.get("inputs") == inputs
         )
 
@@ -73,10 +64,24 @@ class Destination:
         return str(self.shown / name)
 
     @contextmanager
-    def building(self, name: str) -> Iterator[Path]:
-        """A folder that becomes the case when the block ends well."""
+    def writing(
+        self, name: str, geometry: Geometry, *, raters: Sequence[str] = ()
+    ) -> Iterator[CaseWriter]:
+        """A writer whose case appears in the store when the block ends well.
+
+        Parameters
+        ----------
+        name
+            The case.
+        geometry
+            Its voxel grid.
+        raters
+            Raters whose own label maps are kept.
+        """
         with self._scratch() as folder:
-            yield folder
+            yield CaseWriter(
+                folder, name, geometry=geometry, config=self.config, raters=raters
+            )
             if self.dry_run:
                 return
             self._claim()
@@ -85,6 +90,21 @@ class Destination:
                 put_case(folder, target)
             elif self.workspace is not None:
                 publish(folder, target, workspace=self.workspace)
+
+    def take_place(self, *, keep_old: bool) -> None:
+        """Put the finished store in the place of the old one, if it replaces one.
+
+        Parameters
+        ----------
+        keep_old
+            Keep the old one beside it, as ``STORE.old``.
+        """
+        if self.replaces is None or self.workspace is None:
+            return
+        if isinstance(self.root, Path) and _has_cases(self.root):
+            replace_store(
+                self.replaces, self.root, workspace=self.workspace, keep_old=keep_old
+            )
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
@@ -162,7 +182,7 @@ def store_to_replace(path: Folder) -> Store | None:
 
 
 @contextmanager
-def destination(
+def open_destination(
     out: Folder,
     config: StoreConfig,
     *,
@@ -179,8 +199,7 @@ def destination(
     config
         Of the store.
     replace
-        The store at ``out``, if a new one is to take its place when the block ends,
-        unless that has no case. If a case failed it is kept as ``OUT.old``.
+        The store at ``out``, if a new one is to take its place.
     dry_run
         Leave ``out`` alone.
     remote
@@ -204,12 +223,10 @@ def destination(
     with workspace(out) as folder:
         new = folder / _ROOT
         create_root(new, config)
-        root = out if replace is None else new
-        place = Destination(root, shown, folder, config, dry_run)
-        yield place
-        if replace is not None and _has_cases(new):
-            keep_old = bool(place.failed)
-            replace_store(out, new, workspace=folder, keep_old=keep_old)
+        if replace is None:
+            yield Destination(out, shown, folder, config, dry_run)
+        else:
+            yield Destination(new, shown, folder, config, dry_run, replaces=out)
 
 
 def _has_cases(root: Path) -> bool:
@@ -222,45 +239,3 @@ def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
             f"{out} was made with other parameters: {difference}. Use the same "
             "parameters, another store, or --overwrite to make it anew"
         )
-
-
-def store_case(
-    place: Destination,
-    name: str,
-    write: Callable[[CaseWriter], None],
-    *,
-    geometry: Geometry,
-    config: StoreConfig,
-    inputs: list[dict[str, Any]],
-    window: Mapping[str, Any] | None = None,
-    maps: Sequence[str] = (),
-    raters: list[dict[str, Any]] | None = None,
-) -> Outcome:
-    """Put a case into the store, whole or not at all.
-
-    Parameters
-    ----------
-    place, name
-        The store, and the case in it.
-    write
-        Writes all its shards.
-    geometry, config, inputs, window, raters
-        As in `case_attributes`.
-    maps
-        Raters whose own label maps are kept.
-    """
-    with place.building(name) as folder:
-        writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)
-        write(writer)
-        writer.finish(
-            case_attributes(
-                config,
-                geometry=geometry.to_json(),
-                window=window or {},
-                inputs=inputs,
-                shards=writer.shards,
-                raters=raters,
-            )
-        )
-        size = folder_bytes(folder)
-    return Outcome(place.output(name), size)

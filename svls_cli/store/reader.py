@@ -51,6 +51,11 @@ class StoredCase:
         return {key: self.__dict__[key] for key in ("name", "path", "attributes")}
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call it."""
+        return (str(self.path),)
+
+    @property
     def geometry(self) -> Geometry:
         """The voxel grid."""
         return Geometry.from_json(self.attributes["geometry"])

@@ -19,11 +19,13 @@ from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
 from svls_cli.store.schema import (
     StoreConfig,
+    case_attributes,
     label_array,
     root_attributes,
     scale_factor,
 )
 from svls_cli.store.shards import Place, encode_chunk, encode_constant, encode_shard
+from svls_cli.store.transaction import folder_bytes
 
 EncodedChunk = tuple[Place, bytes]
 
@@ -90,12 +92,13 @@ class CaseWriter:
         arrays = ("0", *map(label_array, self._label_images))
         self.shards = dict.fromkeys(arrays, 0)
         self._config = config
+        self._geometry = geometry
         self._hard_dtype = classes.value_dtype(config.ignore_label)
         self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
             self._hard_dtype
         )
         self._image = ome.image(name, geometry, classes, top=levels(dtype))
-        self._describe_arrays(geometry, dtype)
+        self._describe_arrays(dtype)
 
     def encode(
         self, place: Place, block: SoftBlock, indices: Mapping[str, npt.NDArray[Any]]
@@ -136,11 +139,32 @@ class CaseWriter:
             content = encode_shard(chunks, layout.chunks_per_shard)
             self._write(label_array(name), shard, content)
 
-    def finish(self, attributes: dict[str, Any]) -> None:
-        """Mark the case complete; the last thing written."""
+    def finish(
+        self,
+        inputs: list[dict[str, Any]],
+        *,
+        window: Mapping[str, Any] | None = None,
+        raters: list[dict[str, Any]] | None = None,
+    ) -> int:
+        """Mark the case complete, the last thing written, and return its size in bytes.
+
+        Parameters
+        ----------
+        inputs, window, raters
+            As in `case_attributes`.
+        """
+        attributes = case_attributes(
+            self._config,
+            geometry=self._geometry.to_json(),
+            window=window or {},
+            inputs=inputs,
+            shards=self.shards,
+            raters=raters,
+        )
         svls = {**attributes, "state": "complete"}
         group = metadata.group({"ome": self._image, "svls": svls})
         metadata.write(self._folder, group, indent=None)
+        return folder_bytes(self._folder)
 
     def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
         """A chunk of a label image; None where every label is 0."""
@@ -179,7 +203,8 @@ class CaseWriter:
             return encode_constant(tuple(vector.tolist()), chunk, values.dtype)
         return encode_chunk(_whole(values, (len(values), *chunk)))
 
-    def _describe_arrays(self, geometry: Geometry, dtype: np.dtype[Any]) -> None:
+    def _describe_arrays(self, dtype: np.dtype[Any]) -> None:
+        geometry = self._geometry
         layout, folder, factor = self.layout, self._folder, scale_factor(dtype.name)
         soft = metadata.array(
             (layout.n_classes, *layout.shape),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import FloatArray
-from svls_cli.batch.records import Outcome, Record, recorded
+from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import RaterMaps, read_rater_maps
@@ -52,25 +52,8 @@ class CaseScores:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What became of a case; its scores if it counts."""
-
-    record: Record
-    scores: CaseScores | None = None
-
-    @classmethod
-    def crashed(cls, case: RatedCase, how: str) -> Scored:
-        return cls(Record.failure(case.name, how, case.inputs))
-
-    @classmethod
-    def left_out(cls, case: RatedCase, why: str) -> Scored:
-        inputs = case.inputs
-        return cls(Record(case.name, "skipped", why, inputs, None, 0.0))
-
-
-@dataclass(frozen=True)
-class CaseTask:
-    """What is done to each case.
+class CaseScorer:
+    """Scores all candidates on one case, in a worker process.
 
     Parameters
     ----------
@@ -93,25 +76,20 @@ class CaseTask:
     resample_to_first: bool = False
     threads: int = 1
 
-    def __call__(self, case: RatedCase) -> Scored:
-        found: list[CaseScores] = []
-
-        def work() -> Outcome:
-            maps = read_rater_maps(
-                case,
-                self.classes,
-                ignore_label=self.ignore_label,
-                resample_to_first=self.resample_to_first,
+    def __call__(self, case: RatedCase) -> Outcome[CaseScores]:
+        """Score all candidates on a case, unless nothing of it counts."""
+        maps = read_rater_maps(
+            case,
+            self.classes,
+            ignore_label=self.ignore_label,
+            resample_to_first=self.resample_to_first,
+        )
+        scores = self._score(case.name, maps)
+        if scores is None:
+            return Outcome(
+                skipped="no boundary, or no voxel there that two raters label"
             )
-            scores = self._score(case.name, maps)
-            if scores is None:
-                why = "no boundary, or no voxel there that two raters label"
-                return Outcome(skipped=why)
-            found.append(scores)
-            return Outcome()
-
-        record = recorded(case.name, case.inputs, work)
-        return Scored(record, *found)
+        return Outcome(result=scores)
 
     def _score(self, name: str, given: RaterMaps) -> CaseScores | None:
         spacing_mm, n_classes = given.geometry.spacing_mm, len(given.classes)

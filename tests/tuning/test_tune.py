@@ -18,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from svls_cli import InputError, InvalidParameterError, Method, parse_classes, smooth
+from svls_cli import (
+    Batch,
+    InputError,
+    InvalidParameterError,
+    Method,
+    parse_classes,
+    smooth,
+)
 from svls_cli.figures import check_figure
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.raters import RatedCase
@@ -26,7 +33,7 @@ from svls_cli.metrics import boundary_band as bands
 from svls_cli.metrics.averages import bootstrap
 from svls_cli.metrics.boundary_band import band_blocks, band_radius, boundary_band
 from svls_cli.tuning.candidates import PUBLISHED, Grid, Search, smooth_options
-from svls_cli.tuning.case_scores import CaseScores, CaseTask
+from svls_cli.tuning.case_scores import CaseScorer, CaseScores
 from svls_cli.tuning.choice import summarise
 from svls_cli.tuning.crossvalidation import Fold, cross_validate, held_out
 from svls_cli.tuning.figure import draw_tuning
@@ -392,7 +399,7 @@ def drawn(
 
 def tuned(folder: Path, cases: Sequence[RatedCase], search: Search) -> TuningResult:
     """As `tune_smoothing`, in this process."""
-    task = CaseTask(search.grid, search.band_mm, ClassTable.from_values([0, 1]))
+    task = CaseScorer(search.grid, search.band_mm, ClassTable.from_values([0, 1]))
     scored = [task(case) for case in cases]
     used = [each.scores for each in scored if each.scores]
     assert len(used) == len(cases), scored
@@ -485,7 +492,11 @@ def test_tune_smoothing(tmp_path: Path) -> None:
         return items
 
     result = tune_smoothing(
-        cases, sigmas=[1], strengths=[0.5, 1], classes=classes, progress=progress
+        cases,
+        sigmas=[1],
+        strengths=[0.5, 1],
+        classes=classes,
+        batch=Batch(progress=progress),
     )
     assert doing == [(6, "tune")]
     assert [case.case for case in result.cases] == ["good 0", "good 1", "good 2"]
