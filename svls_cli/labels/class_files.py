@@ -13,7 +13,7 @@ from typing import Any
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 
 _VALUE_COLUMNS = ("value", "index", "label", "id")
 
@@ -92,7 +92,7 @@ def _from_json(content: Any) -> ClassSpec:
     names = dict(pairs)
     if len(names) < len(pairs):
         twice = [v for v, n in Counter(v for v, _ in pairs).items() if n > 1]
-        raise InputError(f"class value given twice: {some(twice)}")
+        raise InputError(f"class value given twice: {listed(twice)}")
     ignore_label = None
     if "labels" in content:  # in nnU-Net the name alone makes it no class
         ignore_label = next((v for v, n in names.items() if n == "ignore"), None)
@@ -104,7 +104,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object; of a key given twice, JSON itself would keep the last."""
     counts = Counter(key for key, _ in pairs)
     if twice := [key for key, n in counts.items() if n > 1]:
-        raise InputError(f"key given twice: {some(twice)}")
+        raise InputError(f"key given twice: {listed(twice)}")
     return dict(pairs)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.values import MAX_VALUE, look_up, some
+from svls_cli.labels.values import MAX_VALUE, listed, look_up
 
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.
@@ -67,7 +67,7 @@ class ClassTable:
             counts = Counter(getattr(c, field) for c in self.classes)
             twice = [v for v, n in counts.items() if n > 1]
             if twice:
-                raise InputError(f"class {field} given twice: {some(twice)}")
+                raise InputError(f"class {field} given twice: {listed(twice)}")
 
     @classmethod
     def from_values(

@@ -22,7 +22,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import Container, read_container
 from svls_cli.labels.integrity import content_sha256, plain_file
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.values import as_labels, not_a_label, some
+from svls_cli.labels.values import as_labels, listed, not_a_label
 
 # ITK prints its opinion of a header to stderr; ours is the error message.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
@@ -164,8 +164,8 @@ class LabelFile:
         for rows, slab, values in self.slabs():
             if unknown := table.unknown(values, ignore_label=ignore_label):
                 raise InputError(
-                    f"label values {some(unknown)} are not among the classes "
-                    f"({some(table.values.tolist())})"
+                    f"label values {listed(unknown)} are not among the classes "
+                    f"({listed(table.values.tolist())})"
                 )
             result[rows] = table.indices(slab, ignore_label=ignore_label)
         return result

@@ -90,7 +90,7 @@ def not_a_label(value: Any, voxel: tuple[Any, ...]) -> InputError:
     )
 
 
-def some(values: Sequence[object], limit: int = 10) -> str:
+def listed(values: Sequence[object], limit: int = 10) -> str:
     """A list for an error message, cut to a readable length."""
     shown = ", ".join(str(v) for v in values[:limit])
     return shown + (f", ... ({len(values)} in all)" if len(values) > limit else "")

@@ -12,7 +12,7 @@ import numpy as np
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.values import look_up, some
+from svls_cli.labels.values import listed, look_up
 from svls_cli.raters.measures import mean_pair_dice
 from svls_cli.raters.staple import staple
 from svls_cli.raters.votes import Votes
@@ -85,10 +85,10 @@ class Fusion:
         if not isinstance(self.weights, Mapping):
             return
         if unnamed := [rater for rater in raters if rater not in self.weights]:
-            raise InvalidParameterError(f"weights lack rater {some(unnamed)}")
+            raise InvalidParameterError(f"weights lack rater {listed(unnamed)}")
         if unknown := [rater for rater in self.weights if rater not in raters]:
             raise InvalidParameterError(
-                f"weights name {some(unknown)}; the raters are {some(raters)}"
+                f"weights name {listed(unknown)}; the raters are {listed(raters)}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def rater_weights(votes: Votes, raters: Sequence[str], fusion: Fusion) -> FloatA
         weights = np.ones(len(raters))
     if not weights.any():
         if isinstance(fusion.weights, Mapping):
-            raise InputError(f"every rater of this case has weight 0: {some(raters)}")
+            raise InputError(f"every rater of this case has weight 0: {listed(raters)}")
         weights = np.ones(len(raters))
     shares: FloatArray = weights / weights.sum()
     return shares

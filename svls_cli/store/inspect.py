@@ -10,7 +10,7 @@ from typing import Any
 
 from svls_cli.batch.records import Outcome, Record, recorded
 from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.store.verify import verify_case
@@ -88,7 +88,7 @@ def _inspect(case: StoredCase, *, verify: bool, config_hash: str) -> Inspected:
         if case.attributes["config_hash"] != config_hash:
             problems.append("made with other parameters than its store")
         size = sum(file_sizes(case.path).values())
-        return Outcome(str(case.path), size, failure=some(problems, 3))
+        return Outcome(str(case.path), size, failure=listed(problems, 3))
 
     inputs = tuple(given["name"] for given in case.attributes["inputs"])
     return Inspected(recorded(case.name, inputs, work), dict(case.attributes))
