@@ -1,4 +1,4 @@
-"""Where the cases of one run go: a new store, an existing one, or nowhere."""
+"""Destination of a run's cases: a new store, an existing one, or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from svls_cli.store.schema import StoreConfig, case_attributes
 from svls_cli.store.transaction import (
     folder_bytes,
     publish,
-    renamed,
+    rename_if_free,
     replace_store,
     workspace,
 )
@@ -38,14 +38,14 @@ class Destination:
     root
         The store's folder.
     shown
-        Where users will find it.
+        The store's folder as users know it.
     workspace
-        Folder for cases that are being built: beside a store on a disk; else on this
-        machine's own, and None if that is not the worker's.
+        Folder for cases that are being built: beside a store on a disk, else on this
+        machine's own disk, and None if workers may not share that.
     config
-        Of the store.
+        Configuration of the store.
     dry_run
-        Cases are built, and thrown away.
+        Whether cases are built and then discarded.
     failed
         Names of failed cases; kept by the parent process.
     """
@@ -69,12 +69,12 @@ class Destination:
         )
 
     def output(self, name: str) -> str:
-        """Where users will find a case."""
+        """Path of a case, as users know it."""
         return str(self.shown / name)
 
     @contextmanager
     def building(self, name: str) -> Iterator[Path]:
-        """A folder that becomes the case when the block ends well."""
+        """A folder to build a case in; it becomes the case if the block succeeds."""
         with self._scratch() as folder:
             yield folder
             if self.dry_run:
@@ -88,7 +88,7 @@ class Destination:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A name for a folder in the workspace, gone after the block."""
+        """Path for a new folder in the workspace, removed after the block."""
         if self.workspace is not None and not self.workspace.is_dir():
             raise StoreError(
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
@@ -98,12 +98,12 @@ class Destination:
             yield Path(folder) / "case"
 
     def _claim(self) -> None:
-        """Have the store, which appears in one step, whichever run is first.
+        """Create the store atomically, or check the one another run created.
 
         Raises
         ------
         StoreError
-            If it is there, with another configuration.
+            If there is a store of another configuration.
         """
         store = existing_store(self.root)
         if store is None:
@@ -118,7 +118,7 @@ class Destination:
                 put_root(new, self.root)
         elif self.workspace is not None:
             with suppress(FileNotFoundError):  # this run's other worker was faster
-                renamed(self.workspace / _ROOT, self.root)
+                rename_if_free(self.workspace / _ROOT, self.root)
 
 
 def existing_store(path: Folder) -> Store | None:
@@ -127,7 +127,7 @@ def existing_store(path: Folder) -> Store | None:
     Raises
     ------
     StoreError
-        If there is something else.
+        If something else is there.
     """
     if not path.exists():
         return None
@@ -142,14 +142,14 @@ def existing_store(path: Folder) -> Store | None:
 
 
 def store_to_replace(path: Folder) -> Store | None:
-    """The store at ``path`` that a new one is to replace; None if there is nothing.
+    """The store at ``path``, checked to be replaceable; None if there is nothing.
 
     Raises
     ------
     InvalidParameterError
         If it is in an object store.
     StoreError
-        If there is something else.
+        If something else is there.
     """
     existing = existing_store(path)
     if existing is not None and isinstance(path, ObjectFolder):
@@ -177,12 +177,12 @@ def destination(
     out
         The store; if it does not exist it is made when the first case is finished.
     config
-        Of the store.
+        Configuration of the store.
     replace
-        The store at ``out``, if a new one is to take its place when the block ends,
-        unless that has no case. If a case failed it is kept as ``OUT.old``.
+        The store at ``out``, if a new one is to replace it when the block ends, unless
+        that has no case. If a case failed, the old store is kept as ``OUT.old``.
     dry_run
-        Leave ``out`` alone.
+        Whether to leave ``out`` as it is.
     remote
         Whether workers may be on other machines.
 
@@ -205,10 +205,10 @@ def destination(
         new = folder / _ROOT
         create_root(new, config)
         root = out if replace is None else new
-        place = Destination(root, shown, folder, config, dry_run)
-        yield place
+        opened = Destination(root, shown, folder, config, dry_run)
+        yield opened
         if replace is not None and _has_cases(new):
-            keep_old = bool(place.failed)
+            keep_old = bool(opened.failed)
             replace_store(out, new, workspace=folder, keep_old=keep_old)
 
 
@@ -220,12 +220,12 @@ def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
     if difference := existing.config.difference(config):
         raise StoreError(
             f"{out} was made with other parameters: {difference}. Use the same "
-            "parameters, another store, or --overwrite to make it anew"
+            "parameters, another store, or --overwrite to replace it"
         )
 
 
 def store_case(
-    place: Destination,
+    destination: Destination,
     name: str,
     write: Callable[[CaseWriter], None],
     *,
@@ -240,16 +240,16 @@ def store_case(
 
     Parameters
     ----------
-    place, name
-        The store, and the case in it.
+    destination, name
+        The store, and the name of the case in it.
     write
-        Writes all its shards.
+        Function that writes all shards of the case.
     geometry, config, inputs, window, raters
         As in `case_attributes`.
     maps
         Raters whose own label maps are kept.
     """
-    with place.building(name) as folder:
+    with destination.building(name) as folder:
         writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)
         write(writer)
         writer.finish(
@@ -263,4 +263,4 @@ def store_case(
             )
         )
         size = folder_bytes(folder)
-    return Outcome(place.output(name), size)
+    return Outcome(destination.output(name), size)
