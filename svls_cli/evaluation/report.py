@@ -21,7 +21,7 @@ from svls_cli.evaluation.scores import (
     Evaluated,
 )
 from svls_cli.files import write_report
-from svls_cli.metrics.averages import bootstrap, defined
+from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
 from svls_cli.version import __version__
 
@@ -175,13 +175,13 @@ class EvaluationReport:
             if case.scores is None:
                 continue
             name, raters = case.record.case, len(case.scores.raters)
-            means = [defined(case.scores.class_mean(each)) for each in OVERLAPS]
+            means = [or_none(case.scores.class_mean(each)) for each in OVERLAPS]
             whole = [
-                defined(_in(region, each)(case.scores)) for each, region in columns
+                or_none(_in(region, each)(case.scores)) for each, region in columns
             ]
             rows.append([name, None, "mean", raters, *means, *whole])
             for label in case.scores.classes:
-                own = [defined(getattr(label, each)) for each in OVERLAPS]
+                own = [or_none(getattr(label, each)) for each in OVERLAPS]
                 parts = [_of_class(label, each, region) for each, region in columns]
                 rows.append([name, label.value, label.name, raters, *own, *parts])
         return rows
@@ -242,4 +242,4 @@ def _published(name: str) -> Callable[[CaseEvaluation], float]:
 def _of_class(label: ClassScores, name: str, region: str) -> float | None:
     """Brier and ECE are of all classes together."""
     by_region = getattr(label, name, None)
-    return None if by_region is None else defined(by_region[region])
+    return None if by_region is None else or_none(by_region[region])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svls_cli.arrays import FloatArray
-from svls_cli.metrics.averages import defined, mean, whole
+from svls_cli.metrics.averages import count_or_none, mean, or_none
 from svls_cli.raters.measures import rater_pairs
 
 
@@ -129,18 +129,18 @@ class CaseAgreement:
         return {
             "case": self.case,
             "raters": list(self.raters),
-            "kappa": defined(self.kappa),
+            "kappa": or_none(self.kappa),
             "rated_voxels": self.rated_voxels,
-            "disputed_voxels": whole(self.disputed_voxels),
-            "disputed_share": defined(self.disputed_share),
-            "entropy_bits": defined(self.entropy_bits),
-            "dice": defined(self.class_mean("dice")),
-            "surface_dice": defined(self.class_mean("surface_dice")),
+            "disputed_voxels": count_or_none(self.disputed_voxels),
+            "disputed_share": or_none(self.disputed_share),
+            "entropy_bits": or_none(self.entropy_bits),
+            "dice": or_none(self.class_mean("dice")),
+            "surface_dice": or_none(self.class_mean("surface_dice")),
             "classes": [self._class_json(c) for c in self.classes],
             "confusion": {
                 "values": list(self.confusion_values),
                 "said_true": {
-                    rater: [[defined(x) for x in row] for row in table]
+                    rater: [[or_none(x) for x in row] for row in table]
                     for rater, table in tables
                 },
             },
@@ -148,25 +148,25 @@ class CaseAgreement:
 
     def _class_json(self, c: ClassAgreement) -> dict[str, Any]:
         def by_rater(values: FloatArray) -> dict[str, float | None]:
-            return dict(zip(self.raters, map(defined, values), strict=True))
+            return dict(zip(self.raters, map(or_none, values), strict=True))
 
         pairs = rater_pairs(len(self.raters))
         return {
             "value": c.value,
             "name": c.name,
-            "dice": defined(c.dice),
-            "surface_dice": defined(c.surface_dice),
-            "kappa": defined(c.kappa),
-            "volume_spread": defined(c.volume_spread),
-            "disputed_voxels": whole(c.disputed_voxels),
+            "dice": or_none(c.dice),
+            "surface_dice": or_none(c.surface_dice),
+            "kappa": or_none(c.kappa),
+            "volume_spread": or_none(c.volume_spread),
+            "disputed_voxels": count_or_none(c.disputed_voxels),
             self.size_name: by_rater(c.sizes),
             "sensitivity": by_rater(c.sensitivity),
             "specificity": by_rater(c.specificity),
             "pairs": [
                 {
                     "raters": [self.raters[r], self.raters[s]],
-                    "dice": defined(c.pair_dice[at]),
-                    "surface_dice": defined(c.pair_surface_dice[at]),
+                    "dice": or_none(c.pair_dice[at]),
+                    "surface_dice": or_none(c.pair_surface_dice[at]),
                 }
                 for at, (r, s) in enumerate(pairs)
             ],

@@ -10,7 +10,7 @@ from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import aligned, write_report
-from svls_cli.metrics.averages import defined, mean
+from svls_cli.metrics.averages import mean, or_none
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 
 # As many cases as one looks at again.
@@ -130,7 +130,7 @@ class AgreementReport:
         return {
             "cases": len(self.cases),
             "raters": len(self.raters),
-            **{name: defined(mean(found)) for name, found in (whole | parts).items()},
+            **{name: or_none(mean(found)) for name, found in (whole | parts).items()},
         }
 
     def _classes(self) -> list[dict[str, Any]]:
@@ -144,11 +144,11 @@ class AgreementReport:
                 "name": group[0].name,
                 "cases": len(group),
                 **{
-                    name: defined(mean([getattr(c, name) for c in group]))
+                    name: or_none(mean([getattr(c, name) for c in group]))
                     for name in _CLASS_MEANS
                 },
                 **{
-                    name: defined(mean([mean(getattr(c, name)) for c in group]))
+                    name: or_none(mean([mean(getattr(c, name)) for c in group]))
                     for name in ("sensitivity", "specificity")
                 },
             }
@@ -158,10 +158,10 @@ class AgreementReport:
     def _rater(self, name: str) -> dict[str, Any]:
         own = [(c, c.raters.index(name)) for c in self.cases if name in c.raters]
         rates = {
-            rate: defined(mean([case.rater_mean(rate, at) for case, at in own]))
+            rate: or_none(mean([case.rater_mean(rate, at) for case, at in own]))
             for rate in ("sensitivity", "specificity")
         }
-        dice = defined(mean([case.rater_dice(at) for case, at in own]))
+        dice = or_none(mean([case.rater_dice(at) for case, at in own]))
         return {"rater": name, "cases": len(own), **rates, "dice": dice}
 
     def _worst(self) -> list[dict[str, Any]]:
