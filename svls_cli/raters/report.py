@@ -1,4 +1,4 @@
-"""How far the raters of a data set agree: numbers for programs, tables for people."""
+"""Report on the raters' agreement in a data set: records, and tables to print."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from svls_cli.files import aligned, write_report
 from svls_cli.metrics.averages import mean, or_none
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 
-# As many cases as one looks at again.
+# Cases listed to be looked at again.
 _WORST_CASES = 5
 _CLASS_MEANS = ("dice", "surface_dice", "kappa", "volume_spread", "disputed_voxels")
 _CASE_MEANS = ("kappa", "disputed_voxels", "disputed_share", "entropy_bits")
@@ -38,12 +38,12 @@ class AgreementReport:
     Parameters
     ----------
     cases
-        At least one; all of one tolerance.
+        Agreement in at least one case, all with the same tolerance.
 
     Raises
     ------
     InputError
-        If there are no cases, or one name stands twice.
+        If there are no cases, or a case occurs twice.
     InvalidParameterError
         If the tolerances differ.
     """
@@ -54,7 +54,7 @@ class AgreementReport:
         if not self.cases:
             raise InputError("no cases to report on")
         if len({case.case for case in self.cases}) < len(self.cases):
-            raise InputError("a case stands twice in the report")
+            raise InputError("a case occurs twice in the report")
         tolerances = {case.tolerance_mm for case in self.cases}
         if len(tolerances) > 1:
             raise InvalidParameterError(
@@ -63,16 +63,16 @@ class AgreementReport:
 
     @property
     def tolerance_mm(self) -> float:
-        """Of the surface Dice."""
+        """Tolerance of the surface Dice, mm."""
         return self.cases[0].tolerance_mm
 
     @property
     def raters(self) -> list[str]:
-        """Names, sorted."""
+        """Names of all raters, sorted."""
         return sorted({rater for case in self.cases for rater in case.raters})
 
     def to_json(self) -> dict[str, Any]:
-        """As written; undefined values are None."""
+        """The report as written; undefined values are None."""
         return {
             "tolerance_mm": self.tolerance_mm,
             "set": self._set(),
@@ -124,20 +124,21 @@ class AgreementReport:
         write_report(self, path)
 
     def _set(self) -> dict[str, Any]:
-        """Means over cases, of which the class values are means over classes."""
-        whole = {name: [getattr(c, name) for c in self.cases] for name in _CASE_MEANS}
-        parts = {name: [c.class_mean(name) for c in self.cases] for name in _SET_MEANS}
+        """Means over cases; class measures are first averaged over the classes."""
+        values = {name: [getattr(c, name) for c in self.cases] for name in _CASE_MEANS}
+        for name in _SET_MEANS:
+            values[name] = [c.class_mean(name) for c in self.cases]
         return {
             "cases": len(self.cases),
             "raters": len(self.raters),
-            **{name: or_none(mean(found)) for name, found in (whole | parts).items()},
+            **{name: or_none(mean(each)) for name, each in values.items()},
         }
 
     def _classes(self) -> list[dict[str, Any]]:
-        found: dict[int, list[ClassAgreement]] = {}
+        by_value: dict[int, list[ClassAgreement]] = {}
         for case in self.cases:
             for c in case.classes:
-                found.setdefault(c.value, []).append(c)
+                by_value.setdefault(c.value, []).append(c)
         return [
             {
                 "value": value,
@@ -152,7 +153,7 @@ class AgreementReport:
                     for name in ("sensitivity", "specificity")
                 },
             }
-            for value, group in sorted(found.items())
+            for value, group in sorted(by_value.items())
         ]
 
     def _rater(self, name: str) -> dict[str, Any]:
