@@ -15,6 +15,8 @@ from svls_cli.errors import InvalidParameterError
 REPORT_SUFFIXES = (".json", ".csv")
 # Prefix of the folder that a file is written in; a killed process leaves it behind.
 UNFINISHED = ".svls-"
+# A cell of a table; None is empty.
+Cell = str | int | float | None
 
 
 def check_target(path: Path) -> None:
@@ -59,7 +61,7 @@ class Report(Protocol):
     def to_json(self) -> dict[str, Any]:
         """The JSON object to write."""
 
-    def csv_rows(self) -> Iterable[Sequence[Any]]:
+    def csv_rows(self) -> Iterable[Sequence[Cell]]:
         """A header, then the rows of the table."""
 
 
@@ -97,7 +99,7 @@ def write_json(record: dict[str, Any], path: Path) -> None:
         part.write_text(f"{text}\n", encoding="utf-8", errors="surrogateescape")
 
 
-def write_csv(rows: Iterable[Sequence[Any]], path: Path) -> None:
+def write_csv(rows: Iterable[Sequence[Cell]], path: Path) -> None:
     """Write a CSV file, whole or not at all; None is an empty cell."""
     with (
         replacing(path) as part,

@@ -20,12 +20,10 @@ from svls_cli.evaluation.scores import (
     ClassScores,
     Evaluated,
 )
-from svls_cli.files import write_report
+from svls_cli.files import Cell, write_report
 from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
 from svls_cli.version import __version__
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
