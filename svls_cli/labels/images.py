@@ -24,7 +24,7 @@ from svls_cli.labels.integrity import content_sha256, plain_file
 from svls_cli.labels.segments import Segment, read_segments
 from svls_cli.labels.values import as_labels, listed, not_a_label
 
-# ITK prints warnings about headers to stderr; here they are errors or nothing.
+# Silence ITK's warnings about headers on stderr; problems are raised as errors.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 # Voxels converted at a time: bounds the memory beside the label map itself.
@@ -40,7 +40,7 @@ class ImageFile:
     geometry
         The voxel grid.
     container
-        Its header.
+        Header of the file.
     """
 
     geometry: Geometry
@@ -228,7 +228,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:
-    """Check that the header has one real number per voxel; give the number of axes."""
+    """Check that voxels are single real numbers; return the number of spatial axes."""
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     if components != 1 and overlapping:

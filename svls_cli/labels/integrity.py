@@ -23,7 +23,7 @@ from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.headers import Container
 
 _READ_BYTES = 2**20
-# Label maps can pack a thousandfold: without a bound, one read could fill the memory.
+# Label maps compress a thousandfold: without a bound, one read could fill the memory.
 _WRITE_BYTES = 2**24
 _GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_SUFFIX = {

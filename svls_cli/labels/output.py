@@ -26,8 +26,8 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     Parameters
     ----------
     path
-        Its suffix chooses the format. NRRD and MetaImage keep the geometry as
-        doubles; NIfTI-1 has room for single precision only.
+        File to write; its suffix chooses the format. NRRD and MetaImage keep the
+        geometry as doubles; NIfTI-1 has room for single precision only.
     voxels : (*geometry.shape)
         Any real type.
     geometry

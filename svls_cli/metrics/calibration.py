@@ -47,12 +47,12 @@ class LevelCounts:
 
     @property
     def nll(self) -> float:
-        """Sum of -ln(clip(p, 1e-3, 1)) over what came true."""
+        """Negative log-likelihood: sum of -ln(clip(p, 1e-3, 1)) over what came true."""
         return float(self.hits @ -np.log(np.maximum(self.p, CLIP)))
 
     @property
     def brier(self) -> float:
-        """Sum of (p - [it came true])^2."""
+        """Brier score: sum of (p - [it came true])^2."""
         missed = self.count - self.hits
         return float(missed @ self.p**2 + self.hits @ (1 - self.p) ** 2)
 
@@ -112,7 +112,7 @@ class Reliability:
 
 
 def reliability(forecasts: LevelCounts, *, bins: int) -> Reliability:
-    """Forecasts in bins of equal width, p = 0 in none, as published.
+    """Sort forecasts into bins of equal width, p = 0 into none, as published.
 
     Examples
     --------

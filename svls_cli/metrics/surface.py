@@ -160,9 +160,9 @@ def surface_scores(
         return SurfaceScores(0.0 if a.any() or b.any() else math.nan, math.nan)
     box = _bounding_box((a, b))
     first, second = (_Surface.of(mask[box], spacing_mm) for mask in (a, b))
-    ways = first.distances(second), second.distances(first)
-    hd95_mm = max(float(np.percentile(way, 95)) for way in ways)
-    return SurfaceScores(_share_within(ways, tolerance_mm), hd95_mm)
+    distances_mm = first.distances(second), second.distances(first)
+    hd95_mm = max(float(np.percentile(each, 95)) for each in distances_mm)
+    return SurfaceScores(_share_within(distances_mm, tolerance_mm), hd95_mm)
 
 
 def check_tolerance_mm(tolerance_mm: float) -> None:
@@ -244,11 +244,15 @@ def _dice(a: _Surface, b: _Surface, tolerance_mm: float) -> float:
     if not (a.tree.n and b.tree.n):
         return 0.0 if a.tree.n or b.tree.n else math.nan
     within = tolerance_mm * _ROUNDING
-    ways = a.distances(b, within_mm=within), b.distances(a, within_mm=within)
-    return _share_within(ways, tolerance_mm)
+    distances_mm = (
+        a.distances(b, within_mm=within),
+        b.distances(a, within_mm=within),
+    )
+    return _share_within(distances_mm, tolerance_mm)
 
 
-def _share_within(ways: Sequence[FloatArray], tolerance_mm: float) -> float:
-    """Share of two surfaces' voxels whose distance to the other is within tolerance."""
-    near = sum(int((way <= tolerance_mm * _ROUNDING).sum()) for way in ways)
-    return near / sum(map(len, ways))
+def _share_within(distances_mm: Sequence[FloatArray], tolerance_mm: float) -> float:
+    """Share of the voxels of two surfaces within the tolerance of the other."""
+    within = tolerance_mm * _ROUNDING
+    near = sum(int((each <= within).sum()) for each in distances_mm)
+    return near / sum(map(len, distances_mm))

@@ -163,7 +163,13 @@ def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
 
 
 def rater_weights(votes: Votes, raters: Sequence[str], fusion: Fusion) -> FloatArray:
-    """(raters,) weights of one case; they sum to 1 over those who annotated it."""
+    """(raters,) weights of one case; they sum to 1 over those who annotated it.
+
+    Raises
+    ------
+    InputError
+        If all raters of this case have weight 0.
+    """
     if fusion.weights == "dice":
         weights = mean_pair_dice(votes)
     elif fusion.weights == "staple":

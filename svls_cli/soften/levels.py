@@ -30,7 +30,7 @@ def levels(dtype: npt.DTypeLike) -> int:
 def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray:
     """Round probabilities to levels, each by less than one, so that their sum is exact.
 
-    What rounding down leaves goes to the classes that lost most by it. Given to the
+    The rest after rounding down goes to the classes that lost most by it. Given to the
     most probable class instead, it would make networks of many classes look surer than
     they are.
 

@@ -23,7 +23,7 @@ METHODS: tuple[str, ...] = get_args(MethodName)
 
 @dataclass(frozen=True)
 class Softening:
-    """How hard labels become soft on one voxel grid.
+    """Weights that make hard labels soft on one voxel grid.
 
     ``y = (1 - strength - uniform) * onehot + strength * neighbours + uniform / C``.
 
@@ -150,7 +150,7 @@ class Method:
         return {"sigma_vox": list(sigma_vox), "size_vox": list(size)}
 
     def to_json(self) -> dict[str, Any]:
-        """As stored: every parameter that the method has, defaults filled in."""
+        """Every parameter of the method as stored, defaults filled in."""
         if self.name == "onehot":
             return {"name": self.name}
         if self.name == "ls":

@@ -117,7 +117,7 @@ class Destination:
                 create_root(new, self.config)
                 put_root(new, self.root)
         elif self.workspace is not None:
-            with suppress(FileNotFoundError):  # this run's other worker was faster
+            with suppress(FileNotFoundError):  # another worker of this run was faster
                 rename_if_free(self.workspace / _ROOT, self.root)
 
 
@@ -248,6 +248,11 @@ def store_case(
         As in `case_attributes`.
     maps
         Raters whose own label maps are kept.
+
+    Returns
+    -------
+    Outcome
+        Path of the case, as users know it, and its size in bytes.
     """
     with destination.building(name) as folder:
         writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)

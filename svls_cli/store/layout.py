@@ -1,4 +1,4 @@
-"""How an array is cut into chunks, and chunks into shards."""
+"""Layout of a case's arrays in shards, and of shards in chunks."""
 
 from __future__ import annotations
 

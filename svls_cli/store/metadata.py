@@ -95,7 +95,7 @@ def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> N
     folder
         Made if it does not exist.
     document
-        What `group` or `array` returns.
+        Result of `group` or `array`.
     indent
         None leaves white space out: in small cases of many classes most bytes are
         metadata.

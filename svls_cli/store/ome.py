@@ -25,7 +25,7 @@ def image(
     name
         Name of the case.
     geometry
-        Its voxel grid.
+        Voxel grid of the case.
     classes
         Classes of the channels.
     top

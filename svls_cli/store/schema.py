@@ -172,7 +172,7 @@ def case_attributes(
 
 
 def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
-    """Check that a root is a soft-label store of a known format; its configuration.
+    """Check the attributes of a store's root; return the store's configuration.
 
     Raises
     ------

@@ -26,7 +26,7 @@ from svls_cli.store.metadata import ZSTD_LEVEL
 
 ABSENT = 2**64 - 1  # in the index of a shard
 
-# Position in the grid of chunks of a shard, or in that of shards of an array.
+# Position of a chunk in its shard, or of a shard in its array, one integer per axis.
 ChunkIndex = tuple[int, ...]
 EncodedChunk = tuple[ChunkIndex, bytes]
 

@@ -1,4 +1,4 @@
-"""Cases appear in a store whole or not at all.
+"""Transactions: cases appear in a store whole or not at all.
 
 A case is built in ``OUT.tmp/<run>/``, beside the store and on its file system, and
 renamed into place when it is complete and on the disk. An old case is moved aside
@@ -111,9 +111,9 @@ def folder_bytes(folder: Path) -> int:
 
 
 def rename_if_free(folder: Path, target: Path) -> bool:
-    """Rename a folder, unless ``target`` already holds files; whether it was renamed.
+    """Rename a folder unless ``target`` already holds files; return whether it was.
 
-    Its contents are flushed to the disk before it is renamed, and the name after.
+    The contents are flushed to the disk before the folder is renamed, the name after.
 
     Raises
     ------

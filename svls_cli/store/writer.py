@@ -63,7 +63,7 @@ class CaseWriter:
     name
         The case, as it will be called in the store.
     geometry
-        Its voxel grid.
+        Voxel grid of the case.
     config
         Configuration of the store.
     raters
@@ -114,10 +114,10 @@ class CaseWriter:
         chunk_index
             Index of the block's chunks in their shard, spatial axes.
         block
-            Its soft labels.
+            Soft labels of the block.
         indices : (z, y, x) each
-            Its hard labels and each rater's, as class indices, ``n_classes`` where
-            ignored.
+            Hard labels of the block and each rater's labels, as class indices;
+            ``n_classes`` where ignored.
         """
         labels = {}
         for name, label_indices in indices.items():
