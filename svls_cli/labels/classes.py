@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from svls_cli.arrays import UIntArray
+from svls_cli.arrays import IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.values import MAX_VALUE, listed, look_up
 
@@ -112,7 +111,7 @@ class ClassTable:
         return len(self.classes)
 
     @cached_property
-    def values(self) -> npt.NDArray[np.int64]:
+    def values(self) -> IntArray:
         """(classes,) label value of each channel."""
         return np.array([c.value for c in self.classes], dtype=np.int64)
 

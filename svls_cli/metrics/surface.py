@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-from svls_cli.arrays import BoolArray, FloatArray
+from svls_cli.arrays import BoolArray, FloatArray, Region
 from svls_cli.errors import InputError, InvalidParameterError
 
 # Coordinates are multiples of the spacing, rounded: a distance that is the tolerance
@@ -187,7 +187,7 @@ def _check(
         )
 
 
-def _bounding_box(masks: Sequence[BoolArray]) -> tuple[slice, ...]:
+def _bounding_box(masks: Sequence[BoolArray]) -> Region:
     """Smallest box around all masks, of which at least one is not empty."""
     union = np.logical_or.reduce(masks)
     box = []

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from svls_cli.arrays import Region
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store.objects import file_sizes
@@ -75,7 +76,7 @@ def _block_problems(
     case: StoredCase,
     soft: zarr.Array[Any],
     maps: Mapping[str, zarr.Array[Any]],
-    block: tuple[slice, ...],
+    block: Region,
 ) -> list[str]:
     # Codecs may raise anything for a damaged file, which must not end the
     # verification.
@@ -120,7 +121,7 @@ def _check_values(
     return []
 
 
-def _blocks(array: zarr.Array[Any]) -> list[tuple[slice, ...]]:
+def _blocks(array: zarr.Array[Any]) -> list[Region]:
     """The array's chunks, as slices of its spatial axes."""
     starts = [
         range(0, n, c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)
@@ -134,5 +135,5 @@ def _blocks(array: zarr.Array[Any]) -> list[tuple[slice, ...]]:
     ]
 
 
-def _text(block: tuple[slice, ...]) -> str:
+def _text(block: Region) -> str:
     return ", ".join(f"{s.start}:{s.stop}" for s in block)
