@@ -22,7 +22,7 @@ from svls_cli.labels.cases import Case, find_cases, safe_name
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.soften.methods import parse_method
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
@@ -277,6 +277,6 @@ def _check_folder(out: Path, names: set[str]) -> None:
     for path in (out / "stores").glob("*.zarr"):
         if others := sorted(names.symmetric_difference(open_store(path))):
             raise InputError(
-                f"{out} compares other cases: {some(others)} are only in it or only "
+                f"{out} compares other cases: {listed(others)} are only in it or only "
                 "among the label maps; take another name"
             )

@@ -31,13 +31,13 @@ from svls_cli.store.destination import (
 )
 from svls_cli.store.objects import Folder
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.shards import Place
+from svls_cli.store.shards import ChunkIndex
 from svls_cli.store.writer import CaseWriter, EncodedBlock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Of a shard, of a block in it, and the block's voxels.
-Block = tuple[Place, Place, list[slice]]
+Block = tuple[ChunkIndex, ChunkIndex, list[slice]]
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _write_volume(
     """Soften and encode block by block, ahead of writing shard by shard."""
     layout = writer.layout
 
-    def encode(block: Block) -> tuple[Place, EncodedBlock]:
+    def encode(block: Block) -> tuple[ChunkIndex, EncodedBlock]:
         shard, place, voxels = block
         soft = soften_part(
             case.labels,

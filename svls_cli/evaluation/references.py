@@ -14,7 +14,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
-from svls_cli.labels.values import distinct_values, some
+from svls_cli.labels.values import distinct_values, listed
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 
@@ -88,8 +88,8 @@ class References:
         )
         if mine != theirs:
             missing, extra = sorted(mine - theirs), sorted(theirs - mine)
-            parts = [f"the prediction lacks {some(missing)}"] if missing else []
-            parts += [f"the reference lacks {some(extra)}"] if extra else []
+            parts = [f"the prediction lacks {listed(missing)}"] if missing else []
+            parts += [f"the reference lacks {listed(extra)}"] if extra else []
             raise InputError(
                 f"the label values of the classes differ: {'; '.join(parts)}"
             )
@@ -154,8 +154,8 @@ def _in_store(store: Store, chosen: Sequence[str] | None) -> References:
             cases[name] = Reference(case, found)
     if unknown := sorted(set(chosen or ()) - everyone):
         raise InputError(
-            f"{store.path}: no label map by {some(unknown)}; there are "
-            f"{some(sorted(everyone))}"
+            f"{store.path}: no label map by {listed(unknown)}; there are "
+            f"{listed(sorted(everyone))}"
         )
     return References(str(store.path), cases, store.classes, store.config.ignore_label)
 
@@ -167,8 +167,8 @@ def _stored(
     found = distinct_values(values).tolist()
     if unknown := classes.unknown(found, ignore_label=ignore_label):
         raise InputError(
-            f"label values {some(unknown)} of {rater} are not among the classes "
-            f"({some(classes.values.tolist())})"
+            f"label values {listed(unknown)} of {rater} are not among the classes "
+            f"({listed(classes.values.tolist())})"
         )
     return classes.indices(values, ignore_label=ignore_label)
 

@@ -19,12 +19,10 @@ from svls_cli.evaluation.scores import (
     CaseEvaluation,
     ClassScores,
 )
-from svls_cli.files import write_report
-from svls_cli.metrics.averages import bootstrap, defined
+from svls_cli.files import Cell, write_report
+from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
 from svls_cli.version import __version__
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -174,13 +172,13 @@ class EvaluationReport:
             if case.result is None:
                 continue
             name, raters = case.record.case, len(case.result.raters)
-            means = [defined(case.result.class_mean(each)) for each in OVERLAPS]
+            means = [or_none(case.result.class_mean(each)) for each in OVERLAPS]
             whole = [
-                defined(_in(region, each)(case.result)) for each, region in columns
+                or_none(_in(region, each)(case.result)) for each, region in columns
             ]
             rows.append([name, None, "mean", raters, *means, *whole])
             for label in case.result.classes:
-                own = [defined(getattr(label, each)) for each in OVERLAPS]
+                own = [or_none(getattr(label, each)) for each in OVERLAPS]
                 parts = [_of_class(label, each, region) for each, region in columns]
                 rows.append([name, label.value, label.name, raters, *own, *parts])
         return rows
@@ -248,4 +246,4 @@ def _published(name: str) -> Callable[[CaseEvaluation], float]:
 def _of_class(label: ClassScores, name: str, region: str) -> float | None:
     """Brier and ECE are of all classes together."""
     by_region = getattr(label, name, None)
-    return None if by_region is None else defined(by_region[region])
+    return None if by_region is None else or_none(by_region[region])

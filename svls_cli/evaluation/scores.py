@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from svls_cli.evaluation.regions import REGIONS
-from svls_cli.metrics.averages import defined, mean
+from svls_cli.metrics.averages import mean, or_none
 from svls_cli.metrics.calibration import Reliability
 
 # Scores of a class over the whole volume, and of a class or a case in each region.
@@ -59,9 +59,9 @@ class ClassScores:
             "name": self.name,
             "voxels": self.voxels,
             "predicted_voxels": self.predicted_voxels,
-            **{name: defined(getattr(self, name)) for name in OVERLAPS},
-            "nll": {region: defined(x) for region, x in self.nll.items()},
-            "tace": {region: defined(x) for region, x in self.tace.items()},
+            **{name: or_none(getattr(self, name)) for name in OVERLAPS},
+            "nll": {region: or_none(x) for region, x in self.nll.items()},
+            "tace": {region: or_none(x) for region, x in self.tace.items()},
         }
 
 
@@ -96,7 +96,7 @@ class RegionScores:
     def to_json(self) -> dict[str, Any]:
         return {
             "voxels": self.voxels,
-            **{name: defined(getattr(self, name)) for name in CALIBRATION},
+            **{name: or_none(getattr(self, name)) for name in CALIBRATION},
             "reliability": self.reliability.to_json(),
         }
 
@@ -118,7 +118,7 @@ class PublishedScores:
     tace: float
 
     def to_json(self) -> dict[str, float | None]:
-        return {"ece": defined(self.ece), "tace": defined(self.tace)}
+        return {"ece": or_none(self.ece), "tace": or_none(self.tace)}
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class CaseEvaluation:
             "raters": list(self.raters),
             "voxels": self.voxels,
             "ignored_voxels": self.ignored_voxels,
-            **{name: defined(self.class_mean(name)) for name in OVERLAPS},
+            **{name: or_none(self.class_mean(name)) for name in OVERLAPS},
             "regions": {name: self.regions[name].to_json() for name in REGIONS},
             **published,
             "classes": [c.to_json() for c in self.classes],

@@ -1,4 +1,4 @@
-"""Where the cases of one run go: a new store, an existing one, or nowhere."""
+"""Destination of a run's cases: a new store, an existing one, or none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, case_attributes_at, open_store
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, renamed, replace_store, workspace
+from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
 from svls_cli.store.uploads import put_case, put_root
 from svls_cli.store.writer import CaseWriter, create_root
 
@@ -31,10 +31,10 @@ class Destination:
     root
         The store's folder.
     shown
-        Where users will find it.
+        The store's folder as users know it.
     workspace
-        Folder for cases that are being built: beside a store on a disk; else on this
-        machine's own, and None if that is not the worker's.
+        Folder for cases that are being built: beside a store on a disk, else on this
+        machine's own disk, and None if workers may not share that.
     config
         The store's configuration.
     dry_run
@@ -60,7 +60,7 @@ class Destination:
         )
 
     def output(self, name: str) -> str:
-        """Where users will find a case."""
+        """Path of a case, as users know it."""
         return str(self.shown / name)
 
     @contextmanager
@@ -108,7 +108,7 @@ class Destination:
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A name for a folder in the workspace, gone after the block."""
+        """Path for a new folder in the workspace, removed after the block."""
         if self.workspace is not None and not self.workspace.is_dir():
             raise StoreError(
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
@@ -118,12 +118,12 @@ class Destination:
             yield Path(folder) / "case"
 
     def _claim(self) -> None:
-        """Have the store, which appears in one step, whichever run is first.
+        """Create the store atomically, or check the one another run created.
 
         Raises
         ------
         StoreError
-            If it is there, with another configuration.
+            If there is a store of another configuration.
         """
         store = existing_store(self.root)
         if store is None:
@@ -137,8 +137,8 @@ class Destination:
                 create_root(new, self.config)
                 put_root(new, self.root)
         elif self.workspace is not None:
-            with suppress(FileNotFoundError):  # this run's other worker was faster
-                renamed(self.workspace / _ROOT, self.root)
+            with suppress(FileNotFoundError):  # another worker of this run was faster
+                rename_if_free(self.workspace / _ROOT, self.root)
 
 
 def existing_store(path: Folder) -> Store | None:
@@ -147,7 +147,7 @@ def existing_store(path: Folder) -> Store | None:
     Raises
     ------
     StoreError
-        If there is something else.
+        If something else is there.
     """
     if not path.exists():
         return None
@@ -162,14 +162,14 @@ def existing_store(path: Folder) -> Store | None:
 
 
 def store_to_replace(path: Folder) -> Store | None:
-    """The store at ``path`` that a new one is to replace; None if there is nothing.
+    """The store at ``path``, checked to be replaceable; None if there is nothing.
 
     Raises
     ------
     InvalidParameterError
         If it is in an object store.
     StoreError
-        If there is something else.
+        If something else is there.
     """
     existing = existing_store(path)
     if existing is not None and isinstance(path, ObjectFolder):
@@ -197,11 +197,11 @@ def open_destination(
     out
         The store; if it does not exist it is made when the first case is finished.
     config
-        Of the store.
+        Configuration of the store.
     replace
         The store at ``out``, if a new one is to take its place.
     dry_run
-        Leave ``out`` alone.
+        Whether to leave ``out`` as it is.
     remote
         Whether workers may be on other machines.
 
@@ -237,5 +237,5 @@ def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
     if difference := existing.config.difference(config):
         raise StoreError(
             f"{out} was made with other parameters: {difference}. Use the same "
-            "parameters, another store, or --overwrite to make it anew"
+            "parameters, another store, or --overwrite to replace it"
         )

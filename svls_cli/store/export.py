@@ -22,7 +22,7 @@ from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.files import UNFINISHED
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase, open_store
 from svls_cli.store.verify import verify_case
@@ -137,7 +137,7 @@ class CaseExporter:
         """Verify a case and write its volumes, each whole or not at all."""
         # What is missing from a store reads as zeros, which nobody must export.
         if problems := verify_case(case):
-            raise StoreError(f"the stored case is damaged: {some(problems, 3)}")
+            raise StoreError(f"the stored case is damaged: {listed(problems, 3)}")
         paths = []
         for name, voxels in _volumes(case, self.options):
             path = self.folder / f"{name}.{self.options.format}"

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import HARD
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.soften.levels import levels
 from svls_cli.store.reader import StoredCase
 from svls_cli.training.config import Target, TrainingConfig
@@ -100,12 +100,12 @@ class SoftLabelDataset(Dataset[Sample]):
         if self.target == "rater" and unrated:
             raise InputError(
                 "target rater needs a store of fuse-raters, which keeps each rater's "
-                f"label map; there are none for {some(unrated)}"
+                f"label map; there are none for {listed(unrated)}"
             )
         if self._images is not None and (
             lost := sorted({*self._names} - {*self._images})
         ):
-            raise InputError(f"no image for {some(lost)}")
+            raise InputError(f"no image for {listed(lost)}")
         for name, case in self._cases.items():
             if case.geometry.ndim != len(self.patch_size):
                 raise InvalidParameterError(

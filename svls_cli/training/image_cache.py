@@ -28,7 +28,7 @@ from svls_cli.errors import InputError
 from svls_cli.files import replacing, write_json
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.scans import Scan, find_scans
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
 
@@ -125,14 +125,15 @@ def find_images(
     names = sorted(cases)
     if missing := [name for name in names if name not in scans]:
         raise InputError(
-            f"no image for {len(missing)} of {len(names)} cases: {some(missing)}; "
-            f"there are images of {some(sorted(scans), 3)}"
+            f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "
+            f"there are images of {listed(sorted(scans), 3)}"
         )
     first = scans[names[0]].channels
     if odd := [name for name in names if scans[name].channels != first]:
         raise InputError(
-            f"the image of {names[0]} has {len(first)} channels ({some(first)}), that "
-            f"of {odd[0]} has {some(scans[odd[0]].channels)}: give all cases the same"
+            f"the image of {names[0]} has {len(first)} channels ({listed(first)}), "
+            f"that of {odd[0]} has {listed(scans[odd[0]].channels)}: give all cases "
+            "the same"
         )
     return {name: scans[name] for name in names}
 

@@ -11,7 +11,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
@@ -131,4 +131,4 @@ def _nothing_left(records: Sequence[Record]) -> str:
     if not records:
         return "no cases to tune by"
     reasons = [f"{record.case}: {record.reason}" for record in records]
-    return f"no case is left to tune by: {some(reasons)}"
+    return f"no case is left to tune by: {listed(reasons)}"

@@ -271,7 +271,7 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
     result = run(*arguments, code=4, errors="surrogateescape")
     found = records(result.stdout)
     failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
-    assert failed == ["its name is no Unicode, as object stores need"]
+    assert failed == ["its name is not valid Unicode, which object stores require"]
     assert sorted(open_store("s3://bucket/a.zarr")) == sorted(names)
     run("inspect", "--verify", "s3://bucket/a.zarr")
 

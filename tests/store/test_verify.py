@@ -118,7 +118,7 @@ def test_hard_label_of_no_class(store: Path) -> None:
         hard[40, 40, 40] = 77
 
     edit(store, "labels/hard/0", change)
-    assert "hard labels [77] are no classes" in problems(store)
+    assert "hard labels [77] are not classes" in problems(store)
 
 
 def test_ignored_voxel_with_a_soft_label(store: Path) -> None:
