@@ -70,6 +70,7 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
+    from svls_cli.comparison.report import write_comparison
     from svls_cli.comparison.result import Comparison
     from svls_cli.labels.class_files import parse_classes
 
@@ -95,6 +96,6 @@ def command(
             dice = f"{trial.overlap('dice') or 0:.4f}"
             console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
     comparison = Comparison(tuple(trials))
-    comparison.write(out)
+    write_comparison(comparison, out)
     if not as_json:
         console.echo("\n" + comparison.markdown())
