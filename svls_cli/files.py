@@ -12,6 +12,9 @@ from typing import Any, Protocol
 
 from svls_cli.errors import InvalidParameterError
 
+# A value in a CSV file; None is an empty cell.
+Cell = str | int | float | None
+
 REPORT_SUFFIXES = (".json", ".csv")
 # What a file is in while it is written; left by a process that was killed then.
 UNFINISHED = ".svls-"

@@ -10,10 +10,10 @@ from pathlib import Path
 from svls_cli.batch.records import Outcome, Record, recorded
 from svls_cli.batch.workers import Progress, Workers, no_progress
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.references import Reference, References, find_references
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation, Evaluated
-from svls_cli.evaluation.scoring import Measures, evaluate_case
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.store.reader import Store, StoredCase, open_store
 
@@ -146,7 +146,7 @@ def evaluate_cases(
     return EvaluationReport(
         parameters={
             "prediction": str(store.path),
-            "reference": found.place,
+            "reference": found.location,
             "raters": None if raters is None else list(raters),
             "ignore_label": task.ignore_label,
             **measures.to_json(),
@@ -163,7 +163,8 @@ def _match(store: Store, found: References) -> tuple[list[_Pair], list[Evaluated
     both = [name for name in cases if name in found.cases]
     if not both:
         raise InputError(
-            f"no case of {store.path} has a reference of the same name in {found.place}"
+            f"no case of {store.path} has a reference of the same name in "
+            f"{found.location}"
         )
     reasons = {
         **{name: "no reference" for name in cases if name not in found.cases},

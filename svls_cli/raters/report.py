@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.files import aligned, write_report
+from svls_cli.files import Cell, aligned, write_report
 from svls_cli.metrics.averages import defined, mean
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 
@@ -25,8 +25,6 @@ _CLASS_HEADER = [
 ]
 _RATER_HEADER = ["rater", "cases", "sensitivity", "specificity", "Dice"]
 _WORST_HEADER = ["case", "Dice", "worst class", "its Dice"]
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True, eq=False)
