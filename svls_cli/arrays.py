@@ -14,6 +14,8 @@ IntArray = npt.NDArray[np.int64]
 Float32Array = npt.NDArray[np.float32]
 # What indexes another array: voxels of a flat one, or classes.
 IndexArray = npt.NDArray[np.intp]
+# Voxels by their coordinates, (n, axes).
+VoxelArray = npt.NDArray[np.int32]
 # Label maps, class indices and codes: the smallest unsigned type that holds them.
 UIntArray = npt.NDArray[np.unsignedinteger[Any]]
 # Soft labels of one of the stored types, or floats on the way there.

@@ -76,6 +76,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
+        """Spread of the values that are not None."""
         known = [value for value in values if value is not None]
         if not known:
             return cls(None, None)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from torch import Tensor, from_numpy
 from torch.utils.data import Dataset
 
+from svls_cli.arrays import FloatArray, Region
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import some
@@ -21,9 +22,9 @@ from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.sampling import Landmarks, corner_of
 
 Sample = dict[str, Any]
-# Streams of random numbers.
+# Streams of random numbers: positions of patches, order of cases.
 _PATCH, _ORDER = 1, 2
-# Given a sample and a seed of its own.
+# Called with a sample and a seed of its own.
 Transform = Callable[[Sample, int], Sample]
 
 
@@ -46,17 +47,17 @@ class SoftLabelDataset(Dataset[Sample]):
     Parameters
     ----------
     cases
-        By name: a `Store`, or some of its cases.
+        Cases by name: a `Store`, or some of its cases.
     images
-        As `unpack_images` gives them; None for targets only.
+        Images by name, from `unpack_images`; None for targets only.
     patch_size
         Voxels per spatial axis; what reaches beyond the volume is 0.
     target, foreground_share, boundary_share
         As in `TrainingConfig`.
     seed
-        Of where patches lie.
+        Seed of the order of the cases and of the positions of patches.
     transform
-        Applied to each sample, with a seed of its own.
+        Function applied to each sample, with a seed of its own.
 
     Raises
     ------
@@ -117,11 +118,11 @@ class SoftLabelDataset(Dataset[Sample]):
         return len(self._names)
 
     def __iter__(self) -> Iterator[Sample]:
-        """One pass."""
+        """One pass over the cases."""
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> Sample:
-        """Patch ``number``, which may be any from 0 on."""
+        """Return patch ``number``, any whole number from 0 on."""
         rng = np.random.default_rng((self._seed, _PATCH, number))
         name = self._name(number)
         case = self._cases[name]
@@ -136,7 +137,7 @@ class SoftLabelDataset(Dataset[Sample]):
         return sample
 
     def _name(self, number: int) -> str:
-        """Each pass has an order of its own."""
+        """Name of the case of a patch; each pass has an order of its own."""
         passed, at = divmod(number, len(self._names))
         rng = np.random.default_rng((self._seed, _ORDER, passed))
         order: list[int] = rng.permutation(len(self._names)).tolist()
@@ -165,7 +166,7 @@ class SoftLabelDataset(Dataset[Sample]):
         return sample
 
     def _target(
-        self, case: StoredCase, region: tuple[slice, ...], rng: np.random.Generator
+        self, case: StoredCase, region: Region, rng: np.random.Generator
     ) -> npt.NDArray[Any]:
         if self.target == "soft":
             return case.patch(region)
@@ -206,13 +207,13 @@ class SoftLabelDataset(Dataset[Sample]):
 
 
 def _tensor(values: npt.NDArray[Any]) -> Tensor:
-    """PyTorch computes little with uint16."""
+    """Convert to a tensor; uint16 to int32, as PyTorch computes little with uint16."""
     if values.dtype == np.uint16:
         values = values.astype(np.int32)
     return from_numpy(np.ascontiguousarray(values))
 
 
-def _affine(case: StoredCase, corner: Sequence[int]) -> npt.NDArray[np.float64]:
+def _affine(case: StoredCase, corner: Sequence[int]) -> FloatArray:
     geometry, n = case.geometry, case.geometry.ndim
     affine = np.eye(n + 1)
     affine[:n, :n] = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm

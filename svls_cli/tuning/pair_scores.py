@@ -68,6 +68,7 @@ class PairScores:
 
     @classmethod
     def zero(cls, windows: int, strengths: int, n_classes: int) -> PairScores:
+        """Sums over no pairs."""
         nobody = np.zeros(n_classes, np.int64)
         nll, brier = np.zeros((2, windows, strengths))
         class_nll = np.zeros((windows, strengths, n_classes))
