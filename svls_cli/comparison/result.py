@@ -13,8 +13,9 @@ from svls_cli.arrays import FloatArray
 from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.version import __version__
 
-OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
-CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
+# Columns of the paper's table, by the name of the score.
+_OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
+_CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class Trial:
     report: Mapping[str, Any]
 
     def overlap(self, name: str) -> float | None:
-        """Mean over cases of one of `OVERLAPS`; None if undefined."""
+        """Mean of an overlap score over cases; None if undefined."""
         mean: float | None = self.report["summary"][name]["mean"]
         return mean
 
     def calibration(self, region: str, name: str) -> float | None:
-        """Mean over cases of one of `CALIBRATION` in a region; None if undefined."""
+        """Mean of a calibration score in a region over cases; None if undefined."""
         mean: float | None = self.report["summary"]["regions"][region][name]["mean"]
         return mean
 
@@ -51,9 +52,9 @@ class Trial:
             "method": self.method,
             "seed": self.seed,
             "cases": self.report["summary"]["cases"],
-            **{name: self.overlap(name) for name in OVERLAPS},
+            **{name: self.overlap(name) for name in _OVERLAPS},
             "regions": {
-                region: {name: self.calibration(region, name) for name in CALIBRATION}
+                region: {name: self.calibration(region, name) for name in _CALIBRATION}
                 for region in REGION_NAMES
             },
         }
@@ -113,14 +114,14 @@ class Comparison:
 
     def table(self, region: str) -> tuple[list[str], list[list[str]]]:
         """Header, and a row of means and spreads for each method, in one region."""
-        header = ["method", *OVERLAPS.values(), *CALIBRATION.values()]
+        header = ["method", *_OVERLAPS.values(), *_CALIBRATION.values()]
         return header, [self._row(method, region) for method in self.methods]
 
     def _row(self, method: str, region: str) -> list[str]:
         trials = self.trials_of(method)
-        overlaps = [Spread.of([t.overlap(n) for t in trials]) for n in OVERLAPS]
+        overlaps = [Spread.of([t.overlap(n) for t in trials]) for n in _OVERLAPS]
         calibration = [
-            Spread.of([t.calibration(region, n) for t in trials]) for n in CALIBRATION
+            Spread.of([t.calibration(region, n) for t in trials]) for n in _CALIBRATION
         ]
         return [method, *map(str, (*overlaps, *calibration))]
 

@@ -36,7 +36,7 @@ from svls_cli.metrics.distributions import generalised_energy_distance, soft_dic
 from svls_cli.metrics.surface import check_tolerance_mm, surface_scores
 from svls_cli.store.layout import Layout
 
-DEFAULT_BINS = 15  # as Guo et al. have it
+DEFAULT_BINS = 15  # as in Guo et al.
 PUBLISHED_BINS = 10
 
 

@@ -240,6 +240,6 @@ def _published_score(name: str) -> Callable[[CaseEvaluation], float]:
 
 
 def _class_score(label: ClassScores, name: str, region: str) -> float | None:
-    """A class's score in a region; None for Brier and ECE, which no class has."""
+    """A class's score in a region; None for Brier and ECE, which are of all."""
     by_region = getattr(label, name, None)
     return None if by_region is None else defined(by_region[region])

@@ -16,7 +16,7 @@ from monai.transforms.spatial.dictionary import RandFlipd
 
 
 class Augmentation:
-    """Mirror a sample at random; scale and shift its image and add noise to it.
+    """Random mirroring of a sample; random scale, shift and noise of its image.
 
     The same seed makes the same changes. Soft labels are moved, never interpolated.
 

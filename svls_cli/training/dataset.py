@@ -33,11 +33,11 @@ class SoftLabelDataset(Dataset[Sample]):
 
     Patch n is the same whenever and wherever it is asked for, so any sampler, number of
     workers or resumed run sees the same ones: ``dataset[n]`` is defined for every
-    n >= 0, and each case comes once in ``len(cases)`` of them. Nothing is open between
-    two patches and nothing open travels, so workers may be forked or spawned.
+    n >= 0, and each case comes once in ``len(cases)`` of them. No file stays open
+    between two patches or travels to a worker, so workers may be forked or spawned.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
-    ``target`` (classes, z, y, x), as stored: uint8, where 255 is certain, is a
+    ``target`` (classes, z, y, x) as stored: uint8, where 255 is certain, takes a
     quarter of the bytes of probabilities (`as_probabilities` makes them on the device;
     uint16 comes as int32); ``weight`` (1, z, y, x) uint8, 0 where the voxel is ignored
     or outside the volume, so that its target is all 0; ``case``; ``corner``, the
@@ -64,7 +64,7 @@ class SoftLabelDataset(Dataset[Sample]):
     InvalidParameterError
         If a parameter is out of its range.
     InputError
-        If there are no cases, or one lacks what is asked for.
+        If there are no cases, or one lacks its image or its raters' label maps.
     """
 
     def __init__(

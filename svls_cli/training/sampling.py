@@ -39,7 +39,7 @@ class Landmarks:
         labels : (z, y, x) or (y, x)
             Label values.
         ignore_label
-            Label value of voxels that are neither foreground, like 0, nor part of a
+            Label value that, like 0, is no foreground; voxels beside it are not on a
             boundary.
         name
             Name of the case, which seeds the draw: it always gives the same voxels.

@@ -35,7 +35,8 @@ class CaseScores:
     nll, brier : (windows, strengths)
         Means over the band's voxels and ordered pairs of raters.
     class_nll : (windows, strengths, c)
-        Means over the pairs of which at least one said the class; NaN without any.
+        Means over the pairs of which at least one rater said the class; NaN without
+        any.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class CaseTask:
-    """Score all candidates on one case.
+    """The task of scoring all candidates on one case.
 
     Parameters
     ----------

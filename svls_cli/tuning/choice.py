@@ -99,7 +99,7 @@ class _Table:
 
     @cached_property
     def chosen_by(self) -> FloatArray:
-        """(cases, candidates) of the score that the choice goes by."""
+        """(cases, candidates) scores that the choice goes by."""
         return self.brier if self.search.score == "brier" else self.nll
 
     @cached_property
@@ -234,7 +234,7 @@ def _warnings(
             f"{name} forecasts these raters no worse than any SVLS that was tried: "
             "smoothing boundaries does not help here"
         )
-    # Large classes rule the mean over voxels; small ones may want something else.
+    # Large classes dominate the mean over voxels; small ones may need another method.
     scored = [(row.best, row.published) for row in per_class if row.cases]
     worse = sum(best > published for best, published in scored)  # type: ignore[operator]
     if worse > len(scored) / 2:

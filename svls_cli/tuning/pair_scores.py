@@ -27,7 +27,8 @@ class PairCounts:
     agreed : (c,)
         Pairs of which both said the class.
     differed : (c,)
-        Pairs of which only one said the class; such a pair counts for two classes.
+        Pairs of which one said the class and the other another; such a pair counts for
+        two classes.
     """
 
     agreed: IntArray
