@@ -12,11 +12,12 @@ from typing import Any, Protocol
 
 from svls_cli.errors import InvalidParameterError
 
+# A value in a CSV file; None is an empty cell.
+Cell = str | int | float | None
+
 REPORT_SUFFIXES = (".json", ".csv")
 # Prefix of the folder that a file is written in; a killed process leaves it behind.
 UNFINISHED = ".svls-"
-# A cell of a table; None is empty.
-Cell = str | int | float | None
 
 
 def check_target(path: Path) -> None:

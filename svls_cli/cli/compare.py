@@ -74,6 +74,7 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
+    from svls_cli.comparison.report import write_comparison
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
@@ -99,6 +100,6 @@ def command(
             batch=batch,
             **more,
         )
-    comparison.write(out)
+    write_comparison(comparison, out)
     if not as_json:
         console.echo("\n" + comparison.markdown())

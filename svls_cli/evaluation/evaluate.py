@@ -9,10 +9,10 @@ from pathlib import Path
 from svls_cli.batch.records import Finished, Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.references import Reference, References, find_references
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation
-from svls_cli.evaluation.scoring import Measures, evaluate_case
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.store.reader import Store, StoredCase, open_store
 
@@ -148,7 +148,7 @@ def evaluate_cases(
     return EvaluationReport(
         parameters={
             "prediction": str(store.path),
-            "reference": references.place,
+            "reference": references.location,
             "raters": None if raters is None else list(raters),
             "ignore_label": ignore_label,
             **measures.to_json(),
@@ -168,7 +168,7 @@ def _match(
     if not both:
         raise InputError(
             f"no case of {store.path} has a reference of the same name in "
-            f"{references.place}"
+            f"{references.location}"
         )
     reasons = {
         **{name: "no reference" for name in cases if name not in references.cases},

@@ -20,24 +20,26 @@ CALIBRATION = ("nll", "brier", "ece", "tace")
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class; means over the raters.
+    """Scores of one class; means over the raters.
 
     Parameters
     ----------
     value, name
-        The class.
+        Label value and name of the class.
     voxels, predicted_voxels
-        How many the raters gave it, and how many have it as their most probable class.
+        Voxels that the raters gave the class, and voxels of which it is the most
+        probable class.
     dice, surface_dice
-        Of the most probable class; 0 if it is predicted or drawn, but not both; NaN if
-        neither.
-    hd95_mm
-        Of the most probable class, mm; the diagonal of the volume if the class is
+        Overlap of the most probable class with the raters' labels; 0 if the class is
         predicted or drawn, but not both; NaN if neither.
+    hd95_mm
+        95th percentile of the distance between their surfaces, mm; the diagonal of the
+        volume if the class is predicted or drawn, but not both; NaN if neither.
     soft_dice, ged
-        Of the probabilities; NaN if the class is neither drawn nor anywhere above 0.
+        Soft Dice and generalised energy distance of the probabilities; NaN if the class
+        is neither drawn nor anywhere above 0.
     nll, tace
-        By region: mean NLL where the raters said the class, and its TACE; NaN if there
+        Mean NLL where the raters said the class, and its TACE, by region; NaN if there
         are no such voxels.
     """
 
@@ -67,20 +69,20 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class RegionScores:
-    """Calibration in a region; NaN if it is empty.
+    """Calibration scores in a region; NaN if it is empty.
 
     Parameters
     ----------
     voxels
-        Of the region, once for each rater.
+        Voxels of the region, counted once for each rater.
     nll
         Mean of -ln(clip(p, 1e-3, 1)) for the class that the rater said.
     brier
         Mean of sum_c (p_c - [c is what the rater said])^2.
     tace
-        Mean over the classes without background.
+        Mean TACE of the classes other than background.
     reliability
-        Of the most probable class, and so the ECE.
+        Reliability of the most probable class, from which the ECE follows.
     """
 
     voxels: int
@@ -91,6 +93,7 @@ class RegionScores:
 
     @property
     def ece(self) -> float:
+        """Expected calibration error of the most probable class."""
         return self.reliability.ece
 
     def to_json(self) -> dict[str, Any]:
@@ -103,15 +106,15 @@ class RegionScores:
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """What the published code prints.
+    """Scores as the published code prints them.
 
     Parameters
     ----------
     ece
-        In the foreground.
+        ECE in the foreground.
     tace
-        Over the whole volume, divided by the number of bins twice; mean over the
-        classes without background that have as many forecasts as there are bins.
+        TACE over the whole volume, divided by the number of bins twice; mean over the
+        classes, without background, that have as many forecasts as there are bins.
     """
 
     ece: float
@@ -123,20 +126,20 @@ class PublishedScores:
 
 @dataclass(frozen=True)
 class CaseEvaluation:
-    """Everything measured on one case.
+    """All scores of one case.
 
     Parameters
     ----------
     raters
-        Names of the label maps that it is compared with.
+        Names of the label maps that the prediction is compared with.
     voxels, ignored_voxels
-        How many count, and how many some rater ignores or have no prediction.
+        Voxels that count, and voxels that a rater ignores or that have no prediction.
     classes
-        Without background, label value 0.
+        Scores of each class but background, label value 0.
     regions
-        By name.
+        Calibration by the name of the region.
     published
-        If it was asked for.
+        Scores as the published code prints them; None unless asked for.
     """
 
     raters: tuple[str, ...]
@@ -151,7 +154,7 @@ class CaseEvaluation:
         return mean([getattr(c, name) for c in self.classes])
 
     def to_json(self) -> dict[str, Any]:
-        """As reported; undefined values are None."""
+        """The scores as reported; undefined values are None."""
         published = (
             {} if self.published is None else {"paper": self.published.to_json()}
         )

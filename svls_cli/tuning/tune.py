@@ -15,12 +15,12 @@ from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
-    Grid,
+    Candidates,
     ScoreName,
     Search,
 )
 from svls_cli.tuning.case_scores import CaseScorer, CaseScores
-from svls_cli.tuning.choice import summarise
+from svls_cli.tuning.choice import choose_candidate
 from svls_cli.tuning.result import TuningResult
 
 
@@ -89,13 +89,17 @@ def tune_smoothing(
     .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
        Estimation", JASA 102, 2007.
     """
-    search = Search(Grid(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed)
+    search = Search(
+        Candidates(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed
+    )
     table = classes.table if classes else None
     if ignore_label is None and classes:
         ignore_label = classes.ignore_label
     if table is not None:
         check_ignore_label(ignore_label, table)
-    scorer = CaseScorer(search.grid, band_mm, table, ignore_label, resample_to_first)
+    scorer = CaseScorer(
+        search.candidates, band_mm, table, ignore_label, resample_to_first
+    )
     scored = _score_cases(cases, scorer, batch or Batch())
     used = [each.result for each in scored if each.result is not None]
     records = [each.record for each in scored]
@@ -104,7 +108,7 @@ def tune_smoothing(
     if table is None:
         table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
     other = {"ignore_label": ignore_label, "resample_to_first": resample_to_first}
-    return summarise(used, records, table, search, other=other)
+    return choose_candidate(used, records, table, search, other=other)
 
 
 def _score_cases(

@@ -299,7 +299,7 @@ def test_splits(tmp_path: Path) -> None:
         "case_7",
     ]
     (tmp_path / "held.txt").write_text("case_3\ncase_33\n")
-    with pytest.raises(InputError, match=r"cases that there are not: .*case_33"):
+    with pytest.raises(InputError, match=r"names unknown cases: .*case_33"):
         split_cases(names, str(tmp_path / "held.txt"), seed=0)
 
 
@@ -452,7 +452,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged, or no checkpoint"):
         Checkpoint.load(path)
     torch.save({"format": "other", "format_version": 1}, path)
-    with pytest.raises(InputError, match=r"last\.pt: no checkpoint of svls-cli"):
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of svls-cli"):
         Checkpoint.load(path)
     torch.save({"format": "svls-training-run", "format_version": 9}, path)
     with pytest.raises(InputError, match="9 is newer than this svls-cli"):
