@@ -12,9 +12,9 @@ from typing import Any, NoReturn
 
 import click
 
+from svls_cli.batch.version import __version__
 from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
-from svls_cli.version import __version__
 
 COMMANDS = (
     "smooth",

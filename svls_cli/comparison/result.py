@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.files import replacing, write_json
-from svls_cli.version import __version__
 
 OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
 CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}

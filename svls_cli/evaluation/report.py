@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.batch.records import Record
+from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import (
     CALIBRATION,
@@ -23,7 +24,6 @@ from svls_cli.evaluation.scores import (
 from svls_cli.files import write_report
 from svls_cli.metrics.averages import bootstrap, defined
 from svls_cli.metrics.calibration import Reliability
-from svls_cli.version import __version__
 
 Cell = str | int | float | None
 

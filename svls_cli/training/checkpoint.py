@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
+from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import UNFINISHED, replacing, write_csv
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import clear_cache
 from svls_cli.training.plan import Plan
-from svls_cli.version import __version__
 
 FORMAT = "svls-training-run"
 FORMAT_VERSION = 1
