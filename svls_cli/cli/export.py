@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.store.choices import CONTENTS, FORMATS
 
 
 @click.command("export")
@@ -13,7 +14,7 @@ from svls_cli.cli import console, options
 @click.argument("out", metavar="OUT")
 @click.option(
     "--content",
-    type=click.Choice(["soft", "hard"]),
+    type=click.Choice(CONTENTS),
     default="soft",
     show_default=True,
     help="soft: a probability volume per class. hard: the label map.",
@@ -21,7 +22,7 @@ from svls_cli.cli import console, options
 @click.option(
     "--format",
     "image_format",
-    type=click.Choice(["nii.gz", "nii", "nrrd", "mha"]),
+    type=click.Choice(FORMATS),
     default="nii.gz",
     show_default=True,
     help="nrrd and mha keep the geometry to the last digit; NIfTI has room for single "

@@ -10,11 +10,12 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
 
 
 def parse_weights(text: str) -> Any:
     """``staple``, ``dice``, or ``r1=2,r2=1`` as a number for each rater."""
-    if text in ("staple", "dice"):
+    if text in MEASURED_WEIGHTS:
         return text
     try:
         pairs = [part.rsplit("=", 1) for part in text.split(",")]
@@ -32,7 +33,7 @@ def parse_weights(text: str) -> Any:
 @click.argument("out", metavar="OUT")
 @click.option(
     "--fusion",
-    type=click.Choice(["mean", "majority", "staple"]),
+    type=click.Choice(FUSIONS),
     default="mean",
     show_default=True,
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
@@ -49,7 +50,7 @@ def parse_weights(text: str) -> Any:
 )
 @click.option(
     "--ties",
-    type=click.Choice(["lowest", "highest"]),
+    type=click.Choice(TIES),
     default="lowest",
     show_default=True,
     help="Which of several labels with the same weight is the hard one, by value.",

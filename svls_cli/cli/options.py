@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from svls_cli.soften.choices import DTYPES, METHODS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -92,7 +94,7 @@ ignore_label = click.option(
 )
 dtype = click.option(
     "--dtype",
-    type=click.Choice(["uint8", "uint16", "float16", "float32"]),
+    type=click.Choice(DTYPES),
     default="uint8",
     show_default=True,
     help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
@@ -144,7 +146,7 @@ METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
 _SMOOTHING = (
     click.option(
         "--method",
-        type=click.Choice(["svls", "ls", "gaussian", "onehot"]),
+        type=click.Choice(METHODS),
         default="svls",
         show_default=True,
         help="svls: Spatially Varying Label Smoothing. ls: uniform label "

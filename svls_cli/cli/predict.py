@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options, training_options
+from svls_cli.training.choices import CHECKPOINTS
 
 
 @click.command("predict")
@@ -17,7 +18,7 @@ from svls_cli.cli import console, options, training_options
 @training_options.image_pattern
 @click.option(
     "--checkpoint",
-    type=click.Choice(["last", "best"]),
+    type=click.Choice(CHECKPOINTS),
     default="last",
     show_default=True,
     help="Which weights; best: of the highest validation Dice.",

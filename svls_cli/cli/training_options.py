@@ -10,7 +10,8 @@ import click
 
 from svls_cli.cli.options import Command, numbers
 from svls_cli.errors import InvalidParameterError
-from svls_cli.training.config import TARGETS, TrainingConfig, read_toml
+from svls_cli.training.choices import TARGETS
+from svls_cli.training.config import TrainingConfig, read_toml
 
 _AXES = "Z,Y,X"
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options, tune_tables
+from svls_cli.tuning.score_names import SCORES
 
 
 def number_list(text: str) -> tuple[float, ...]:
@@ -38,7 +39,7 @@ def number_list(text: str) -> tuple[float, ...]:
 )
 @click.option(
     "--score",
-    type=click.Choice(["nll", "brier"]),
+    type=click.Choice(SCORES),
     default="nll",
     show_default=True,
     help="What the choice goes by: negative log-likelihood or Brier score.",

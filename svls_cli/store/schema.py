@@ -13,7 +13,7 @@ import numpy as np
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.soften.levels import DTYPES
+from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
 
 FORMAT = "svls-soft-labels"

@@ -14,6 +14,7 @@ import torch
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import UNFINISHED, replacing, write_csv
+from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import clear_cache
@@ -21,7 +22,6 @@ from svls_cli.training.plan import Plan
 
 FORMAT = "svls-training-run"
 FORMAT_VERSION = 1
-CHECKPOINTS = ("last", "best")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from svls_cli.errors import InvalidParameterError
-
-Target = Literal["soft", "hard", "rater"]
-TARGETS: tuple[str, ...] = get_args(Target)
+from svls_cli.training.choices import TARGETS, Target
 
 
 @dataclass(frozen=True, kw_only=True)

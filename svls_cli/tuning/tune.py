@@ -17,12 +17,12 @@ from svls_cli.tuning.candidates import (
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
     Grid,
-    ScoreName,
     Search,
 )
 from svls_cli.tuning.case_scores import CaseTask, Scored
 from svls_cli.tuning.choice import summarise
 from svls_cli.tuning.result import TuningResult
+from svls_cli.tuning.score_names import ScoreName
 
 
 def tune_smoothing(

@@ -17,9 +17,6 @@ from click.testing import CliRunner
 from svls_cli import __version__, open_store
 from svls_cli.cli.console import readable
 from svls_cli.cli.group import COMMANDS, cli
-from svls_cli.soften.levels import DTYPES
-from svls_cli.soften.methods import METHODS
-from svls_cli.store.export import CONTENTS, FORMATS
 from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
 
@@ -270,24 +267,12 @@ def test_help_speaks_of_every_option(command: str) -> None:
             assert parameter.help, parameter.name  # type: ignore[attr-defined]
 
 
-def test_choices_are_those_of_the_library() -> None:
-    """They stand twice, for --help must not import NumPy."""
-    known = {
-        ("smooth", "method"): METHODS,
-        ("smooth", "dtype"): DTYPES,
-        ("export", "content"): CONTENTS,
-        ("export", "image_format"): FORMATS,
-    }
-    for (command, name), expected in known.items():
-        found = cli.get_command(None, command)  # type: ignore[arg-type]
-        option = next(p for p in found.params if p.name == name)  # type: ignore[union-attr]
-        assert tuple(option.type.choices) == expected  # type: ignore[attr-defined]
-
-
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_imports_nothing_heavy(command: str | None) -> None:
+    arguments = [*filter(None, [command]), "--help"]
     script = (
         "import sys, svls_cli.cli.group as g\n"
-        "try: g.main(['--help'])\n"
+        f"try: g.main({arguments})\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
         "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
@@ -295,7 +280,7 @@ def test_help_imports_nothing_heavy() -> None:
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert "Commands:" in result.stdout
+    assert "Usage: svls-cli" in result.stdout
     assert result.stderr == ""
 
 
