@@ -8,9 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from svls_cli.cli import console, options
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
+
+# What a folder of hard label maps has no use for.
+_SOFT_OPTIONS = (
+    "method",
+    *options.METHOD_PARAMETERS,
+    "classes",
+    "dtype",
+    "device",
+    "drop_raters",
+)
 
 
 def parse_weights(text: str) -> Any:
@@ -54,9 +65,6 @@ def parse_weights(text: str) -> Any:
     default="lowest",
     show_default=True,
     help="Which of several labels with the same weight is the hard one, by value.",
-)
-@click.option(
-    "--no-smooth", is_flag=True, help="Store the fused labels as they are: no SVLS."
 )
 @options.smoothing
 @options.rater_pattern
@@ -201,25 +209,28 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
 
 def _into_folder(cases: Any, out: str, **given: Any) -> Any:
     from svls_cli.compiling.consensus import write_consensus
-    from svls_cli.errors import InvalidParameterError
-    from svls_cli.soften.methods import Method
 
-    method = _method(given)
-    soft = {
-        "--no-smooth or smoothing": method != Method(),
-        "--dtype": given.pop("dtype") != "uint8",
-        "--device": given.pop("device") != "auto",
-        "--drop-raters": given.pop("drop_raters"),
-        "--classes": given.pop("classes") is not None,
-    }
-    if unused := [option for option, used in soft.items() if used]:
-        raise InvalidParameterError(
-            f"{', '.join(unused)}: of no use for {out}, a folder of hard label maps; a "
-            "store of soft labels ends in .zarr"
-        )
+    _refuse_soft_options(out)
+    for name in _SOFT_OPTIONS:
+        del given[name]
     return write_consensus(
         cases, out, fusion=_fusion(given), progress=console.show_progress, **given
     )
+
+
+def _refuse_soft_options(out: str) -> None:
+    """Complain of options on the command line that mean soft labels."""
+    context = click.get_current_context()
+    unused = [
+        f"--{name.replace('_', '-')}"
+        for name in _SOFT_OPTIONS
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if unused:
+        raise click.UsageError(
+            f"{', '.join(unused)}: of no use for {out}, a folder of hard label maps; a "
+            "store of soft labels ends in .zarr"
+        )
 
 
 def _fusion(given: dict[str, Any]) -> Any:
@@ -229,11 +240,6 @@ def _fusion(given: dict[str, Any]) -> Any:
 
 
 def _method(given: dict[str, Any]) -> Any:
-    from svls_cli.errors import InvalidParameterError
     from svls_cli.soften.methods import Method
 
-    no_smooth = given.pop("no_smooth")
-    method = Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))
-    if no_smooth and method != Method():
-        raise InvalidParameterError("--no-smooth goes with no smoothing option")
-    return Method("onehot") if no_smooth else method
+    return Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))

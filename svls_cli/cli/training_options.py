@@ -13,8 +13,6 @@ from svls_cli.errors import InvalidParameterError
 from svls_cli.training.choices import TARGETS
 from svls_cli.training.config import TrainingConfig, read_toml
 
-_AXES = "Z,Y,X"
-
 
 def _pair(text: str) -> Any:
     values = numbers(float)(text)
@@ -23,11 +21,11 @@ def _pair(text: str) -> Any:
     return values
 
 
-def _sides(text: str) -> Any:
-    values = numbers(int)(text)
-    if not isinstance(values, tuple):
-        raise click.BadParameter(f"{text!r}: expected a number per axis, {_AXES}")
-    return values
+def _as_text(value: Any) -> Any:
+    """A value of a TOML file as it would stand on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if isinstance(value, bool) else str(value)
 
 
 def _read_config(
@@ -36,10 +34,7 @@ def _read_config(
     """Values of a file are defaults: those on the command line win."""
     if path is None:
         return
-    values = {
-        name: ",".join(map(str, value)) if isinstance(value, list) else value
-        for name, value in read_toml(path).items()
-    }
+    values = {name: _as_text(value) for name, value in read_toml(path).items()}
     known = {each.name for each in context.command.params}
     if unknown := sorted(set(values) - known):
         raise InvalidParameterError(f"{path}: not for this command: {unknown}")
@@ -83,10 +78,10 @@ _PARAMETERS = (
     config_file,
     click.option(
         "--patch-size",
-        type=_sides,
-        metavar=_AXES,
-        help="Voxels per axis; 1,Y,X trains on slices. [default: as much of the "
-        "smallest case as 96 x 96 x 96 voxels allow]",
+        type=numbers(int),
+        metavar="NUMBER|Z,Y,X",
+        help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
+        "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
     ),
     _number("batch_size", int, "Patches in a step."),
     _number("epochs", int, "How many; each ends with validation and a checkpoint."),

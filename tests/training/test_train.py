@@ -252,6 +252,21 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         read_toml(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize("given", [["--patch-size", "16"], []])
+def test_one_number_is_the_patch_size_of_every_axis(
+    given: list[str], tmp_path: Path, store: Path, cache: Path
+) -> None:
+    (tmp_path / "a.toml").write_text("patch_size = 16\nepochs = 1\nfilters = 4\n")
+    arguments = [
+        *(str(store), "--images", str(SAMPLE / "images"), "--steps-per-epoch", "1"),
+        *("--out", str(tmp_path / "run"), "--cache", str(cache)),
+        *("--config", str(tmp_path / "a.toml"), *given),
+    ]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert Checkpoint.load(tmp_path / "run" / "last.pt").plan.patch_size == (16,) * 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
@@ -261,8 +276,9 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"foreground_share": 1.5}, r"foreground_share must be in \[0, 1\]"),
         ({"foreground_share": 0.9}, "more than all patches: 0.9"),
-        ({"patch_size": (8,)}, "patch_size must be 2 or 3 numbers, one at"),
-        ({"patch_size": (1, 1, 3)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"patch_size": (8,)}, "patch_size must be one number, or 2 or 3, one"),
+        ({"patch_size": 3}, "one of them at least 4, found 3"),
+        ({"patch_size": (1, 1, 3)}, "patch_size must be one number, or 2 or 3, one"),
         ({"seed": 2**63}, "seed must be from 0 to"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
         ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
