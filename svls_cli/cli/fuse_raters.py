@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command, option
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
 
 # What a folder of hard label maps has no use for.
@@ -39,11 +40,12 @@ def parse_weights(text: str) -> Any:
     return weights
 
 
-@click.command("fuse-raters")
-@click.argument("raters", nargs=-1, required=True, metavar="RATERS...")
-@click.argument("out", metavar="OUT")
-@click.option(
+@click.command("fuse-raters", cls=Command)
+@click.argument("raters", nargs=-1, required=True, metavar="RATERS...", type=PATH)
+@click.argument("out", metavar="OUT", type=PATH)
+@option(
     "--fusion",
+    group="Fusion",
     type=click.Choice(FUSIONS),
     default="mean",
     show_default=True,
@@ -52,54 +54,61 @@ def parse_weights(text: str) -> Any:
     "STAPLE over the voxels on which the raters disagree; three raters or fewer "
     "disagree in too few ways for it to tell who is right.",
 )
-@click.option(
+@option(
     "--weights",
+    group="Fusion",
     type=parse_weights,
     metavar="R1=2,R2=1|dice|staple",
-    help="What each rater counts for: numbers by name; or by case, the mean Dice with "
-    "the others, or the sensitivity that STAPLE finds. [default: all the same]",
+    help="Weight of each rater: numbers by name; or, measured case by case, the mean "
+    "Dice with the others, or the sensitivity that STAPLE finds. [default: all count "
+    "the same]",
 )
-@click.option(
+@option(
     "--ties",
+    group="Fusion",
     type=click.Choice(TIES),
     default="lowest",
     show_default=True,
-    help="Which of several labels with the same weight is the hard one, by value.",
+    help="Value of the hard label where several labels have the same weight.",
 )
 @options.smoothing
 @options.rater_pattern
 @options.classes
 @options.ignore_label
-@options.dtype
-@options.device
-@click.option(
-    "--drop-raters",
-    is_flag=True,
-    help="Do not keep each rater's own label map in the store.",
-)
 @options.resample_to_first
-@click.option(
+@options.dtype
+@option(
+    "--drop-raters",
+    group="Output",
+    is_flag=True,
+    help="Leave each rater's own label map out of the store.",
+)
+@options.overwrite("Make OUT anew, instead of going on with it.")
+@options.dry_run
+@options.as_json
+@option(
     "--report",
+    group="Agreement",
     type=click.Path(path_type=Path),
     metavar="FILE.json|.csv",
     help="Also measure how far the raters agree: Dice, surface Dice, Fleiss' kappa, "
     "volumes, disputed voxels, entropy, each rater against STAPLE's consensus. The "
-    "file has every case; a summary goes to stderr.",
+    "file gets every case, standard error a summary.",
 )
-@click.option(
+@option(
     "--tolerance-mm",
+    group="Agreement",
     type=float,
+    metavar="MM",
     default=1.0,
     show_default=True,
     help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
+@options.device
 @options.jobs
 @options.scheduler
 @options.part
-@click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
-@click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
-@options.as_json
 def command(
     raters: tuple[str, ...],
     out: str,
@@ -110,14 +119,17 @@ def command(
 ) -> int:
     """Fuse the label maps of several raters.
 
-    RATERS are folders, one a rater, in which files of one case have one name; or with
-    --pattern '{case}_{rater}.nii.gz' folders of all raters' files; or - to read JSON
-    records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case may
-    lack raters.
+    RATERS are folders, one per rater, in which files of one case have one name; or,
+    with --pattern '{case}_{rater}.nii.gz', folders of all raters' files; or - to read
+    JSON records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case
+    may lack raters.
 
-    If OUT ends in .zarr it becomes a store of soft labels, as smooth makes, which also
-    keeps each rater's own map, in a folder or at s3://bucket/name.zarr; otherwise a
-    folder of hard consensus label maps.
+    If OUT ends in .zarr, it becomes a store of soft labels, as smooth makes, which also
+    keeps each rater's own map; it is a folder, or s3://bucket/name.zarr. Otherwise OUT
+    becomes a folder of hard consensus label maps.
+
+    Cases that OUT holds already, made from the same files with the same parameters, are
+    skipped: to resume, run the same command again.
 
     \b
       svls-cli fuse-raters --sigma 1 a/ b/ c/ out.zarr
@@ -144,12 +156,12 @@ def command(
 
 
 def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
-    """Complain before the work, not after it."""
+    """Complain of wrong parameters before the work, not after it."""
     if report is not None:
         if part is not None:
             raise click.UsageError(
-                "--report is of all cases: ask for it without --part, once all parts "
-                "are done"
+                "--report measures all cases: ask for it without --part, once all "
+                "parts are done"
             )
         from svls_cli.files import check_report_path
         from svls_cli.metrics.surface import check_tolerance_mm
@@ -159,7 +171,7 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
 
 
 def _classes(out: str, classes: str | None) -> Any:
-    """Those of the store, once there is one."""
+    """Classes of the store, once there is one."""
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
@@ -183,7 +195,7 @@ def _measure(
         **given,
     )
     if found is None:
-        click.echo("no case could be measured: no report", err=True)
+        click.echo("no case could be measured, so there is no report", err=True)
         return
     found.write(report)
     click.echo("\n".join(found.table()), err=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.batch.workers import Progress, Workers, no_progress
 from svls_cli.comparison.result import Trial
 from svls_cli.compiling.smooth import smooth_cases
 from svls_cli.errors import InputError, InvalidParameterError
@@ -52,9 +52,7 @@ class Experiment:
         As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
-    loaders
-        Processes that read patches ahead.
-    device
+    jobs, loaders, device
         As in `train`.
     progress
         Shows how far it is.
@@ -68,6 +66,7 @@ class Experiment:
     ignore_label: int | None
     tolerance_mm: float
     band_mm: float
+    jobs: int | Workers | None
     loaders: int
     device: str
     progress: Progress
@@ -87,8 +86,8 @@ class Experiment:
             config=replace(self.config, seed=seed),
             pattern=self.image_pattern,
             cache=self.out / "cache",
-            resume=True,
-            jobs=self.loaders,
+            jobs=self.jobs,
+            loaders=self.loaders,
             device=self.device,
             progress=self.progress,
         )
@@ -143,6 +142,7 @@ class Experiment:
             ignore_label=self.ignore_label,
             tolerance_mm=self.tolerance_mm,
             band_mm=self.band_mm,
+            jobs=self.jobs,
             progress=self.progress,
         )
         for record in (*report.failed, *report.skipped):
@@ -166,6 +166,7 @@ def compare_methods(
     image_pattern: str | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
+    jobs: int | Workers | None = None,
     loaders: int = 0,
     device: str = "auto",
     progress: Progress = no_progress,
@@ -194,9 +195,9 @@ def compare_methods(
         As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
-    loaders
-        As ``jobs`` in `train`.
-    device, progress
+    jobs
+        Workers that smooth, unpack images and evaluate, as in `smooth_cases`.
+    loaders, device, progress
         As in `train`.
 
     Returns
@@ -235,6 +236,7 @@ def compare_methods(
         ignore_label,
         tolerance_mm,
         band_mm,
+        jobs,
         loaders,
         device,
         progress,
@@ -250,6 +252,7 @@ def compare_methods(
             method=method,
             classes=classes,
             ignore_label=ignore_label,
+            jobs=jobs,
             progress=progress,
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:

@@ -137,6 +137,14 @@ class RunFolder:
         """Unpacked images, unless they are elsewhere."""
         return self.path / "cache"
 
+    @property
+    def _log(self) -> Path:
+        return self.path / "log.csv"
+
+    @property
+    def _curves(self) -> Path:
+        return self.path / "curves.png"
+
     def clear_cache(self) -> None:
         """Remove unpacked images, and what a killed process left of a file."""
         clear_cache(self.cache)
@@ -144,14 +152,20 @@ class RunFolder:
             for left in folder.glob(f"{UNFINISHED}*"):
                 rmtree(left, ignore_errors=True)
 
-    def prepare(self, plan: Plan, *, resume: bool) -> Checkpoint | None:
+    def clear_run(self) -> None:
+        """Remove a run's files, but for the last checkpoint, which is replaced."""
+        events = self.tensorboard.glob("events.out.tfevents.*")
+        for path in (self.checkpoint("best"), self._log, self._curves, *events):
+            path.unlink(missing_ok=True)
+
+    def prepare(self, plan: Plan, *, overwrite: bool) -> Checkpoint | None:
         """Make the folder; the checkpoint to go on from, if there is one.
 
         Raises
         ------
         InputError
-            If it holds something else, or a run that is not to be resumed, or one of
-            another plan.
+            If it holds something else, or a run of another plan that is not to be
+            overwritten.
         """
         last = self.checkpoint("last")
         if not last.exists():
@@ -164,14 +178,14 @@ class RunFolder:
                     "expected a new name"
                 )
             return None
-        if not resume:
-            raise InputError(
-                f"{self.path} holds a run already: --resume goes on with it; or take "
-                "another name"
-            )
         found = Checkpoint.load(last)
+        if overwrite:
+            return None
         if difference := found.plan.difference(plan):
-            raise InputError(f"{self.path} holds another run: {difference}")
+            raise InputError(
+                f"{self.path} holds another run: {difference}. Use the same "
+                "parameters, another folder, or train --overwrite"
+            )
         return found
 
     def _foreign(self) -> list[str]:
@@ -194,8 +208,8 @@ class RunFolder:
             checkpoint.save(self.checkpoint("best"))
         header = list(history[0].to_json())
         rows = [list(log.to_json().values()) for log in history]
-        write_csv([header, *rows], self.path / "log.csv")
-        draw_curves(history, self.path / "curves.png")
+        write_csv([header, *rows], self._log)
+        draw_curves(history, self._curves)
 
     def _holds(self, name: str, history: tuple[EpochLog, ...]) -> bool:
         """Whether a checkpoint is of these epochs."""

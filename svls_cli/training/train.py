@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.batch.workers import Progress, Workers, no_progress
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import open_store
@@ -32,8 +32,9 @@ def train(
     config: TrainingConfig | None = None,
     pattern: str | None = None,
     cache: str | Path | None = None,
-    resume: bool = False,
-    jobs: int = 0,
+    overwrite: bool = False,
+    jobs: int | Workers | None = None,
+    loaders: int = 0,
     device: str = "auto",
     tensorboard: bool = False,
     progress: Progress = no_progress,
@@ -54,10 +55,13 @@ def train(
     cache
         Folder for unpacked images, kept for other runs; by default one in ``out``,
         removed when the run is finished.
-    resume
-        Go on with a run that was ended; start it if there is none.
+    overwrite
+        Start again, and replace the run in ``out`` once the first epoch is done. By
+        default a run that was ended goes on.
     jobs
-        Processes that read patches ahead; 0: this one does.
+        Workers that unpack images, as in `smooth_cases`.
+    loaders
+        Number of processes that read patches ahead; 0: this one reads them.
     device
         ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
         ``cuda:1``.
@@ -76,8 +80,8 @@ def train(
     InvalidParameterError
         If a parameter does not fit the store, or a library is not installed.
     InputError
-        If a case has no image, images are broken or do not fit, or ``out`` holds
-        something else. Nothing there is changed then.
+        If a case has no image, images are broken or do not fit, or ``out`` holds a run
+        with other parameters, or something else. Nothing there is changed then.
     StoreError
         If the store is none that can be read.
     DeviceError
@@ -94,7 +98,7 @@ def train(
     plan = plan_training(opened, cases, scans, config)
     # What is wrong with patch and target is wrong before any image is read.
     SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
-    checkpoint = folder.prepare(plan, resume=resume)
+    checkpoint = folder.prepare(plan, overwrite=overwrite)
     if checkpoint is not None:
         folder.derive(checkpoint)  # the run may have been ended before it did
     if checkpoint is None or len(checkpoint.history) < config.epochs:
@@ -103,14 +107,18 @@ def train(
             scans,
             folder.cache if cache is None else cache,
             window=config.window,
+            jobs=jobs,
             progress=progress,
         )
-        data = Data(cases, unpacked, jobs)
-        events = writer(str(folder.tensorboard)) if writer is not None else None
-        made = train_network(
+        data = Data(cases, unpacked, loaders)
+        events = None
+        for each in train_network(
             plan, data, device=where, checkpoint=checkpoint, progress=progress
-        )
-        for each in made:
+        ):
+            if overwrite and len(each.history) == 1:
+                folder.clear_run()  # not before: inputs or memory may have failed
+            if writer is not None and events is None:
+                events = writer(str(folder.tensorboard))
             yield _keep(each, folder, events)
     if cache is None:
         folder.clear_cache()
@@ -121,7 +129,7 @@ def _summary_writer() -> Callable[[str], Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidParameterError(
-            "--tensorboard needs it: pip install tensorboard"
+            "--tensorboard requires tensorboard: pip install tensorboard"
         ) from error
     return SummaryWriter
 

@@ -22,11 +22,12 @@ from svls_cli import find_cases, open_store, smooth_cases
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.training import TrainingConfig, train
+from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import read_toml
 from svls_cli.training.splitting import split_cases
+from svls_cli.training.train import train
 from tests.helpers.commands import COMMAND, SAMPLE, Run, tree
 from tests.helpers.label_maps import blobs, write_image
 
@@ -109,22 +110,20 @@ def test_runs_can_be_repeated(
     assert not equal(network_of(tmp_path / "b"), weights)
 
 
-@pytest.mark.parametrize("jobs", [0, 2])
+@pytest.mark.parametrize("loaders", [0, 2])
 def test_resumed_runs_end_with_the_same_weights(
-    jobs: int, tmp_path: Path, store: Path, cache: Path, weights: Any
+    loaders: int, tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
     out = tmp_path / "run"
-    given: dict[str, Any] = {"config": SMALL, "cache": cache, "jobs": jobs}
+    given: dict[str, Any] = {"config": SMALL, "cache": cache, "loaders": loaders}
     first = train(store, SAMPLE / "images", out, **given)
     next(first)
     first.close()
-    with pytest.raises(InputError, match="holds a run already: --resume goes on"):
-        next(train(store, SAMPLE / "images", out, **given))
-    rest = list(train(store, SAMPLE / "images", out, resume=True, **given))
+    rest = list(train(store, SAMPLE / "images", out, **given))
     assert [log.epoch for log in rest] == [2, 3]
     assert equal(network_of(out), weights)
     before = tree(out)
-    assert list(train(store, SAMPLE / "images", out, resume=True, **given)) == []
+    assert list(train(store, SAMPLE / "images", out, **given)) == []
     assert tree(out) == before
 
 
@@ -141,12 +140,51 @@ def test_what_a_killed_run_leaves_is_mended(
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
     for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
         (out / name).unlink()
-    list(train(store, SAMPLE / "images", out, resume=True, **given))
+    list(train(store, SAMPLE / "images", out, **given))
     after = tree(out)
     assert after.keys() == before.keys()
     assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
     if best_is_last:
         assert equal(Checkpoint.load(out / "best.pt").network, last.network)
+
+
+def test_overwriting_replaces_a_run_and_nothing_else(
+    tmp_path: Path, store: Path, cache: Path
+) -> None:
+    out = tmp_path / "run"
+    short = replace(SMALL, epochs=1)
+    given: dict[str, Any] = {"cache": cache, "tensorboard": True}
+    list(train(store, SAMPLE / "images", out, config=short, **given))
+    (out / "notes.txt").write_text("mine")
+    before = tree(out)
+    assert "best.pt" in before
+    # Until the first epoch is done, the old run stays.
+    broken = replace(short, learning_rate=1e30)
+    with pytest.raises(InputError, match="the loss is no number any more"):
+        list(
+            train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
+        )
+    assert tree(out) == before
+    other = replace(short, filters=5, validation="0")
+    logs = list(
+        train(store, SAMPLE / "images", out, config=other, overwrite=True, **given)
+    )
+    assert [log.epoch for log in logs] == [1]
+    after = tree(out)
+    assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
+    assert "best.pt" not in after  # there is no validation
+    assert after["notes.txt"] == b"mine"
+    events = [name for name in after if "tfevents" in name]
+    assert len(events) == 1
+    assert events[0] not in before
+    # A checkpoint of something else is never replaced.
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    torch.save({"model": 1}, foreign / "last.pt")
+    before = tree(foreign)
+    with pytest.raises(InputError, match=r"last\.pt: damaged, or no checkpoint"):
+        list(train(store, SAMPLE / "images", foreign, config=short, overwrite=True))
+    assert tree(foreign) == before
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 0.9])
@@ -157,7 +195,7 @@ def test_killed_and_resumed(
     out = tmp_path / "run"
     arguments = [
         *("train", str(store), "--images", str(SAMPLE / "images"), "--out", str(out)),
-        *("--cache", str(cache), *OPTIONS, "--resume"),
+        *("--cache", str(cache), *OPTIONS),
     ]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     environment = {**os.environ, **threads}
@@ -418,8 +456,9 @@ def test_bad_input_changes_nothing(
         assert tree(out) == before
 
     given = [store, "--images", images, "--out", out, *settings]
-    fails("holds a run already", *given)
-    fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
+    fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
+    assert run(*given, code=0) == ""
+    assert tree(out) == before
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
     reason, url = "expected a folder on a disk", "s3://b/run"
@@ -430,7 +469,7 @@ def test_bad_input_changes_nothing(
     shutil.copytree(images, others)
     write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
     reason = "what labels and images were made from is"
-    changed = [store, "--images", others, *given[3:], "--resume"]
+    changed = [store, "--images", others, *given[3:]]
     fails(reason, *changed)
     few = tmp_path / "few"
     shutil.copytree(images, few)
