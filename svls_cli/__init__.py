@@ -11,8 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsError
-from svls_cli.version import __version__
 
 if TYPE_CHECKING:
     from svls_cli.batch.cluster import Cluster

@@ -14,9 +14,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from svls_cli.batch.version import __version__
 from svls_cli.batch.workers import Item, Result, Workers, keep_freed_memory
 from svls_cli.errors import InvalidParameterError, WorkersError
-from svls_cli.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command, option
 
 if TYPE_CHECKING:
     from svls_cli.batch.records import Record
 
 
-@click.command("inspect")
-@click.argument("store", metavar="STORE")
-@click.option(
+@click.command("inspect", cls=Command)
+@click.argument("store", metavar="STORE", type=PATH)
+@option(
     "--verify",
+    group="Input",
     is_flag=True,
-    help="Read everything: checksums, missing files, sums over the classes, agreement "
-    "with the hard labels. Exit code 4 if something is wrong.",
+    help="Read everything, and check checksums, missing files, sums over the classes "
+    "and agreement with the hard labels; exit code 4 if something is wrong.",
 )
 @options.jobs
 @options.as_json

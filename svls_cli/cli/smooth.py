@@ -9,32 +9,25 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command
 
 
-@click.command("smooth")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.argument("out", metavar="OUT.zarr")
+@click.command("smooth", cls=Command)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=PATH)
+@click.argument("out", metavar="OUT.zarr", type=PATH)
 @options.smoothing
-@click.option(
-    "--pattern",
-    help="Glob that picks files in folders, such as '**/*_seg.nii.gz' (** is any "
-    "depth). [default: every label map directly in the folder]",
-)
+@options.pattern
 @options.classes
 @options.ignore_label
 @options.dtype
+@options.overwrite("Make the store anew, instead of going on with it.")
+@options.dry_run
+@options.as_json
 @options.device
 @options.jobs
 @options.scheduler
 @options.part
-@click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Do everything, sizes included, but leave OUT.zarr alone.",
-)
-@options.as_json
 def command(
     inputs: tuple[str, ...],
     out: str,
@@ -47,7 +40,7 @@ def command(
 
     INPUTS are label map files (NIfTI, NRRD, MetaImage), folders of them, or - to read
     one path, or one JSON record {"case": ..., "label": ...}, per line of standard
-    input. A case is named after its file.
+    input. A case is named after its file, or as --pattern says.
 
     OUT.zarr is a folder, or s3://bucket/name.zarr.
 
@@ -57,6 +50,7 @@ def command(
     \b
       svls-cli smooth --sigma 1 labels/ out.zarr
       svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
+      svls-cli smooth --pattern '{case}/{case}_seg.nii.gz' cases/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
     from svls_cli.labels.cases import find_cases

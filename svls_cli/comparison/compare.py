@@ -85,7 +85,6 @@ class Experiment:
             config=replace(self.config, seed=seed),
             pattern=self.image_pattern,
             cache=self.out / "cache",
-            resume=True,
             loaders=self.loaders,
             device=self.device,
             batch=self.batch,

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from svls_cli.arrays import FloatArray
+from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.version import __version__
 
 # Columns of the paper's table, by the name of the score.
 _OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}

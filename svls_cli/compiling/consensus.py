@@ -16,6 +16,7 @@ from typing import Any
 
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
+from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, StoreError
 from svls_cli.files import UNFINISHED
 from svls_cli.labels.cases import suffix_of
@@ -25,7 +26,6 @@ from svls_cli.labels.raters import RatedCase
 from svls_cli.raters.fusion import Fusion, check_weights, fuse
 from svls_cli.raters.votes import tally
 from svls_cli.store.objects import disk_folder
-from svls_cli.version import __version__
 
 FORMAT = "svls-consensus"
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.batch.records import Finished, Record
+from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import (
     CALIBRATION,
@@ -22,7 +23,6 @@ from svls_cli.evaluation.scores import (
 from svls_cli.files import Cell, write_report
 from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
-from svls_cli.version import __version__
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +13,19 @@ from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed, look_up
+from svls_cli.raters.choices import (
+    FUSIONS,
+    MEASURED_WEIGHTS,
+    TIES,
+    FusionName,
+    MeasuredWeights,
+    Ties,
+)
 from svls_cli.raters.measures import mean_pair_dice
 from svls_cli.raters.staple import staple
 from svls_cli.raters.votes import Votes
 from svls_cli.soften.mixture import Mixture
 
-FusionName = Literal["mean", "majority", "staple"]
-Ties = Literal["lowest", "highest"]
-FUSIONS: tuple[str, ...] = get_args(FusionName)
-MEASURED_WEIGHTS = ("staple", "dice")
 # A posterior below this is rounding: single precision has no digits for it beside 1.
 _LEAST_SHARE = 1e-7
 
@@ -51,7 +55,7 @@ class Fusion:
     """
 
     name: FusionName = "mean"
-    weights: Mapping[str, float] | Literal["staple", "dice"] | None = None
+    weights: Mapping[str, float] | MeasuredWeights | None = None
     ties: Ties = "lowest"
 
     def __post_init__(self) -> None:
@@ -59,9 +63,9 @@ class Fusion:
             raise InvalidParameterError(
                 f"fusion must be one of {', '.join(FUSIONS)}, found {self.name!r}"
             )
-        if self.ties not in get_args(Ties):
+        if self.ties not in TIES:
             raise InvalidParameterError(
-                f"ties must be lowest or highest, found {self.ties!r}"
+                f"ties must be {' or '.join(TIES)}, found {self.ties!r}"
             )
         if self.weights is not None and self.name == "staple":
             raise InvalidParameterError(
@@ -69,8 +73,8 @@ class Fusion:
             )
         if isinstance(self.weights, str) and self.weights not in MEASURED_WEIGHTS:
             raise InvalidParameterError(
-                f"weights must be staple, dice or a number for each rater, found "
-                f"{self.weights!r}"
+                f"weights must be {', '.join(MEASURED_WEIGHTS)} or a number for each "
+                f"rater, found {self.weights!r}"
             )
         if isinstance(self.weights, Mapping):
             bad = [w for w in self.weights.values() if not 0 <= w < math.inf]

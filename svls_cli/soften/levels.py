@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from svls_cli.arrays import SoftArray
 
-DTYPES = ("uint8", "uint16", "float16", "float32")
 # Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
 # that it stays the argmax; far below the .5 of a level that rounding costs anyway.
 ROUNDING_MARGIN = 4e-7

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from svls_cli.errors import InvalidParameterError
+from svls_cli.soften.choices import METHODS, MethodName
 from svls_cli.soften.kernel import (
     NeighbourWeights,
     auto_size,
@@ -16,9 +17,6 @@ from svls_cli.soften.kernel import (
     check_strength,
     neighbour_weights,
 )
-
-MethodName = Literal["svls", "ls", "gaussian", "onehot"]
-METHODS: tuple[str, ...] = get_args(MethodName)
 
 
 @dataclass(frozen=True)

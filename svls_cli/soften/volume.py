@@ -13,8 +13,9 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import as_labels, listed
+from svls_cli.soften.choices import MethodName
 from svls_cli.soften.devices import block_softener, check_device
-from svls_cli.soften.methods import Method, MethodName, Softening
+from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import SoftBlock, soften_block
 

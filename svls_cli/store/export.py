@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,13 +23,10 @@ from svls_cli.files import UNFINISHED
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
 from svls_cli.labels.values import listed
+from svls_cli.store.choices import CONTENTS, FORMATS, Content, Format
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase, open_store
 from svls_cli.store.verify import verify_case
-
-Content = Literal["soft", "hard"]
-CONTENTS: tuple[str, ...] = get_args(Content)
-FORMATS = ("nii.gz", "nii", "nrrd", "mha")
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class ExportOptions:
     """
 
     content: Content = "soft"
-    format: str = "nii.gz"
+    format: Format = "nii.gz"
     bids: bool = False
     overwrite: bool = False
 

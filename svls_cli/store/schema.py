@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from svls_cli.batch.version import __version__
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.soften.levels import DTYPES
+from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
-from svls_cli.version import __version__
 
 FORMAT = "svls-soft-labels"
 FORMAT_VERSION = 1

@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 
+from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import UNFINISHED, replacing, write_csv
+from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import clear_cache
 from svls_cli.training.plan import Plan
-from svls_cli.version import __version__
 
 FORMAT = "svls-training-run"
 FORMAT_VERSION = 1
-CHECKPOINTS = ("last", "best")
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +144,14 @@ class RunFolder:
         """Folder of unpacked images, unless the run was told another."""
         return self.path / "cache"
 
+    @property
+    def _log(self) -> Path:
+        return self.path / "log.csv"
+
+    @property
+    def _curves(self) -> Path:
+        return self.path / "curves.png"
+
     def clear_cache(self) -> None:
         """Remove unpacked images, and unfinished files of a killed process."""
         clear_cache(self.cache)
@@ -151,14 +159,20 @@ class RunFolder:
             for left in folder.glob(f"{UNFINISHED}*"):
                 rmtree(left, ignore_errors=True)
 
-    def prepare(self, plan: Plan, *, resume: bool) -> Checkpoint | None:
-        """Create the folder, or return the checkpoint to resume from.
+    def clear_run(self) -> None:
+        """Remove a run's files, but for the last checkpoint, which is replaced."""
+        events = self.tensorboard.glob("events.out.tfevents.*")
+        for path in (self.checkpoint("best"), self._log, self._curves, *events):
+            path.unlink(missing_ok=True)
+
+    def prepare(self, plan: Plan, *, overwrite: bool) -> Checkpoint | None:
+        """Make the folder; the checkpoint to go on from, if there is one.
 
         Raises
         ------
         InputError
-            If it holds other files, a run that is not to be resumed, or a run of
-            another plan.
+            If it holds something else, or a run of another plan that is not to be
+            overwritten.
         """
         last = self.checkpoint("last")
         if not last.exists():
@@ -171,15 +185,15 @@ class RunFolder:
                     "expected a new name"
                 )
             return None
-        if not resume:
+        found = Checkpoint.load(last)
+        if overwrite:
+            return None
+        if difference := found.plan.difference(plan):
             raise InputError(
-                f"{self.path} holds a run already: --resume goes on with it; or take "
-                "another name"
+                f"{self.path} holds another run: {difference}. Use the same "
+                "parameters, another folder, or train --overwrite"
             )
-        checkpoint = Checkpoint.load(last)
-        if difference := checkpoint.plan.difference(plan):
-            raise InputError(f"{self.path} holds another run: {difference}")
-        return checkpoint
+        return found
 
     def _foreign(self) -> list[str]:
         """Names of files that no run leaves before its first checkpoint."""
@@ -201,8 +215,8 @@ class RunFolder:
             checkpoint.save(self.checkpoint("best"))
         header = list(history[0].to_json())
         rows = [list(log.to_json().values()) for log in history]
-        write_csv([header, *rows], self.path / "log.csv")
-        draw_curves(history, self.path / "curves.png")
+        write_csv([header, *rows], self._log)
+        draw_curves(history, self._curves)
 
     def _holds(self, name: str, history: tuple[EpochLog, ...]) -> bool:
         """Whether a checkpoint has this history."""

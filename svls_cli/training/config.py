@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from svls_cli.errors import InvalidParameterError
-
-Target = Literal["soft", "hard", "rater"]
-TARGETS: tuple[str, ...] = get_args(Target)
+from svls_cli.training.choices import TARGETS, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +22,9 @@ class TrainingConfig:
     target
         What it learns: ``soft``, the store's soft labels; ``hard``, its hard label map;
         ``rater``, the label map of one of the case's raters, drawn for each patch.
-    patch_size : one int per spatial axis, or None
-        Voxels; by default as much of the smallest case as `plan_patch` allows.
+    patch_size : one int, one per spatial axis in array order, or None
+        Voxels; one int is that of every axis. By default as much of the smallest case
+        as `plan_patch` allows.
     batch_size
         Patches in a step.
     epochs
@@ -71,7 +70,7 @@ class TrainingConfig:
     """
 
     target: Target = "soft"
-    patch_size: tuple[int, ...] | None = None
+    patch_size: int | tuple[int, ...] | None = None
     batch_size: int = 2
     epochs: int = 100
     steps_per_epoch: int = 100
@@ -92,7 +91,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("patch_size", "window"):  # lists will do
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
+            value = tuple(value) if isinstance(value, Iterable) else value
+            object.__setattr__(self, name, value)
         self._check_types()
         if self.target not in TARGETS:
             raise InvalidParameterError(
@@ -116,12 +116,14 @@ class TrainingConfig:
         good = bool(self.mirror) and not set(axes) - {*"zyx"}
         self._check("mirror", good, "some of zyx, or none")
         if self.patch_size is not None:
-            sides = len(self.patch_size) in (2, 3) and min(self.patch_size) >= 1
-            long = max(self.patch_size, default=0) >= 4
-            self._check("patch_size", sides and long, "2 or 3 numbers, one at least 4")
+            size = self.patch_size
+            sides = (size, size) if isinstance(size, int) else size
+            right = len(sides) in (2, 3) and min(sides) >= 1 and max(sides) >= 4
+            expected = "one number, or 2 or 3, one of them at least 4"
+            self._check("patch_size", right, expected)
         if self.window is not None:
-            ascending = len(self.window) == 2 and self.window[0] < self.window[1]
-            ascending &= all(map(math.isfinite, self.window))
+            pair = isinstance(self.window, tuple) and len(self.window) == 2
+            ascending = pair and -math.inf < self.window[0] < self.window[1] < math.inf
             self._check("window", ascending, "two ascending numbers")
 
     def mirrored(self, axes: int) -> list[int]:
@@ -144,7 +146,8 @@ class TrainingConfig:
         """As saved: plain numbers, text and lists."""
         record = asdict(self)
         for name in ("patch_size", "window"):
-            record[name] = None if record[name] is None else list(record[name])
+            if isinstance(record[name], tuple):
+                record[name] = list(record[name])
         return record
 
     @classmethod

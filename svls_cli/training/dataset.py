@@ -17,7 +17,8 @@ from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import listed
 from svls_cli.soften.levels import levels
 from svls_cli.store.reader import StoredCase
-from svls_cli.training.config import Target, TrainingConfig
+from svls_cli.training.choices import Target
+from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.sampling import Landmarks, corner_of
 

@@ -40,7 +40,7 @@ class Plan:
     Parameters
     ----------
     config
-        Training parameters, with the patch size that was chosen.
+        With the patch size that was chosen, per axis.
     classes
         Classes of the logits.
     channels
@@ -64,7 +64,7 @@ class Plan:
     @property
     def patch_size(self) -> tuple[int, ...]:
         """Voxels per axis."""
-        assert self.config.patch_size is not None, "a plan has one"
+        assert isinstance(self.config.patch_size, tuple), "a plan has one"
         return self.config.patch_size
 
     def network(self) -> torch.nn.Module:
@@ -166,11 +166,15 @@ def plan_training(
         smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
         voxels = _PATCH_VOXELS[axes.pop()]
         config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
-    elif any(np.array(config.patch_size) > np.max([g.shape for g in grids], axis=0)):
-        logging.getLogger(__name__).warning(
-            "patches of %s voxels are larger than every case; the rest is empty",
-            " x ".join(map(str, config.patch_size)),
-        )
+    else:
+        size = config.patch_size
+        size = (size,) * axes.pop() if isinstance(size, int) else size
+        config = replace(config, patch_size=size)
+        if any(np.array(size) > np.max([grid.shape for grid in grids], axis=0)):
+            logging.getLogger(__name__).warning(
+                "patches of %s voxels are larger than every case; the rest is empty",
+                " x ".join(map(str, size)),
+            )
     return Plan(
         config,
         store.classes,

@@ -32,7 +32,7 @@ def train(
     config: TrainingConfig | None = None,
     pattern: str | None = None,
     cache: str | Path | None = None,
-    resume: bool = False,
+    overwrite: bool = False,
     loaders: int = 0,
     device: str = "auto",
     tensorboard: bool = False,
@@ -55,10 +55,11 @@ def train(
     cache
         Folder for unpacked images, kept for other runs; by default one in ``out``,
         removed when the run is finished.
-    resume
-        Go on with a run that was ended; start it if there is none.
+    overwrite
+        Start again, and replace the run in ``out`` once the first epoch is done. By
+        default a run that was ended goes on.
     loaders
-        Processes that read patches ahead; 0: this one does.
+        Number of processes that read patches ahead; 0: this one reads them.
     device
         ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
         ``cuda:1``.
@@ -79,8 +80,8 @@ def train(
     InvalidParameterError
         If a parameter does not fit the store, or a library is not installed.
     InputError
-        If a case has no image, images are broken or do not fit, or ``out`` holds
-        something else. Nothing there is changed then.
+        If a case has no image, images are broken or do not fit, or ``out`` holds a run
+        with other parameters, or something else. Nothing there is changed then.
     StoreError
         If the store is none that can be read.
     DeviceError
@@ -99,7 +100,7 @@ def train(
     plan = plan_training(opened, cases, scans, config)
     # What is wrong with patch and target is wrong before any image is read.
     SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
-    checkpoint = folder.prepare(plan, resume=resume)
+    checkpoint = folder.prepare(plan, overwrite=overwrite)
     if checkpoint is not None:
         folder.derive(checkpoint)  # the run may have been ended before it did
     if checkpoint is None or len(checkpoint.history) < config.epochs:
@@ -111,7 +112,7 @@ def train(
             batch=batch,
         )
         data = Data(cases, unpacked, loaders)
-        events = writer(str(folder.tensorboard)) if writer is not None else None
+        events = None
         checkpoints = train_network(
             plan,
             data,
@@ -120,6 +121,10 @@ def train(
             progress=batch.progress,
         )
         for each in checkpoints:
+            if overwrite and len(each.history) == 1:
+                folder.clear_run()  # not before: inputs or memory may have failed
+            if writer is not None and events is None:
+                events = writer(str(folder.tensorboard))
             log = _keep(each, folder, events)
             logs.append(log)
             if on_epoch is not None:
@@ -134,7 +139,7 @@ def _summary_writer() -> Callable[[str], Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidParameterError(
-            "--tensorboard needs it: pip install tensorboard"
+            "--tensorboard requires tensorboard: pip install tensorboard"
         ) from error
     return SummaryWriter
 

@@ -6,14 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any
 
 from svls_cli.errors import InvalidParameterError
 from svls_cli.metrics.boundary_band import check_band_mm
 from svls_cli.soften.methods import Method
-
-ScoreName = Literal["nll", "brier"]
-SCORES: tuple[str, ...] = get_args(ScoreName)
+from svls_cli.tuning.score_names import SCORES, ScoreName
 
 PUBLISHED = Method("svls", sigma=1.0, size=3, strength=0.5)
 

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from svls_cli.batch.records import Record
+from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import ClassTable
 from svls_cli.metrics.averages import Estimate
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.candidates import smooth_options
-from svls_cli.version import __version__
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from svls_cli.tuning.candidates import (
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
     Candidates,
-    ScoreName,
     Search,
 )
 from svls_cli.tuning.case_scores import CaseScorer, CaseScores
 from svls_cli.tuning.choice import choose_candidate
 from svls_cli.tuning.result import TuningResult
+from svls_cli.tuning.score_names import ScoreName
 
 
 def tune_smoothing(

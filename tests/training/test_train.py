@@ -126,13 +126,11 @@ def test_resumed_runs_end_with_the_same_weights(
     given: dict[str, Any] = {"config": SMALL, "cache": cache, "loaders": loaders}
     with pytest.raises(StopError):
         train(store, SAMPLE / "images", out, on_epoch=stop, **given)
-    with pytest.raises(InputError, match="holds a run already: --resume goes on"):
-        train(store, SAMPLE / "images", out, **given)
-    rest = train(store, SAMPLE / "images", out, resume=True, **given)
+    rest = train(store, SAMPLE / "images", out, **given)
     assert [log.epoch for log in rest] == [2, 3]
     assert equal(network_of(out), weights)
     before = tree(out)
-    assert train(store, SAMPLE / "images", out, resume=True, **given) == []
+    assert train(store, SAMPLE / "images", out, **given) == []
     assert tree(out) == before
 
 
@@ -149,12 +147,51 @@ def test_what_a_killed_run_leaves_is_mended(
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
     for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
         (out / name).unlink()
-    train(store, SAMPLE / "images", out, resume=True, **given)
+    train(store, SAMPLE / "images", out, **given)
     after = tree(out)
     assert after.keys() == before.keys()
     assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
     if best_is_last:
         assert equal(Checkpoint.load(out / "best.pt").network, last.network)
+
+
+def test_overwriting_replaces_a_run_and_nothing_else(
+    tmp_path: Path, store: Path, cache: Path
+) -> None:
+    out = tmp_path / "run"
+    short = replace(SMALL, epochs=1)
+    given: dict[str, Any] = {"cache": cache, "tensorboard": True}
+    train(store, SAMPLE / "images", out, config=short, **given)
+    (out / "notes.txt").write_text("mine")
+    before = tree(out)
+    assert "best.pt" in before
+    # Until the first epoch is done, the old run stays.
+    broken = replace(short, learning_rate=1e30)
+    with pytest.raises(InputError, match="the loss is no number any more"):
+        list(
+            train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
+        )
+    assert tree(out) == before
+    other = replace(short, filters=5, validation="0")
+    logs = list(
+        train(store, SAMPLE / "images", out, config=other, overwrite=True, **given)
+    )
+    assert [log.epoch for log in logs] == [1]
+    after = tree(out)
+    assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
+    assert "best.pt" not in after  # there is no validation
+    assert after["notes.txt"] == b"mine"
+    events = [name for name in after if "tfevents" in name]
+    assert len(events) == 1
+    assert events[0] not in before
+    # A checkpoint of something else is never replaced.
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    torch.save({"model": 1}, foreign / "last.pt")
+    before = tree(foreign)
+    with pytest.raises(InputError, match=r"last\.pt: damaged, or no checkpoint"):
+        train(store, SAMPLE / "images", foreign, config=short, overwrite=True)
+    assert tree(foreign) == before
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 0.9])
@@ -165,7 +202,7 @@ def test_killed_and_resumed(
     out = tmp_path / "run"
     arguments = [
         *("train", str(store), "--images", str(SAMPLE / "images"), "--out", str(out)),
-        *("--cache", str(cache), *OPTIONS, "--resume"),
+        *("--cache", str(cache), *OPTIONS),
     ]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     environment = {**os.environ, **threads}
@@ -260,6 +297,21 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         read_toml(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize("given", [["--patch-size", "16"], []])
+def test_one_number_is_the_patch_size_of_every_axis(
+    given: list[str], tmp_path: Path, store: Path, cache: Path
+) -> None:
+    (tmp_path / "a.toml").write_text("patch_size = 16\nepochs = 1\nfilters = 4\n")
+    arguments = [
+        *(str(store), "--images", str(SAMPLE / "images"), "--steps-per-epoch", "1"),
+        *("--out", str(tmp_path / "run"), "--cache", str(cache)),
+        *("--config", str(tmp_path / "a.toml"), *given),
+    ]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert Checkpoint.load(tmp_path / "run" / "last.pt").plan.patch_size == (16,) * 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
@@ -269,8 +321,9 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"foreground_share": 1.5}, r"foreground_share must be in \[0, 1\]"),
         ({"foreground_share": 0.9}, "more than all patches: 0.9"),
-        ({"patch_size": (8,)}, "patch_size must be 2 or 3 numbers, one at"),
-        ({"patch_size": (1, 1, 3)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"patch_size": (8,)}, "patch_size must be one number, or 2 or 3, one"),
+        ({"patch_size": 3}, "one of them at least 4, found 3"),
+        ({"patch_size": (1, 1, 3)}, "patch_size must be one number, or 2 or 3, one"),
         ({"seed": 2**63}, "seed must be from 0 to"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
         ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
@@ -414,8 +467,9 @@ def test_bad_input_changes_nothing(
         assert tree(out) == before
 
     given = [store, "--images", images, "--out", out, *settings]
-    fails("holds a run already", *given)
-    fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
+    fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
+    assert run(*given, code=0) == ""
+    assert tree(out) == before
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
     reason, url = "expected a folder on a disk", "s3://b/run"
@@ -426,7 +480,7 @@ def test_bad_input_changes_nothing(
     shutil.copytree(images, others)
     write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
     reason = "what labels and images were made from is"
-    changed = [store, "--images", others, *given[3:], "--resume"]
+    changed = [store, "--images", others, *given[3:]]
     fails(reason, *changed)
     few = tmp_path / "few"
     shutil.copytree(images, few)
