@@ -279,7 +279,13 @@ def read_geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
 
 
 def call_itk(call: Any, doing: str = "read") -> Any:
-    """Call ITK; each of its RuntimeErrors becomes an InputError with the last line."""
+    """Call ITK, whose exceptions are RuntimeErrors with the reason in the last line.
+
+    Raises
+    ------
+    InputError
+        If ITK fails, with that reason.
+    """
     try:
         return call()
     except RuntimeError as error:
