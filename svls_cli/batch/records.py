@@ -1,4 +1,4 @@
-"""What became of one case."""
+"""Records of what became of cases."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Record:
         ``skipped`` means that there was nothing to do, for example because the case
         was complete already.
     reason
-        Why the case failed or was skipped, or what is worth knowing of it, else None.
+        Reason why the case failed or was skipped, or a remark on it, else None.
     inputs
         The files it came from.
     output
-        Where the result is, None if there is none.
+        Path of the result, None if there is none.
     seconds
         Time spent on it.
     bytes
@@ -64,13 +64,13 @@ class Outcome(Generic[Result]):
     output, bytes
         As in `Record`.
     skipped
-        Why there was nothing to do.
+        Reason why there was nothing to do.
     failure
-        What was found wrong.
+        The fault that was found.
     note
-        What is worth knowing of a case that went well.
+        A remark on a case that went well.
     result
-        What was computed, for work that does not end in a file.
+        The result of work that does not end in a file.
     """
 
     output: str | None = None
@@ -88,7 +88,7 @@ class Finished(Generic[Result]):
     Parameters
     ----------
     record
-        What became of the case.
+        The outcome of the case.
     result
         None if the case failed or was skipped, or its work ends in a file.
     """

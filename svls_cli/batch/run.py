@@ -1,4 +1,4 @@
-"""One function run over many cases: the only place that knows how."""
+"""Running one function over many cases."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def run_cases(
     batch
         Workers, part, progress, and who hears of the records.
     doing
-        What is done to the cases; the progress bar shows it.
+        Verb for what is done to the cases, shown by the progress bar.
 
     Returns
     -------

@@ -47,7 +47,7 @@ class Experiment:
     out
         The comparison's folder.
     config
-        Of the runs, but for the seed.
+        Parameters of the runs, except their seeds.
     ignore_label
         As in `smooth_cases`.
     tolerance_mm, band_mm
@@ -182,9 +182,9 @@ def compare_methods(
     methods
         As `parse_method` reads them.
     seeds
-        How many, from 0.
+        Number of trainings of each method, with seeds from 0.
     config
-        Of the runs; their seeds are set here.
+        Parameters of the runs, whose seeds are set here.
     classes, ignore_label
         As in `smooth_cases`.
     tolerance_mm, band_mm
@@ -250,7 +250,7 @@ def compare_methods(
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
             raise InputError(f"label maps cannot be used: {'; '.join(failed[:10])}")
-        # Those that the first store found: one look at the label maps is enough.
+        # The first store's classes serve all: one look at the label maps is enough.
         classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
     trials = []
     for seed in range(seeds):

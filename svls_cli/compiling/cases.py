@@ -52,13 +52,13 @@ class SoftCase:
         Class index of each voxel, ``n_classes`` where it is ignored; or codes of
         ``mixture``.
     mixture
-        What the codes stand for.
+        Meaning of the codes.
     maps : by rater, like ``labels``
         Class indices of the label maps that are kept beside the hard one.
     raters
         ``name`` and ``weight`` of each rater, for fused cases.
     note
-        What is worth knowing of the case.
+        A remark for the case's record.
     """
 
     geometry: Geometry
@@ -74,7 +74,7 @@ class Recipe(Protocol):
 
     @property
     def doing(self) -> str:
-        """What is done to the cases; the progress bar shows it."""
+        """Verb for what is done to the cases, shown by the progress bar."""
 
     @property
     def method(self) -> Method:
@@ -82,7 +82,7 @@ class Recipe(Protocol):
 
     @property
     def device(self) -> str:
-        """Where they are."""
+        """Device that smooths them."""
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""
@@ -180,7 +180,7 @@ class CaseCompiler:
     destination
         The store.
     threads
-        For one case.
+        Number of threads for one case.
     """
 
     recipe: Recipe

@@ -55,7 +55,7 @@ def write_consensus(
     Parameters
     ----------
     cases
-        What `find_rated_cases` found.
+        Label maps of the raters, as `find_rated_cases` lists them.
     out
         Folder; made if it does not exist. A case is named ``CASE.nii.gz``, or with the
         suffix of its first rater if that is NRRD or MetaImage.
@@ -113,15 +113,15 @@ def _refuse_mixture(folder: Path, settings: dict[str, Any]) -> None:
     if (folder / "zarr.json").exists():
         raise StoreError(f"{folder}: a Zarr store; expected a folder for label maps")
     for path in sorted(folder.glob("*.json")) if folder.is_dir() else ():
-        found = _sidecar(path)
-        if not found:
+        description = _sidecar(path)
+        if not description:
             continue
         for key, now in settings.items():
-            if found.get(key) != now:
+            if description.get(key) != now:
                 raise StoreError(
                     f"{path} was made with other parameters: {key} is "
-                    f"{found.get(key)}, {now} now. Use the same, another folder, or "
-                    "--overwrite"
+                    f"{description.get(key)}, {now} now. Use the same, another "
+                    "folder, or --overwrite"
                 )
 
 
@@ -142,9 +142,9 @@ class ConsensusWriter:
     Parameters
     ----------
     folder
-        Where label maps and their descriptions go.
+        Folder for label maps and their descriptions.
     shown
-        What users call it.
+        The same folder, as users know it.
     unfinished
         Folder for files that are being written, on the same file system.
     fusion, overwrite, dry_run

@@ -48,7 +48,7 @@ def smooth_cases(
     method
         Default: SVLS as published.
     classes
-        Default: those of the store if it exists, else every label value found in the
+        Default: those of the store if it exists, else every label value of the
         cases, for which they are read once more.
     ignore_label
         Label value of voxels that get no soft label.

@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def inputs(self) -> tuple[str, str]:
-        """What records call its files."""
+        """The two paths, as records name them."""
         return str(self.prediction.path), str(self.reference.source.path)
 
 
@@ -42,7 +42,7 @@ class CaseEvaluator:
     Parameters
     ----------
     measures
-        What is measured.
+        Settings of the measures.
     ignore_label
         Label value of the reference that is not compared.
     """

@@ -46,15 +46,15 @@ def measure_agreement(
     Parameters
     ----------
     case
-        Its name.
+        Name of the case.
     votes
-        What the raters said.
+        Labels of all raters.
     raters
         Their names, in the order of the columns of ``votes.rows``.
     classes
-        What the class indices of ``votes`` are.
+        Meaning of the class indices of ``votes``.
     geometry
-        Of ``votes.codes``.
+        Voxel grid of ``votes.codes``.
     tolerance_mm
         Distance at which surfaces still agree, mm.
 
@@ -107,12 +107,12 @@ def measure_agreement(
 
 
 def _quality(votes: Votes) -> RaterQuality:
-    found = rater_quality(votes, staple_shares(votes))
+    measured = rater_quality(votes, staple_shares(votes))
     if votes.rows.shape[1] > 1:
-        return found
+        return measured
     # One rater is the consensus: to be like oneself says nothing.
-    rates = np.full_like(found.sensitivity, np.nan)
-    return RaterQuality(rates, rates, np.full_like(found.confusion, np.nan))
+    rates = np.full_like(measured.sensitivity, np.nan)
+    return RaterQuality(rates, rates, np.full_like(measured.confusion, np.nan))
 
 
 def _measure_class(
@@ -130,7 +130,7 @@ def _measure_class(
     codes = votes.codes[_class_box(said.any(axis=1), boxes, geometry.ndim)]
     masks = [] if alone else [mine[codes] for mine in said.T]
     voxels = class_voxels(votes, label.index)
-    place = int(np.searchsorted(votes.classes, label.index))
+    column = int(np.searchsorted(votes.classes, label.index))
     return ClassAgreement(
         value=label.value,
         name=label.name,
@@ -141,8 +141,8 @@ def _measure_class(
         kappa=fleiss_kappa(votes, label.index),
         sizes=np.multiply(voxels, math.prod(geometry.spacing_mm), dtype=np.float64),
         disputed_voxels=math.nan if alone else float(votes.counts @ disputed),
-        sensitivity=quality.sensitivity[:, place],
-        specificity=quality.specificity[:, place],
+        sensitivity=quality.sensitivity[:, column],
+        specificity=quality.specificity[:, column],
     )
 
 

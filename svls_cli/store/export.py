@@ -82,7 +82,7 @@ def export_cases(
     cases
         Names; by default all.
     options
-        What is written, and how.
+        Content and format of the files.
     batch
         As in `smooth_cases`.
 
@@ -119,11 +119,11 @@ class CaseExporter:
     Parameters
     ----------
     folder
-        Where they go.
+        Folder for the files.
     unfinished
         Folder for files that are being written, on the same file system.
     options
-        What is written, and how.
+        Content and format of the files.
     """
 
     folder: Path
@@ -200,7 +200,7 @@ def _write_table(path: Path, classes: ClassTable, options: ExportOptions) -> Non
 
 @contextmanager
 def _replacing(path: Path, parts: Path, options: ExportOptions) -> Iterator[Path]:
-    """A file in ``parts`` that takes the place of ``path`` if the block ends well."""
+    """A file in ``parts`` that replaces ``path`` if the block succeeds."""
     if os.path.lexists(path) and not options.overwrite:
         raise InputError(f"{path} exists; use --overwrite to replace it")
     part = parts / f".{uuid.uuid4().hex}.{options.format}"

@@ -99,7 +99,7 @@ class CaseInspector:
     verify
         Read everything.
     config_hash
-        What the case's own should be.
+        Hash that the case should have.
     """
 
     verify: bool

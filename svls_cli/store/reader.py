@@ -58,7 +58,7 @@ class StoredCase:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What records call it."""
+        """The case's folder, as records name it."""
         return (str(self.path),)
 
     @property

@@ -20,29 +20,29 @@ class TrainingConfig:
     Parameters
     ----------
     target
-        What it learns: ``soft``, the store's soft labels; ``hard``, its hard label map;
+        Target of the network: ``soft``, the store's soft labels; ``hard``, its hard label map;
         ``rater``, the label map of one of the case's raters, drawn for each patch.
     patch_size : one int, one per spatial axis in array order, or None
-        Voxels; one int is that of every axis. By default as much of the smallest case
+        Voxels of a patch; one int stands for every axis. By default as much of the smallest case
         as `plan_patch` allows.
     batch_size
-        Patches in a step.
+        Number of patches in a step.
     epochs
-        After each there is a validation, a checkpoint and a line in the log.
+        Number of epochs; each ends with a validation, a checkpoint and a line in the log.
     steps_per_epoch
-        Steps of the optimiser.
+        Number of optimiser steps in an epoch.
     learning_rate
-        Of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
+        Learning rate of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     dice_weight
         Weight of the soft Dice loss beside the cross-entropy's 1. By default none: it
         draws probabilities towards 0 and 1, away from soft labels.
     filters
-        Of the network's first level; each level has twice as many, up to 320.
+        Number of filters of the first level; each level doubles it, up to 320.
     foreground_share, boundary_share
-        Of the patches, those centred on a voxel of a foreground class (each class as
-        often), and on a voxel beside another class. The others lie anywhere.
+        Shares of the patches that are centred on a voxel of a foreground class (each
+        class as often), and on a voxel beside another class. The others lie anywhere.
     augment
         Mirror patches, scale and shift their intensities, add noise. Nothing that
         would interpolate: soft labels stay as they were stored.
@@ -56,9 +56,9 @@ class TrainingConfig:
         Cases that are not trained on: a share such as ``0.2``; fold I of N, ``1/5``; or
         a file that names one case per line.
     split_seed
-        Of the draw for a share or fold.
+        Seed of the draw for a share or fold.
     seed
-        Of weights, patches and augmentation. A run on the CPU can be repeated
+        Seed of weights, patches and augmentation. A run on the CPU can be repeated
         to the last bit with the same number of threads.
     amp
         Compute in bfloat16 where it is right, on CUDA only.

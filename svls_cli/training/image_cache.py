@@ -37,7 +37,7 @@ _OWN_NAME = re.compile(r".+\.[0-9a-f]{16}\.(npy|json)")
 
 @dataclass(frozen=True)
 class Scaling:
-    """What brings intensities to where networks expect them.
+    """Shift and scale that bring intensities to the range that networks expect.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Scaling:
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any]) -> Scaling:
-        """To mean 0 and deviation 1 in each channel of an image (c, z, y, x)."""
+        """The scaling to mean 0 and deviation 1 in each channel of an image (c, z, y, x)."""
         flat = voxels.reshape(len(voxels), -1)
         deviations = flat.std(axis=1, dtype=np.float64)
         return cls(
@@ -62,7 +62,7 @@ class Scaling:
         )
 
     def within(self, window: tuple[float, float] | None) -> Scaling:
-        """A window to -1..1 instead, if there is one."""
+        """The scaling of a window to -1..1 instead, if there is one."""
         if window is None:
             return self
         low, high = window
@@ -70,7 +70,7 @@ class Scaling:
         return Scaling(((low + high) / 2,) * count, ((high - low) / 2,) * count, window)
 
     def apply(self, voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """(c, z, y, x) float32."""
+        """Scaled intensities (c, z, y, x), float32."""
         scaled = voxels.astype(np.float32)
         if self.window is not None:
             np.clip(scaled, *self.window, out=scaled)
@@ -87,16 +87,16 @@ class CachedImage:
     Parameters
     ----------
     path
-        Of the array (c, z, y, x), a ``.npy`` file.
+        File of the array (c, z, y, x), ``.npy``.
     scaling
-        Of its intensities.
+        Scaling of its intensities.
     """
 
     path: Path
     scaling: Scaling
 
     def patch(self, region: Region) -> npt.NDArray[np.float32]:
-        """(c, z, y, x) scaled intensities of a region within the volume."""
+        """Scaled intensities (c, z, y, x) of a region within the volume."""
         voxels = np.load(self.path, mmap_mode="r")
         return self.scaling.apply(np.asarray(voxels[(slice(None), *region)]))
 
@@ -107,7 +107,7 @@ def find_images(
     *,
     pattern: str | None = None,
 ) -> dict[str, Scan]:
-    """Each case's image.
+    """Find each case's image.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class ScanOnGrid:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What records call its files."""
+        """The files, as records name them."""
         return self.scan.inputs
 
 
@@ -164,7 +164,7 @@ def unpack_images(
     window: tuple[float, float] | None = None,
     batch: Batch | None = None,
 ) -> dict[str, CachedImage]:
-    """Unpack each case's image, unless it was from the same files before.
+    """Unpack each case's image, unless it was unpacked from the same files before.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class ImageUnpacker:
     folder: Path
 
     def __call__(self, image: ScanOnGrid) -> Outcome[Path]:
-        """Unpack an image, unless it was from the same files before; the array."""
+        """Unpack an image, unless it was unpacked from the same files before."""
         scan = image.scan
         sources = [_source(path) for path in scan.paths]
         content = json.dumps([sources, image.grid.to_json()]).encode()
@@ -256,6 +256,6 @@ def _usable(array: Path, notes: Path) -> bool:
 
 
 def _source(path: Path) -> list[Any]:
-    """What tells that a file is the same, without reading it."""
+    """Path, size and time of a file: they tell that it is the same, without reading it."""
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]

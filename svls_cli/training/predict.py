@@ -59,17 +59,17 @@ def predict_cases(
     Parameters
     ----------
     run
-        Folder of `train`.
+        Folder that `train` wrote.
     images, pattern
-        As in `find_scans`; or what it found.
+        As in `find_scans`; or the scans that it returned.
     out
         The store.
     checkpoint
         ``last``, or ``best``: of the highest validation Dice.
     overlap
-        Of neighbouring windows, in [0, 1).
+        Overlap of neighbouring windows as a share of the patch, in [0, 1).
     batch_size
-        Windows at a time.
+        Number of windows at a time.
     dtype
         As in `smooth_cases`.
     device
@@ -143,11 +143,11 @@ class Predictor:
     Parameters
     ----------
     plan
-        Of its run.
+        Plan of its run.
     network
         On ``device``, in evaluation mode.
     device
-        Where.
+        Device of the network.
     overlap, batch_size
         As in `predict_cases`.
     """
@@ -160,7 +160,7 @@ class Predictor:
 
     @torch.no_grad()
     def probabilities(self, voxels: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """(classes, z, y, x) of an image (c, z, y, x) as read from its files.
+        """Probabilities (classes, z, y, x) of an image (c, z, y, x) as read from files.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class Predictor:
             )
         scaled = Scaling.of(voxels).within(plan.config.window).apply(voxels)
         with enough_memory():
-            found: Any = sliding_window_inference(
+            averaged: Any = sliding_window_inference(
                 torch.from_numpy(scaled)[None],
                 roi_size=plan.patch_size,
                 sw_batch_size=self.batch_size,
@@ -188,7 +188,7 @@ class Predictor:
                 sw_device=self.device,
                 device="cpu",  # all classes of a whole volume
             )
-        result: npt.NDArray[np.float32] = found[0].numpy()
+        result: npt.NDArray[np.float32] = averaged[0].numpy()
         if not np.isfinite(result).all():
             raise InputError("what the network predicts for it is no number")
         return result
@@ -247,27 +247,27 @@ def _check_channels(scan: Scan, expected: Sequence[str]) -> None:
 
 
 def _unlike_training(geometry: Geometry, plan: Plan) -> str | None:
-    """What makes voxels look otherwise than those that the network has seen."""
+    """A note if the voxels are much longer or shorter than in training."""
     if spacing_ratio([geometry.spacing_mm, plan.spacing_mm]) <= LARGEST_SPACING_RATIO:
         return None
-    found, expected = (
+    actual, expected = (
         " x ".join(f"{mm:.3g}" for mm in spacing)
         for spacing in (geometry.spacing_mm, plan.spacing_mm)
     )
-    return f"voxels of {found} mm; the network was trained on {expected} mm"
+    return f"voxels of {actual} mm; the network was trained on {expected} mm"
 
 
 def _write(
     writer: CaseWriter, probabilities: npt.NDArray[np.float32], dtype: str
 ) -> None:
-    """Block by block, each shard at once."""
+    """Quantise and write probabilities block by block, one shard after the other."""
 
-    def encode(place: tuple[int, ...], voxels: list[slice]) -> Any:
+    def encode(chunk: tuple[int, ...], voxels: list[slice]) -> Any:
         soft = quantise(probabilities[:, *voxels], np.dtype(dtype))
         (present,) = np.nonzero(soft.reshape(len(soft), -1).any(axis=1))
         hard = soft.argmax(axis=0).astype(np.min_scalar_type(len(soft)))
-        return writer.encode(place, SoftBlock(present, soft[present]), {HARD: hard})
+        return writer.encode(chunk, SoftBlock(present, soft[present]), {HARD: hard})
 
     for shard in writer.layout.shards():
         blocks = writer.layout.blocks(shard)
-        writer.write_shard(shard, (encode(place, voxels) for place, voxels in blocks))
+        writer.write_shard(shard, (encode(chunk, voxels) for chunk, voxels in blocks))

@@ -57,14 +57,14 @@ def tune_smoothing(
         Shares of the neighbours, in (0, 1]. The published method, sigma 1 voxel, size 3
         and strength 1/2, is always among the candidates.
     score
-        What the choice goes by, ``nll`` or ``brier``.
+        Score that decides, ``nll`` or ``brier``.
     band_mm
         The band: voxels in whose window of so many mm either side, rounded to voxels
         and at least 1, some rater has more than one label.
     folds
-        Of the cross-validation over cases; no more than there are cases.
+        Number of folds of the cross-validation over cases, at most one per case.
     seed
-        Of the folds and of the bootstrap's resampling.
+        Seed of the folds and of the bootstrap's resampling.
     classes
         Default: the label values of the cases that are used. How many there are
         matters to uniform label smoothing only.
