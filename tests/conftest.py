@@ -13,15 +13,17 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.helpers.clusters import DaskCluster, dask_cluster
 from tests.helpers.commands import Run, run_here, run_installed
 from tests.helpers.object_stores import KEYS, objects, s3_server
 from tests.helpers.pools import shared_pools
+
+if TYPE_CHECKING:
+    from tests.helpers.clusters import DaskCluster
 
 # No test asserts a time, not even on a busy machine.
 settings.register_profile(
@@ -87,5 +89,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
     """A cluster for all tests; its workers come back when a test kills them."""
+    from tests.helpers.clusters import dask_cluster
+
     with dask_cluster(tmp_path_factory.mktemp("cluster")) as running:
         yield running

@@ -8,7 +8,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "svls_cli"
 # Folders and root modules; each may import those before it.
 LAYERS = (
-    "version",
     "errors",
     "arrays",
     "files",

@@ -1,4 +1,4 @@
-"""Many cases on a Dask cluster; the only user of Dask, which is an extra.
+"""Many cases on a Dask cluster; Dask is an extra.
 
 joblib's Dask backend would be less code, but a task whose worker dies leaves it waiting
 for ever. Here every task is a future of its own.
@@ -14,9 +14,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from svls_cli.batch.version import __version__
 from svls_cli.batch.workers import Item, Result, Workers, keep_freed_memory
 from svls_cli.errors import InvalidParameterError, WorkersError
-from svls_cli.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -29,13 +29,13 @@ _PATIENCE_S = 300
 
 @runtime_checkable
 class Travels(Protocol):
-    """What names files, maybe by paths that mean something in this folder only."""
+    """Something that names files, perhaps by paths relative to the current folder."""
 
     def absolute(self) -> Any: ...
 
 
 class _WorkersDiedError(Exception):
-    """So did every worker that the scheduler gave a task to."""
+    """Every worker that the scheduler gave a task to died."""
 
 
 class Cluster(Workers):
@@ -49,7 +49,7 @@ class Cluster(Workers):
     Parameters
     ----------
     address
-        Of the scheduler, such as ``tcp://host:8786``.
+        Address of the scheduler, such as ``tcp://host:8786``.
     patience_s
         How long the cluster may have no worker at all.
 
@@ -75,7 +75,7 @@ class Cluster(Workers):
         self._client: Client | None = None
 
     def start(self) -> Cluster:
-        """Connect now, to complain before any work is done."""
+        """Connect now, so that errors come before any work is done."""
         self._connect()
         return self
 
@@ -86,7 +86,7 @@ class Cluster(Workers):
         *,
         crashed: Callable[[Item, str], Result],
     ) -> Generator[Result]:
-        """As `Workers.map`; closing it early drops what no worker has begun."""
+        """Results as in `Workers.map`; closing it early drops tasks that have not begun."""
         suspects: list[Item] = []
         finished = False
         try:
@@ -120,7 +120,7 @@ class Cluster(Workers):
     def _run(
         self, task: Callable[[Item], Result], items: list[Item]
     ) -> Generator[tuple[Item, Future]]:
-        """Futures as they are done, each with its item."""
+        """Finished futures with their items, in the order in which they finish."""
         client = self._connect()
         done: Queue[Future] = Queue()
         travelling = [i.absolute() if isinstance(i, Travels) else i for i in items]
@@ -197,15 +197,15 @@ class Cluster(Workers):
 
         Thread(target=dial, daemon=True).start()
         try:
-            found = answer.get(timeout=2 * _CONNECT_S)
+            client = answer.get(timeout=2 * _CONNECT_S)
         except Empty:
-            found = TimeoutError()
-        if isinstance(found, OSError):
+            client = TimeoutError()
+        if isinstance(client, OSError):
             raise WorkersError(
                 f"no Dask scheduler answers at {self._address}"
-            ) from found
-        self._client = found
-        return found
+            ) from client
+        self._client = client
+        return client
 
     def _stop(self) -> None:
         if self._client is not None:
@@ -214,7 +214,7 @@ class Cluster(Workers):
 
 
 def _run_task(version: str, task: Callable[[Item], Result], item: Item) -> Result:
-    """What a worker of the cluster runs."""
+    """Run a task in a worker of the cluster, if its version is this one."""
     if version != __version__:
         raise WorkersError(
             f"a worker of the cluster has svls-cli {__version__}, this machine "

@@ -24,7 +24,7 @@ from svls_cli.errors import InvalidParameterError, WorkersError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Wraps what is iterated over, given how many there are and what is done to them.
+# Wraps an iterator to show its progress: the iterator, its length, what is done.
 Progress = Callable[[Iterator[Any], int, str], Iterator[Any]]
 
 
@@ -45,16 +45,16 @@ _OWN_BYTES, _IDLE_BYTES = 2**25, 2**27
 
 
 class Workers:
-    """A pool of worker processes.
+    """A pool of worker processes, which are started when they are needed.
 
     Parameters
     ----------
     jobs
-        How many may work; by default as many as this process may use cores.
+        Number of processes; by default the cores that this process may use.
     items
-        How many there will be to work on; more processes are never started.
+        Number of items there will be; more processes are never started.
     module
-        Imported by each worker as it starts.
+        Module that each worker imports as it starts.
 
     Attributes
     ----------
@@ -74,13 +74,8 @@ class Workers:
         self._module = module
         self._executor: ProcessPoolExecutor | None = None
 
-    @classmethod
-    def of(cls, jobs: int | Workers | None, *, items: int) -> Workers:
-        """Workers that exist already, or new ones."""
-        return jobs if isinstance(jobs, Workers) else cls(jobs, items=items)
-
     def start(self) -> Workers:
-        """Start them now, so that they import while this process does."""
+        """Start the workers now, so that they import while this process does."""
         self._submit(_nothing, None)
         return self
 
@@ -110,11 +105,11 @@ class Workers:
         Parameters
         ----------
         task
-            Runs in a worker.
+            Function that runs in a worker.
         items
-            What it is run on.
+            The items that it is run on.
         crashed
-            The result for an item whose worker died, given how it died.
+            Makes the result of an item whose worker died, told how.
         """
         waiting = deque(items)
         running: dict[Future[Result], Item] = {}
@@ -183,6 +178,26 @@ class Workers:
             _join_feeders()
 
 
+class ThisProcess(Workers):
+    """This process in place of workers, for what cannot travel to others.
+
+    A case that crashes takes the whole run with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, items=1)
+
+    def map(
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        crashed: Callable[[Item, str], Result],
+    ) -> Generator[Result]:
+        """Results in the order of the items."""
+        yield from map(task, items)
+
+
 def _join_feeders() -> None:
     """Wait for the threads that feed loky's queues, as loky does not.
 
@@ -199,10 +214,10 @@ def _died(future: Future[Any]) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep what a block frees for the next one, if it has glibc.
+    """Let this process keep the memory that one block frees for the next one (glibc).
 
-    Given back and fetched anew it costs a tenth of the time; and a third where all is
-    given back at once, as Dask's workers have it.
+    Returning it to the system and fetching it again costs a tenth of the time, and a
+    third where all of it is returned at once, as in Dask's workers.
     """
     if sys.platform == "linux":
         with suppress(AttributeError):
@@ -219,10 +234,10 @@ def _prepare(module: str) -> None:
 
 
 def _nothing(item: None) -> None:
-    """What starts the workers."""
+    """Do nothing: the first task starts the workers."""
 
 
 def _cause(error: Any) -> str:
-    found = re.search(r"SIG[A-Z]+", str(error))
-    how = f" ({found.group()})" if found else ""
+    signal_name = re.search(r"SIG[A-Z]+", str(error))
+    how = f" ({signal_name.group()})" if signal_name else ""
     return f"the process that worked on it crashed{how}"

@@ -3,51 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli import console, options, training_options
+from svls_cli.cli.command import PATH, Command, option
+
+if TYPE_CHECKING:
+    from svls_cli.comparison.result import Trial
 
 
-@click.command("compare")
-@click.argument("labels", nargs=-1, required=True, metavar="LABELS...")
+@click.command("compare", cls=Command)
+@click.argument("labels", nargs=-1, required=True, metavar="LABELS...", type=PATH)
 @training_options.images
-@click.option(
+@training_options.image_pattern
+@options.pattern
+@options.classes
+@options.ignore_label
+@option(
     "--out",
+    group="Output",
     type=click.Path(path_type=Path),
     required=True,
     metavar="DIR",
-    help="Folder for everything; the same command goes on where it stopped.",
+    help="Folder for stores, runs, predictions and scores; the same command goes on "
+    "where it stopped.",
 )
-@click.option(
+@options.json_lines("training")
+@option(
     "--methods",
+    group="Experiment",
     default="onehot,ls:0.1,svls",
     show_default=True,
     metavar="M1,M2,...",
-    help="Each NAME or NAME:PARAMETER=VALUE:..., as svls:sigma_mm=1.5:strength=0.8; a "
-    "value per axis is 1x3x3; a bare number is ls's alpha, others' sigma.",
+    help="Methods to compare, each NAME or NAME:PARAMETER=VALUE:..., such as "
+    "svls:sigma_mm=1.5:strength=0.8; a value per axis is 1x3x3; a bare number is the "
+    "alpha of ls and the sigma of others.",
 )
-@click.option(
+@option(
     "--seeds",
+    group="Experiment",
     type=click.IntRange(min=1),
+    metavar="N",
     default=3,
     show_default=True,
-    help="Trainings of each method.",
+    help="Number of trainings of each method, with seeds from 0.",
 )
-@options.classes
-@options.ignore_label
-@click.option(
-    "--pattern",
-    help="Glob that picks label maps in folders, such as '**/*_seg.nii.gz'.",
-)
-@training_options.image_pattern
 @options.tolerance_mm
 @options.band_mm
 @training_options.parameters
-@training_options.loaders
 @training_options.device
-@options.json_lines("training")
+@options.jobs
+@training_options.loaders
 def command(
     labels: tuple[str, ...],
     images: tuple[str, ...],
@@ -57,12 +65,14 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Train the same network on soft labels of several methods, and compare.
+    """Compare networks trained on soft labels of several methods.
 
-    Makes a store of each method, trains, predicts the validation cases with the last
-    weights, and evaluates them. DIR gets the paper's table (DSC, surface DSC, ECE,
-    TACE, NLL, with the spread over seeds), comparison.md, .json, and .png with
-    everyone's reliability. Needs pip install 'svls-cli[train]'.
+    Compiles a store for each method, trains the same network on each, predicts the
+    validation cases with the last weights, and evaluates the predictions. DIR gets the
+    paper's table (DSC, surface DSC, ECE, TACE, NLL, with the spread over seeds) as
+    comparison.md and comparison.json, and comparison.png with a reliability diagram of
+    all methods. To resume, run the same command again. Requires pip install
+    'svls-cli[train]'.
 
     \b
       svls-cli compare --images images/ labels/ --out comparison/
@@ -70,31 +80,32 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
-    from svls_cli.comparison.result import Comparison
+    from svls_cli.comparison.report import write_comparison
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
-    trials = []
-    for trial in compare_methods(
-        labels,
-        images,
-        out,
-        methods=methods.split(","),
-        config=config,
-        classes=None if classes is None else parse_classes(classes),
-        loaders=more.pop("jobs"),
-        progress=console.show_progress,
-        **more,
-    ):
-        trials.append(trial)
+
+    def tell(trial: Trial) -> None:
         if as_json:
             console.print_json(trial.to_json())
         else:
-            band = trial.calibration("band", "ece")
-            shown = "-" if band is None else f"{band:.4f}"
+            ece = trial.calibration("band", "ece")
+            shown = "-" if ece is None else f"{ece:.4f}"
             dice = f"{trial.overlap('dice') or 0:.4f}"
             console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
-    comparison = Comparison(tuple(trials))
-    comparison.write(out)
+
+    with console.batch(more) as batch:
+        comparison = compare_methods(
+            labels,
+            images,
+            out,
+            methods=methods.split(","),
+            config=config,
+            classes=None if classes is None else parse_classes(classes),
+            on_trial=tell,
+            batch=batch,
+            **more,
+        )
+    write_comparison(comparison, out)
     if not as_json:
         console.echo("\n" + comparison.markdown())

@@ -10,66 +10,78 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, evaluate_tables, options
+from svls_cli.cli.command import PATH, Command, option
 
 
-@click.command("evaluate")
-@click.argument("prediction", metavar="PRED.zarr")
-@click.option(
+@click.command("evaluate", cls=Command)
+@click.argument("prediction", metavar="PRED.zarr", type=PATH)
+@option(
     "--reference",
+    group="Input",
+    type=PATH,
     multiple=True,
     required=True,
     metavar="LABELS|STORE",
-    help="What is right: label map files or folders (may be given several times; - "
+    help="The right answer: label map files or folders (may be given several times; - "
     "reads a list from standard input), or a store.",
 )
-@click.option(
+@option(
     "--raters",
+    group="Input",
     metavar="R1,R2|hard",
-    help="Which raters of the reference store; hard is the consensus. [default: all, "
-    "or hard where there are none]",
+    help="Raters of the reference store to compare with; hard is the consensus. "
+    "[default: all, or hard where there are none]",
 )
-@click.option(
-    "--pattern",
-    help="Glob that picks reference files in folders, such as '**/*_seg.nii.gz'.",
-)
-@click.option(
+@options.pattern
+@option(
     "--ignore-label",
+    group="Input",
     type=click.IntRange(0, 2**32 - 1),
     metavar="VALUE",
     help="Reference voxels of this value are not compared. [default: as in the stores]",
 )
 @options.tolerance_mm
 @options.band_mm
-@click.option(
+@option(
     "--bins",
+    group="Scores",
     type=click.IntRange(min=1),
-    help="Of ECE and TACE. [default: 15; with --paper-compat 10]",
+    metavar="N",
+    help="Number of bins of ECE and TACE. [default: 15; 10 with --paper-compat]",
 )
-@click.option(
+@option(
     "--paper-compat",
+    group="Scores",
     is_flag=True,
     help="Also print what the code published with SVLS prints: ECE of the foreground, "
     "and a TACE that is divided by the number of bins twice.",
 )
-@click.option(
-    "--seed", type=int, default=0, show_default=True, help="Of the intervals."
+@option(
+    "--seed",
+    group="Scores",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the bootstrap intervals.",
 )
-@options.jobs
-@options.fail_fast
-@click.option(
+@option(
     "--report",
+    group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE.json|.csv",
-    help="Write the scores of every case, class and region.",
+    help="Write the scores of every case, class and region to a file.",
 )
-@click.option(
+@option(
     "--figure",
+    group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw reliability diagrams of the three regions; PDF and SVG will do, too. "
-    "Needs pip install 'svls-cli[figures]'.",
+    help="Draw reliability diagrams of the three regions, as PNG, PDF or SVG. Requires "
+    "pip install 'svls-cli[figures]'.",
 )
 @options.as_json
+@options.jobs
+@options.fail_fast
 def command(
     prediction: str,
     reference: tuple[str, ...],
@@ -82,9 +94,9 @@ def command(
     """Measure soft labels against reference label maps.
 
     PRED.zarr is a store of predictions, or of any soft labels. Cases are compared with
-    references of the same name: Dice, surface Dice, HD95; NLL, Brier, ECE and TACE over
-    the whole volume, in the foreground and near boundaries; and against several raters
-    soft Dice and generalised energy distance (GED).
+    references of the same name: Dice, surface Dice, HD95; NLL, Brier score, ECE and
+    TACE over the whole volume, in the foreground and near boundaries; and, against
+    several raters, soft Dice and generalised energy distance (GED).
 
     \b
       svls-cli evaluate pred.zarr --reference labels/
@@ -106,8 +118,8 @@ def command(
 
         draw_reliability(found, figure)
     if as_json:
-        for case in found.cases:
-            console.print_json(case.to_json())
+        for record in found.case_records():
+            console.print_json(record)
     elif found.scores:
         evaluate_tables.show_evaluation(found)
     return console.EXIT_SOME_FAILED if found.failed else 0
@@ -121,16 +133,14 @@ def _check_targets(report: Path | None, figure: Path | None) -> None:
     console.check_targets(None, figure)
 
 
-def _evaluate(
-    prediction: str, reference: tuple[str, ...], *, jobs: int | None, **given: Any
-) -> Any:
+def _evaluate(prediction: str, reference: tuple[str, ...], **given: Any) -> Any:
     from svls_cli.evaluation.evaluate import evaluate_cases
 
-    return evaluate_cases(
-        prediction,
-        reference,
-        lines=map(os.fsdecode, sys.stdin.buffer) if "-" in reference else (),
-        jobs=jobs,
-        progress=console.show_progress,
-        **given,
-    )
+    with console.batch(given) as batch:
+        return evaluate_cases(
+            prediction,
+            reference,
+            lines=map(os.fsdecode, sys.stdin.buffer) if "-" in reference else (),
+            batch=batch,
+            **given,
+        )

@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command, complete_cases, option
+from svls_cli.store.choices import CONTENTS, FORMATS
 
 
-@click.command("export")
-@click.argument("store", metavar="STORE")
-@click.argument("cases", nargs=-1, metavar="[CASE...]")
-@click.argument("out", metavar="OUT")
-@click.option(
+@click.command("export", cls=Command)
+@click.argument("store", metavar="STORE", type=PATH)
+@click.argument("cases", nargs=-1, metavar="[CASE...]", shell_complete=complete_cases)
+@click.argument("out", metavar="OUT", type=PATH)
+@option(
     "--content",
-    type=click.Choice(["soft", "hard"]),
+    group="Output",
+    type=click.Choice(CONTENTS),
     default="soft",
     show_default=True,
-    help="soft: a probability volume per class. hard: the label map.",
+    help="What to write. soft: a probability volume per class. hard: the label map.",
 )
-@click.option(
+@option(
     "--format",
     "image_format",
-    type=click.Choice(["nii.gz", "nii", "nrrd", "mha"]),
+    group="Output",
+    type=click.Choice(FORMATS),
     default="nii.gz",
     show_default=True,
-    help="nrrd and mha keep the geometry to the last digit; NIfTI has room for single "
-    "precision.",
+    help="Format of the files. nrrd and mha keep the geometry to the last digit; NIfTI "
+    "has room for single precision.",
 )
-@click.option(
+@option(
     "--bids",
+    group="Output",
     is_flag=True,
     help="Name files as BIDS derivatives do, _probseg and _dseg, and write dseg.tsv.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+@options.overwrite("Replace files that exist.")
+@options.as_json
 @options.jobs
 @options.fail_fast
-@options.as_json
 def command(
     store: str,
     cases: tuple[str, ...],
@@ -44,9 +51,8 @@ def command(
     image_format: str,
     bids: bool,
     overwrite: bool,
-    jobs: int | None,
-    fail_fast: bool,
     as_json: bool,
+    **given: Any,
 ) -> int:
     """Write cases of a store as image files into the folder OUT.
 
@@ -59,13 +65,13 @@ def command(
     """
     from svls_cli.store.export import ExportOptions, export_cases
 
-    records = export_cases(
-        store,
-        out,
-        cases=cases,
-        options=ExportOptions(content, image_format, bids, overwrite),  # type: ignore[arg-type]
-        jobs=jobs,
-        fail_fast=fail_fast,
-        progress=console.show_progress,
-    )
-    return console.report(records, as_json=as_json, done="exported", where=out)
+    reporter = console.Reporter(as_json=as_json, done="exported", where=out)
+    with console.batch(given, on_record=reporter) as batch:
+        export_cases(
+            store,
+            out,
+            cases=cases,
+            options=ExportOptions(content, image_format, bids, overwrite),  # type: ignore[arg-type]
+            batch=batch,
+        )
+    return reporter.finish()

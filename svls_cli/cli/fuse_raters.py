@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command, option
+from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
+
+# What a folder of hard label maps has no use for.
+_SOFT_OPTIONS = (
+    "method",
+    *options.METHOD_PARAMETERS,
+    "classes",
+    "dtype",
+    "device",
+    "drop_raters",
+)
+
+if TYPE_CHECKING:
+    from svls_cli.batch.run import Batch
 
 
 def parse_weights(text: str) -> Any:
     """``staple``, ``dice``, or ``r1=2,r2=1`` as a number for each rater."""
-    if text in ("staple", "dice"):
+    if text in MEASURED_WEIGHTS:
         return text
     try:
         pairs = [part.rsplit("=", 1) for part in text.split(",")]
@@ -27,12 +44,13 @@ def parse_weights(text: str) -> Any:
     return weights
 
 
-@click.command("fuse-raters")
-@click.argument("raters", nargs=-1, required=True, metavar="RATERS...")
-@click.argument("out", metavar="OUT")
-@click.option(
+@click.command("fuse-raters", cls=Command)
+@click.argument("raters", nargs=-1, required=True, metavar="RATERS...", type=PATH)
+@click.argument("out", metavar="OUT", type=PATH)
+@option(
     "--fusion",
-    type=click.Choice(["mean", "majority", "staple"]),
+    group="Fusion",
+    type=click.Choice(FUSIONS),
     default="mean",
     show_default=True,
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
@@ -40,57 +58,61 @@ def parse_weights(text: str) -> Any:
     "STAPLE over the voxels on which the raters disagree; three raters or fewer "
     "disagree in too few ways for it to tell who is right.",
 )
-@click.option(
+@option(
     "--weights",
+    group="Fusion",
     type=parse_weights,
     metavar="R1=2,R2=1|dice|staple",
-    help="What each rater counts for: numbers by name; or by case, the mean Dice with "
-    "the others, or the sensitivity that STAPLE finds. [default: all the same]",
+    help="Weight of each rater: numbers by name; or, measured case by case, the mean "
+    "Dice with the others, or the sensitivity that STAPLE finds. [default: all count "
+    "the same]",
 )
-@click.option(
+@option(
     "--ties",
-    type=click.Choice(["lowest", "highest"]),
+    group="Fusion",
+    type=click.Choice(TIES),
     default="lowest",
     show_default=True,
-    help="Which of several labels with the same weight is the hard one, by value.",
-)
-@click.option(
-    "--no-smooth", is_flag=True, help="Store the fused labels as they are: no SVLS."
+    help="Value of the hard label where several labels have the same weight.",
 )
 @options.smoothing
 @options.rater_pattern
 @options.classes
 @options.ignore_label
-@options.dtype
-@options.device
-@click.option(
-    "--drop-raters",
-    is_flag=True,
-    help="Do not keep each rater's own label map in the store.",
-)
 @options.resample_to_first
-@click.option(
+@options.dtype
+@option(
+    "--drop-raters",
+    group="Output",
+    is_flag=True,
+    help="Leave each rater's own label map out of the store.",
+)
+@options.overwrite("Make OUT anew, instead of going on with it.")
+@options.dry_run
+@options.as_json
+@option(
     "--report",
+    group="Agreement",
     type=click.Path(path_type=Path),
     metavar="FILE.json|.csv",
     help="Also measure how far the raters agree: Dice, surface Dice, Fleiss' kappa, "
     "volumes, disputed voxels, entropy, each rater against STAPLE's consensus. The "
-    "file has every case; a summary goes to stderr.",
+    "file gets every case, standard error a summary.",
 )
-@click.option(
+@option(
     "--tolerance-mm",
+    group="Agreement",
     type=float,
+    metavar="MM",
     default=1.0,
     show_default=True,
     help="Distance at which surfaces still agree, for the report's surface Dice.",
 )
+@options.device
 @options.jobs
 @options.scheduler
 @options.part
-@click.option("--overwrite", is_flag=True, help="Make OUT anew.")
 @options.fail_fast
-@click.option("--dry-run", is_flag=True, help="Do everything, but leave OUT alone.")
-@options.as_json
 def command(
     raters: tuple[str, ...],
     out: str,
@@ -101,14 +123,17 @@ def command(
 ) -> int:
     """Fuse the label maps of several raters.
 
-    RATERS are folders, one a rater, in which files of one case have one name; or with
-    --pattern '{case}_{rater}.nii.gz' folders of all raters' files; or - to read JSON
-    records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case may
-    lack raters.
+    RATERS are folders, one per rater, in which files of one case have one name; or,
+    with --pattern '{case}_{rater}.nii.gz', folders of all raters' files; or - to read
+    JSON records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case
+    may lack raters.
 
-    If OUT ends in .zarr it becomes a store of soft labels, as smooth makes, which also
-    keeps each rater's own map, in a folder or at s3://bucket/name.zarr; otherwise a
-    folder of hard consensus label maps.
+    If OUT ends in .zarr, it becomes a store of soft labels, as smooth makes, which also
+    keeps each rater's own map; it is a folder, or s3://bucket/name.zarr. Otherwise OUT
+    becomes a folder of hard consensus label maps.
+
+    Cases that OUT holds already, made from the same files with the same parameters, are
+    skipped: to resume, run the same command again.
 
     \b
       svls-cli fuse-raters --sigma 1 a/ b/ c/ out.zarr
@@ -120,27 +145,28 @@ def command(
     _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.compiling.fuse"
-    with console.workers(**of_workers, items=len(cases), module=module) as workers:
-        fuse = _into_store if out.endswith(".zarr") else _into_folder
-        records = fuse(cases, out, jobs=workers, **given)
-        done = "would be fused" if given["dry_run"] else "fused"
-        read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
-        code = console.report(records, as_json=as_json, done=done, where=out)
+    fuse = _into_store if out.endswith(".zarr") else _into_folder
+    done = "would be fused" if given["dry_run"] else "fused"
+    reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
+    classes = given["classes"]
+    with console.batch(
+        given, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
+    ) as batch:
+        fuse(cases, out, batch=batch, **given)
+        code = reporter.finish()
         if report is not None:
-            classes = _classes(out, given["classes"])
-            _measure(cases, report, tolerance_mm, classes, jobs=workers, **read)
-        return code
+            _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
+    return code
 
 
 def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
-    """Complain before the work, not after it."""
+    """Complain of wrong parameters before the work, not after it."""
     if report is not None:
         if part is not None:
             raise click.UsageError(
-                "--report is of all cases: ask for it without --part, once all parts "
-                "are done"
+                "--report measures all cases: ask for it without --part, once all "
+                "parts are done"
             )
         from svls_cli.files import check_report_path
         from svls_cli.metrics.surface import check_tolerance_mm
@@ -150,7 +176,7 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
 
 
 def _classes(out: str, classes: str | None) -> Any:
-    """Those of the store, once there is one."""
+    """Classes of the store, once there is one."""
     from svls_cli.labels.class_files import parse_classes
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
@@ -162,19 +188,25 @@ def _classes(out: str, classes: str | None) -> Any:
 
 
 def _measure(
-    cases: Any, report: Path, tolerance_mm: float, classes: Any, **given: Any
+    cases: Any,
+    report: Path,
+    tolerance_mm: float,
+    classes: Any,
+    batch: Batch,
+    **given: Any,
 ) -> None:
+    from svls_cli.batch.run import ignore
     from svls_cli.raters.measuring import measure_cases
 
     found, _ = measure_cases(  # a case that fails here failed before
         cases,
         classes=classes,
         tolerance_mm=tolerance_mm,
-        progress=console.show_progress,
+        batch=replace(batch, on_record=ignore, fail_fast=False),
         **given,
     )
     if found is None:
-        click.echo("no case could be measured: no report", err=True)
+        click.echo("no case could be measured, so there is no report", err=True)
         return
     found.write(report)
     click.echo("\n".join(found.table()), err=True)
@@ -184,7 +216,7 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
     from svls_cli.compiling.fuse import fuse_cases
     from svls_cli.labels.class_files import parse_classes
 
-    fusion, method = _fusion(given), _method(given)
+    fusion, method = _fusion(given), options.method_of(given)
     classes = given.pop("classes")
     return fuse_cases(
         cases,
@@ -193,46 +225,35 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
         method=method,
         keep_raters=not drop_raters,
         classes=None if classes is None else parse_classes(classes),
-        progress=console.show_progress,
         **given,
     )
 
 
 def _into_folder(cases: Any, out: str, **given: Any) -> Any:
     from svls_cli.compiling.consensus import write_consensus
-    from svls_cli.errors import InvalidParameterError
-    from svls_cli.soften.methods import Method
 
-    method = _method(given)
-    soft = {
-        "--no-smooth or smoothing": method != Method(),
-        "--dtype": given.pop("dtype") != "uint8",
-        "--device": given.pop("device") != "auto",
-        "--drop-raters": given.pop("drop_raters"),
-        "--classes": given.pop("classes") is not None,
-    }
-    if unused := [option for option, used in soft.items() if used]:
-        raise InvalidParameterError(
+    _refuse_soft_options(out)
+    for name in _SOFT_OPTIONS:
+        del given[name]
+    return write_consensus(cases, out, fusion=_fusion(given), **given)
+
+
+def _refuse_soft_options(out: str) -> None:
+    """Complain of options on the command line that mean soft labels."""
+    context = click.get_current_context()
+    unused = [
+        f"--{name.replace('_', '-')}"
+        for name in _SOFT_OPTIONS
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT
+    ]
+    if unused:
+        raise click.UsageError(
             f"{', '.join(unused)}: of no use for {out}, a folder of hard label maps; a "
             "store of soft labels ends in .zarr"
         )
-    return write_consensus(
-        cases, out, fusion=_fusion(given), progress=console.show_progress, **given
-    )
 
 
 def _fusion(given: dict[str, Any]) -> Any:
     from svls_cli.raters.fusion import Fusion
 
     return Fusion(*map(given.pop, ("fusion", "weights", "ties")))
-
-
-def _method(given: dict[str, Any]) -> Any:
-    from svls_cli.errors import InvalidParameterError
-    from svls_cli.soften.methods import Method
-
-    no_smooth = given.pop("no_smooth")
-    method = Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))
-    if no_smooth and method != Method():
-        raise InvalidParameterError("--no-smooth goes with no smoothing option")
-    return Method("onehot") if no_smooth else method

@@ -1,10 +1,11 @@
-"""The group of commands, and what becomes of errors."""
+"""The group of commands, and the exit codes that errors become."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from io import TextIOWrapper
 from types import FrameType
@@ -12,9 +13,9 @@ from typing import Any, NoReturn
 
 import click
 
+from svls_cli.batch.version import __version__
 from svls_cli.cli.console import ReaderGoneError
 from svls_cli.errors import InvalidParameterError, SvlsError
-from svls_cli.version import __version__
 
 COMMANDS = (
     "smooth",
@@ -28,7 +29,7 @@ COMMANDS = (
     "export",
 )
 
-INTERRUPTED = "interrupted; run it again (train: with --resume) to go on"
+INTERRUPTED = "interrupted; run the same command again to go on"
 
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
@@ -38,7 +39,7 @@ EXIT_BROKEN_PIPE = 141
 
 
 class LazyGroup(click.Group):
-    """A module per command, imported when it is looked at."""
+    """A group that imports a command's module when the command is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -49,6 +50,17 @@ class LazyGroup(click.Group):
         module = name.replace("-", "_")
         command: click.Command = import_module(f"svls_cli.cli.{module}").command
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not (name in COMMANDS or name.startswith("-") or context.resilient_parsing):
+            starts = [each for each in COMMANDS if each.startswith(name)]
+            meant = " or ".join(map(repr, starts or get_close_matches(name, COMMANDS)))
+            hint = f" Did you mean {meant}?" if meant else ""
+            context.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(context, args)
 
     def invoke(self, context: click.Context) -> Any:
         try:
@@ -68,13 +80,13 @@ def cli() -> None:
     Zarr store that any framework can train on.
 
     \b
-    Exit codes: 0 done, 2 usage, 3 bad input or store, 4 some cases failed,
+    Exit codes: 0 done, 2 wrong usage, 3 bad input or store, 4 some cases failed,
     130 interrupted (143 by SIGTERM), 141 nobody reads the output, 1 a bug.
     """
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run a command; every error that a user can mend becomes a line and a code."""
+    """Run a command; an error that a user can fix becomes a line and an exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     _open_streams()
     try:
@@ -96,7 +108,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Have all streams, also where the shell closed one, and any file name in them."""
+    """Open the streams that the shell closed, and let them hold any file name."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -115,5 +127,5 @@ def _complain(message: str, code: int) -> int:
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM, as SLURM sends at the time limit: leave as tidily as on Ctrl-C."""
+    """Exit on SIGTERM, which SLURM sends at the time limit, as tidily as on Ctrl-C."""
     raise SystemExit(EXIT_TERMINATED)

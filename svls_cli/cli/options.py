@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+from svls_cli.cli.command import Decorated, option
+from svls_cli.soften.choices import DTYPES, METHODS
+
+if TYPE_CHECKING:
+    from svls_cli.soften.methods import Method
 
 
 def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
@@ -27,19 +31,20 @@ def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str],
     return parse
 
 
-jobs = click.option(
+jobs = option(
     "-j",
     "--jobs",
+    group="Running",
     type=click.IntRange(min=1),
-    help="Worker processes. [default: the cores this process may use]",
+    metavar="N",
+    help="Number of worker processes. [default: the cores this process may use]",
 )
-
-
-scheduler = click.option(
+scheduler = option(
     "--scheduler",
+    group="Running",
     metavar="ADDRESS",
     help="Work on the Dask cluster whose scheduler is at this address, such as "
-    "tcp://host:8786, instead of in processes of this machine. Needs pip install "
+    "tcp://host:8786, instead of in processes of this machine. Requires pip install "
     "'svls-cli[dask]'.",
 )
 
@@ -55,48 +60,90 @@ def part_of_n(text: str) -> Any:
         raise click.BadParameter(str(error)) from None
 
 
-part = click.option(
+part = option(
     "--part",
+    group="Running",
     type=part_of_n,
     metavar="I/N",
-    help="Do the I-th of N equal parts of the cases; N runs, at the same time or not, "
+    help="Do the I-th of N equal parts of the cases. N runs, at the same time or not, "
     "fill the same OUT, as in a SLURM array: --part $SLURM_ARRAY_TASK_ID/10. Without "
     "--classes each of them reads all cases to find the classes.",
 )
-fail_fast = click.option(
-    "--fail-fast", is_flag=True, help="Stop at the first case that fails."
+fail_fast = option(
+    "--fail-fast",
+    group="Running",
+    is_flag=True,
+    help="Stop at the first case that fails.",
 )
 
 
-def json_lines(each: str) -> Callable[[Command], Command]:
+def json_lines(each: str) -> Callable[[Decorated], Decorated]:
     """`--json`."""
     text = f"Print one JSON record per {each} and line instead of a summary."
-    return click.option("--json", "as_json", is_flag=True, help=text)
+    return option("--json", "as_json", group="Output", is_flag=True, help=text)
 
 
 as_json = json_lines("case")
 
-classes = click.option(
+
+def overwrite(text: str) -> Callable[[Decorated], Decorated]:
+    """`--overwrite`."""
+    return option("--overwrite", group="Output", is_flag=True, help=text)
+
+
+dry_run = option(
+    "--dry-run",
+    group="Output",
+    is_flag=True,
+    help="Do everything, sizes on disk included, but leave OUT alone.",
+)
+pattern = option(
+    "--pattern",
+    group="Input",
+    metavar="PATTERN",
+    help="Path of the label maps inside a folder: '{case}_seg.nii.gz' names the case; "
+    "'**/*.nrrd' picks files at any depth, named after themselves. [default: every "
+    "label map directly in the folder]",
+)
+rater_pattern = option(
+    "--pattern",
+    group="Input",
+    metavar="PATTERN",
+    help="Path of the label maps inside RATERS: '{case}_{rater}.nii.gz' or "
+    "'{case}/{rater}.nii.gz' in folders of all raters; '{case}_seg.nii.gz' or a glob "
+    "such as '**/*.nrrd' in a folder per rater. [default: every label map directly in "
+    "a rater's folder]",
+)
+classes = option(
     "--classes",
-    "classes",
+    group="Input",
     metavar="VALUES|FILE",
     help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
     "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
 )
-ignore_label = click.option(
+ignore_label = option(
     "--ignore-label",
+    group="Input",
     type=click.IntRange(0, 2**32 - 1),
     metavar="VALUE",
     help="Voxels of this value get no soft label (all classes 0) and count for no "
     "neighbour.",
 )
-dtype = click.option(
+resample_to_first = option(
+    "--resample-to-first",
+    group="Input",
+    is_flag=True,
+    help="Bring label maps of other grids onto the first rater's, by nearest "
+    "neighbour, instead of failing their case.",
+)
+dtype = option(
     "--dtype",
-    type=click.Choice(["uint8", "uint16", "float16", "float32"]),
+    group="Output",
+    type=click.Choice(DTYPES),
     default="uint8",
     show_default=True,
-    help="How soft labels are stored. uint8: 255 is certain, so steps of .004; uint16: "
-    "65535 is certain; floats: probabilities.",
+    help="Type in which soft labels are stored. uint8: 255 is certain, in steps of "
+    ".004; uint16: 65535 is certain; floats: probabilities.",
 )
 device = click.option(
     "--device",
@@ -108,33 +155,24 @@ device = click.option(
     "bytes are the same.",
 )
 
-tolerance_mm = click.option(
+tolerance_mm = option(
     "--tolerance-mm",
+    group="Scores",
     type=float,
+    metavar="MM",
     default=1.0,
     show_default=True,
     help="Distance at which surfaces still agree, for surface Dice.",
 )
-band_mm = click.option(
+band_mm = option(
     "--band-mm",
+    group="Scores",
     type=float,
+    metavar="MM",
     default=2.0,
     show_default=True,
     help="Reach of the boundary band: voxels in whose window of so many mm either side "
     "some rater has more than one label.",
-)
-
-rater_pattern = click.option(
-    "--pattern",
-    help="How a path inside RATERS names case and rater, such as "
-    "'{case}_{rater}.nii.gz' or '{case}/{rater}.nii.gz'; or, with a folder per rater, "
-    "a glob that picks files in each.",
-)
-resample_to_first = click.option(
-    "--resample-to-first",
-    is_flag=True,
-    help="Bring label maps of other grids onto the first rater's, by nearest "
-    "neighbour, instead of failing their case.",
 )
 
 
@@ -142,53 +180,68 @@ resample_to_first = click.option(
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
 
 _SMOOTHING = (
-    click.option(
+    option(
         "--method",
-        type=click.Choice(["svls", "ls", "gaussian", "onehot"]),
+        group="Smoothing",
+        type=click.Choice(METHODS),
         default="svls",
         show_default=True,
-        help="svls: Spatially Varying Label Smoothing. ls: uniform label "
-        "smoothing. gaussian: blur, as svls but with the centre in the window. "
-        "onehot: none.",
+        help="svls: Spatially Varying Label Smoothing. ls: uniform label smoothing. "
+        "gaussian: a blur, as svls but with the centre in the window. onehot: no "
+        "smoothing.",
     ),
-    click.option(
+    option(
         "--sigma",
+        group="Smoothing",
         type=numbers(float),
         metavar="NUMBER|Z,Y,X",
         help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
         "published]",
     ),
-    click.option(
+    option(
         "--sigma-mm",
+        group="Smoothing",
         type=numbers(float),
         metavar="NUMBER|Z,Y,X",
-        help="Standard deviation in mm: one number, or z,y,x; each image's "
+        help="Standard deviation in mm instead: one number, or z,y,x. Each image's "
         "spacing turns it into voxels.",
     ),
-    click.option(
+    option(
         "--size",
+        group="Smoothing",
         type=numbers(int, word="auto"),
         metavar="NUMBER|Z,Y,X|auto",
-        help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: "
-        "1,3,3 is in-plane), or auto: three sigmas either side. [default: 3, as "
-        "published; auto with --sigma-mm]",
+        help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: 1,3,3 "
+        "is in-plane), or auto: three sigmas either side. [default: 3, as published; "
+        "auto with --sigma-mm]",
     ),
-    click.option(
+    option(
         "--strength",
+        group="Smoothing",
         type=float,
-        help="Share of the soft label that comes from the neighbours. [default: "
-        "0.5, as published]",
+        metavar="SHARE",
+        help="Share of the soft label that comes from the neighbours. [default: 0.5, "
+        "as published]",
     ),
-    click.option(
+    option(
         "--alpha",
+        group="Smoothing",
         type=float,
-        help="Share spread evenly over all classes, for ls. [default: 0.1]",
+        metavar="SHARE",
+        help="Share that is spread evenly over all classes, for ls. [default: 0.1]",
     ),
 )
 
 
-def smoothing(command: Command) -> Command:
+def smoothing(command: Decorated) -> Decorated:
     """The method and its parameters."""
-    for option in reversed(_SMOOTHING):
-        command = option(command)
+    for each in reversed(_SMOOTHING):
+        command = each(command)
     return command
+
+
+def method_of(given: dict[str, Any]) -> Method:
+    """Take the method and its parameters out of a command's options."""
+    from svls_cli.soften.methods import Method
+
+    return Method(*map(given.pop, ("method", *METHOD_PARAMETERS)))

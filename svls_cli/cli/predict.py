@@ -8,39 +8,47 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options, training_options
+from svls_cli.cli.command import PATH, Command, option
+from svls_cli.training.choices import CHECKPOINTS
 
 
-@click.command("predict")
+@click.command("predict", cls=Command)
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
-@click.argument("out", metavar="OUT.zarr")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=PATH)
+@click.argument("out", metavar="OUT.zarr", type=PATH)
 @training_options.image_pattern
-@click.option(
+@option(
     "--checkpoint",
-    type=click.Choice(["last", "best"]),
+    group="Prediction",
+    type=click.Choice(CHECKPOINTS),
     default="last",
     show_default=True,
-    help="Which weights; best: of the highest validation Dice.",
+    help="Weights to predict with: those of the last epoch, or those of the highest "
+    "validation Dice.",
 )
-@click.option(
+@option(
     "--overlap",
+    group="Prediction",
     type=float,
+    metavar="SHARE",
     default=0.5,
     show_default=True,
-    help="How far neighbouring windows overlap, as a share of the patch.",
+    help="Share of the patch by which neighbouring windows overlap.",
 )
-@click.option(
+@option(
     "--batch-size",
+    group="Prediction",
     type=click.IntRange(min=1),
+    metavar="N",
     default=1,
     show_default=True,
-    help="Windows at a time.",
+    help="Number of windows that are predicted at a time.",
 )
 @options.dtype
-@training_options.device
-@click.option("--overwrite", is_flag=True, help="Make the store anew.")
-@options.fail_fast
+@options.overwrite("Make the store anew, instead of going on with it.")
 @options.as_json
+@training_options.device
+@options.fail_fast
 def command(
     run: Path,
     images: tuple[str, ...],
@@ -49,12 +57,15 @@ def command(
     image_pattern: str | None,
     **given: Any,
 ) -> int:
-    """Predict class probabilities of images, as a store of soft labels.
+    """Predict class probabilities of images, as a store.
 
-    RUN is the folder of a training run, IMAGES are image files or folders of them, with
-    the channels that the network was trained on. What inspect, export, evaluate and
-    viewers do with soft labels they do with OUT.zarr. Cases that it holds already, from
-    the same weights and files, are skipped. Needs pip install 'svls-cli[train]'.
+    RUN is the folder of a training run; IMAGES are image files or folders of them, with
+    the channels that the network was trained on. OUT.zarr becomes a store that inspect,
+    export, evaluate and viewers take like any store of soft labels.
+
+    Cases that OUT.zarr holds already, predicted from the same files with the same
+    weights, are skipped: to resume, run the same command again. Requires pip install
+    'svls-cli[train]'.
 
     \b
       svls-cli predict run/ images/ pred.zarr
@@ -63,12 +74,7 @@ def command(
     training_options.need_libraries()
     from svls_cli.training.predict import predict_cases
 
-    records = predict_cases(
-        run,
-        images,
-        out,
-        pattern=image_pattern,
-        progress=console.show_progress,
-        **given,
-    )
-    return console.report(records, as_json=as_json, done="predicted", where=out)
+    reporter = console.Reporter(as_json=as_json, done="predicted", where=out)
+    with console.batch(given, on_record=reporter) as batch:
+        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **given)
+    return reporter.finish()

@@ -9,45 +9,38 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options
+from svls_cli.cli.command import PATH, Command
 
 
-@click.command("smooth")
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...")
-@click.argument("out", metavar="OUT.zarr")
+@click.command("smooth", cls=Command)
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=PATH)
+@click.argument("out", metavar="OUT.zarr", type=PATH)
 @options.smoothing
-@click.option(
-    "--pattern",
-    help="Glob that picks files in folders, such as '**/*_seg.nii.gz' (** is any "
-    "depth). [default: every label map directly in the folder]",
-)
+@options.pattern
 @options.classes
 @options.ignore_label
 @options.dtype
+@options.overwrite("Make the store anew, instead of going on with it.")
+@options.dry_run
+@options.as_json
 @options.device
 @options.jobs
 @options.scheduler
 @options.part
-@click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
-@click.option(
-    "--dry-run",
-    is_flag=True,
-    help="Do everything, sizes included, but leave OUT.zarr alone.",
-)
-@options.as_json
 def command(
     inputs: tuple[str, ...],
     out: str,
     pattern: str | None,
     classes: str | None,
     as_json: bool,
-    **parameters: Any,
+    **given: Any,
 ) -> int:
     """Compile label maps into a store of soft labels.
 
     INPUTS are label map files (NIfTI, NRRD, MetaImage), folders of them, or - to read
     one path, or one JSON record {"case": ..., "label": ...}, per line of standard
-    input. A case is named after its file.
+    input. A case is named after its file, or as --pattern says.
 
     OUT.zarr is a folder, or s3://bucket/name.zarr.
 
@@ -57,28 +50,30 @@ def command(
     \b
       svls-cli smooth --sigma 1 labels/ out.zarr
       svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
+      svls-cli smooth --pattern '{case}/{case}_seg.nii.gz' cases/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
     from svls_cli.labels.cases import find_cases
 
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    given = {name: parameters.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.compiling.smooth"
-    with console.workers(**given, items=len(cases), module=module) as workers:
+    done = "would be smoothed" if given["dry_run"] else "smoothed"
+    reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    with console.batch(
+        given,
+        items=len(cases),
+        module="svls_cli.compiling.smooth",
+        on_record=reporter,
+    ) as batch:
         from svls_cli.compiling.smooth import smooth_cases
         from svls_cli.labels.class_files import parse_classes
-        from svls_cli.soften.methods import Method
 
-        of_method = map(parameters.pop, ("method", *options.METHOD_PARAMETERS))
-        records = smooth_cases(
+        smooth_cases(
             cases,
             out,
-            method=Method(*of_method),
+            method=options.method_of(given),
             classes=None if classes is None else parse_classes(classes),
-            jobs=workers,
-            progress=console.show_progress,
-            **parameters,
+            batch=batch,
+            **given,
         )
-        done = "would be smoothed" if parameters["dry_run"] else "smoothed"
-        return console.report(records, as_json=as_json, done=done, where=out)
+    return reporter.finish()

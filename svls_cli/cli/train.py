@@ -8,37 +8,42 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from svls_cli.cli import console, options, training_options
+from svls_cli.cli.command import PATH, Command, option
 
 if TYPE_CHECKING:
     from svls_cli.training.epoch_log import EpochLog
 
 
-@click.command("train")
-@click.argument("store", metavar="STORE.zarr")
+@click.command("train", cls=Command)
+@click.argument("store", metavar="STORE.zarr", type=PATH)
 @training_options.images
-@click.option(
+@training_options.image_pattern
+@option(
     "--out",
+    group="Output",
     type=click.Path(path_type=Path),
     required=True,
     metavar="RUN",
-    help="The run's folder: weights, log, learning curves.",
+    help="Folder of the run: weights, log, learning curves. A run that was ended goes "
+    "on there, to the same result.",
 )
-@training_options.image_pattern
-@training_options.target
-@training_options.seed
-@training_options.parameters
-@training_options.cache
-@click.option(
-    "--resume",
+@options.overwrite(
+    "Start again, and replace the run in RUN once the first epoch is done."
+)
+@option(
+    "--tensorboard",
+    group="Output",
     is_flag=True,
-    help="Go on with a run that was ended, to the same result; or start it.",
-)
-@training_options.loaders
-@training_options.device
-@click.option(
-    "--tensorboard", is_flag=True, help="Also write RUN/tensorboard (needs it)."
+    help="Also log to RUN/tensorboard (requires tensorboard).",
 )
 @options.json_lines("epoch")
+@training_options.target
+@training_options.parameters
+@training_options.seed
+@training_options.cache
+@training_options.device
+@options.jobs
+@training_options.loaders
 def command(
     store: str,
     images: tuple[str, ...],
@@ -52,32 +57,38 @@ def command(
     Every case of STORE.zarr needs an image of its name on its own grid: CASE.nii.gz
     (NIfTI, NRRD, MetaImage), or channels CASE_0000.nii.gz, CASE_0001.nii.gz, ...
 
-    RUN gets last.pt and best.pt (of the highest validation Dice), weights together
-    with all parameters, log.csv and curves.png. Needs pip install 'svls-cli[train]'.
+    RUN gets last.pt and best.pt (of the highest validation Dice), which hold the
+    weights with all parameters; log.csv; and curves.png. To resume a run that was
+    ended, run the same command again; other parameters are refused. Requires pip
+    install 'svls-cli[train]'.
 
     \b
       svls-cli train out.zarr --images images/ --out run/
-      svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500 --resume
+      svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500
     """
     training_options.need_libraries()
     from svls_cli.training.checkpoint import Checkpoint, RunFolder
     from svls_cli.training.train import train
 
     config, more = training_options.config_of(given)
-    logs = train(
-        store,
-        images,
-        out,
-        config=config,
-        pattern=image_pattern,
-        progress=console.show_progress,
-        **more,
-    )
-    for log in logs:
+
+    def tell(log: EpochLog) -> None:
         if as_json:
             console.print_json(log.to_json())
         else:
             console.echo(_line(log, config.epochs))
+
+    with console.batch(more) as batch:
+        train(
+            store,
+            images,
+            out,
+            config=config,
+            pattern=image_pattern,
+            on_epoch=tell,
+            batch=batch,
+            **more,
+        )
     if not as_json:
         plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
         console.echo(

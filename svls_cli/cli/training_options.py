@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from svls_cli.cli.options import Command, numbers
+from svls_cli.cli.command import Decorated, option
+from svls_cli.cli.options import numbers
 from svls_cli.errors import InvalidParameterError
-from svls_cli.training.config import TARGETS, TrainingConfig, read_toml
-
-_AXES = "Z,Y,X"
+from svls_cli.training.choices import TARGETS
+from svls_cli.training.config import TrainingConfig, read_toml
 
 
 def _pair(text: str) -> Any:
@@ -22,11 +22,11 @@ def _pair(text: str) -> Any:
     return values
 
 
-def _sides(text: str) -> Any:
-    values = numbers(int)(text)
-    if not isinstance(values, tuple):
-        raise click.BadParameter(f"{text!r}: expected a number per axis, {_AXES}")
-    return values
+def _as_text(value: Any) -> Any:
+    """A value of a TOML file as it would stand on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return value if isinstance(value, bool) else str(value)
 
 
 def _read_config(
@@ -35,36 +35,36 @@ def _read_config(
     """Values of a file are defaults: those on the command line win."""
     if path is None:
         return
-    values = {
-        name: ",".join(map(str, value)) if isinstance(value, list) else value
-        for name, value in read_toml(path).items()
-    }
+    values = {name: _as_text(value) for name, value in read_toml(path).items()}
     known = {each.name for each in context.command.params}
     if unknown := sorted(set(values) - known):
         raise InvalidParameterError(f"{path}: not for this command: {unknown}")
     context.default_map = {**(context.default_map or {}), **values}
 
 
-config_file = click.option(
+config_file = option(
     "--config",
+    group="Training",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.toml",
     is_eager=True,
     expose_value=False,
     callback=_read_config,
-    help="Read any of the parameters from a TOML file, with _ for - in their names; "
-    "those on the command line win.",
+    help="TOML file of any of these parameters, with _ for - in their names "
+    "(patch_size = 64); those on the command line win.",
 )
-target = click.option(
+target = option(
     "--target",
+    group="Training",
     type=click.Choice(TARGETS),
     default=TrainingConfig.target,
     show_default=True,
-    help="What is learned: the soft labels; the hard label map; or one rater's label "
-    "map, drawn for each patch.",
+    help="What the network learns: the soft labels; the hard label map; or one rater's "
+    "label map, drawn anew for each patch.",
 )
-seed = click.option(
+seed = option(
     "--seed",
+    group="Training",
     type=int,
     default=TrainingConfig.seed,
     show_default=True,
@@ -72,94 +72,137 @@ seed = click.option(
 )
 
 
-def _number(name: str, kind: Any, text: str) -> Any:
-    flag = f"--{name.replace('_', '-')}"
-    default = getattr(TrainingConfig, name)
-    return click.option(flag, type=kind, default=default, show_default=True, help=text)
+def _number(name: str, kind: Any, group: str, text: str) -> Any:
+    """A parameter whose default is that of `TrainingConfig`."""
+    return option(
+        f"--{name.replace('_', '-')}",
+        group=group,
+        type=kind,
+        metavar="N" if kind is int else "NUMBER",
+        default=getattr(TrainingConfig, name),
+        show_default=True,
+        help=text,
+    )
 
 
 _PARAMETERS = (
-    config_file,
-    click.option(
+    option(
         "--patch-size",
-        type=_sides,
-        metavar=_AXES,
-        help="Voxels per axis; 1,Y,X trains on slices. [default: as much of the "
-        "smallest case as 96 x 96 x 96 voxels allow]",
+        group="Patches",
+        type=numbers(int),
+        metavar="NUMBER|Z,Y,X",
+        help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
+        "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
     ),
-    _number("batch_size", int, "Patches in a step."),
-    _number("epochs", int, "How many; each ends with validation and a checkpoint."),
-    _number("steps_per_epoch", int, "Steps of the optimiser in each."),
-    _number("learning_rate", float, "AdamW's at the start; it falls to 0."),
-    _number("weight_decay", float, "AdamW's."),
+    _number("batch_size", int, "Patches", "Number of patches in a step."),
     _number(
-        "dice_weight",
+        "foreground_share",
         float,
-        "Weight of a soft Dice loss (right for soft labels) beside the cross-entropy.",
+        "Patches",
+        "Share of the patches that are centred on a foreground class.",
     ),
-    _number("filters", int, "Width of the U-Net's first level; doubled at each level."),
-    _number("foreground_share", float, "Patches centred on a foreground class."),
-    _number("boundary_share", float, "Patches centred on a boundary."),
-    click.option(
+    _number(
+        "boundary_share",
+        float,
+        "Patches",
+        "Share of the patches that are centred on a boundary.",
+    ),
+    option(
         "--augment/--no-augment",
+        group="Patches",
         default=TrainingConfig.augment,
         show_default=True,
-        help="Mirror patches, change their intensities; soft labels are never "
+        help="Mirror patches and change their intensities; soft labels are never "
         "interpolated.",
     ),
-    click.option(
+    option(
         "--mirror",
+        group="Patches",
         default=TrainingConfig.mirror,
         show_default=True,
         metavar="AXES",
-        help="Axes that are mirrored, or none; leave out the one from left to right if "
+        help="Axes that are mirrored, or none. Leave out the one from left to right if "
         "left and right are different classes.",
     ),
-    click.option(
+    option(
         "--window",
+        group="Patches",
         type=_pair,
         metavar="LOW,HIGH",
-        help="Clip intensities and scale them to -1..1, as -160,240 for CT. [default: "
-        "mean 0, deviation 1 in each image and channel]",
+        help="Intensities to clip to and scale to -1..1, such as -160,240 for CT. "
+        "[default: mean 0, deviation 1 in each image and channel]",
     ),
-    click.option(
+    option(
         "--validation",
+        group="Validation",
         metavar="SHARE|I/N|FILE",
         default=TrainingConfig.validation,
         show_default=True,
-        help="Cases not trained on: a share (0 for none), fold I of N, or a file with "
-        "a name per line.",
+        help="Cases that are not trained on: a share (0 for none), fold I of N, or a "
+        "file with a name per line.",
     ),
-    _number("split_seed", int, "Seed of the draw for a share or fold."),
-    click.option(
+    _number("split_seed", int, "Validation", "Seed of the draw for a share or fold."),
+    _number(
+        "epochs",
+        int,
+        "Training",
+        "Number of epochs; each ends with a validation and a checkpoint.",
+    ),
+    _number("steps_per_epoch", int, "Training", "Number of optimiser steps per epoch."),
+    _number(
+        "learning_rate",
+        float,
+        "Training",
+        "Learning rate of AdamW at the start; it falls to 0.",
+    ),
+    _number("weight_decay", float, "Training", "Weight decay of AdamW."),
+    _number(
+        "dice_weight",
+        float,
+        "Training",
+        "Weight of a Dice loss that is right for soft labels, beside the "
+        "cross-entropy's 1.",
+    ),
+    _number(
+        "filters",
+        int,
+        "Training",
+        "Number of filters of the U-Net's first level; each level doubles it.",
+    ),
+    config_file,
+    option(
         "--amp/--no-amp",
+        group="Training",
         default=TrainingConfig.amp,
         show_default=True,
-        help="On CUDA, compute in bfloat16 where it is right.",
+        help="Compute in bfloat16 where it is right, on CUDA.",
     ),
 )
 
 
-def parameters(command: Command) -> Command:
-    """All of them but target and seed, which `compare` sets itself."""
-    for option in reversed(_PARAMETERS):
-        command = option(command)
+def parameters(command: Decorated) -> Decorated:
+    """All parameters but target and seed, which `compare` sets itself."""
+    for each in reversed(_PARAMETERS):
+        command = each(command)
     return command
 
 
-images = click.option(
+images = option(
     "--images",
+    group="Input",
     multiple=True,
     required=True,
     metavar="IMAGES",
-    help="The scans: image files or folders of them, matched to cases by name.",
+    help="Image files or folders of them, matched to cases by name; may be given "
+    "several times.",
 )
-image_pattern = click.option(
+image_pattern = option(
     "--image-pattern",
+    group="Input",
     metavar="PATTERN",
-    help="How a path inside IMAGES names case and channel, such as "
-    "'{case}/{case}_{channel}.nii.gz'; or a glob that picks files. [default: CASE.* "
-    "or, as nnU-Net, CASE_0000.*, CASE_0001.*, ...]",
+    help="Path of the images inside IMAGES: '{case}/{case}_{channel}.nii.gz' names "
+    "case and channel, '{case}_image.nii.gz' the case; or a glob such as '**/*.mha'. "
+    "[default: CASE.* or, as nnU-Net, CASE_0000.*, CASE_0001.*, ...]",
 )
 device = click.option(
     "--device",
@@ -167,20 +210,23 @@ device = click.option(
     show_default=True,
     help="cpu, cuda, cuda:1, ...; auto: CUDA where there is one.",
 )
-loaders = click.option(
-    "-j",
-    "--jobs",
+loaders = option(
+    "--loaders",
+    group="Running",
     type=click.IntRange(min=0),
+    metavar="N",
     default=0,
     show_default=True,
-    help="Processes that read patches ahead; 0: none but this one.",
+    help="Number of processes that read patches ahead; 0: the training process reads "
+    "them itself.",
 )
-cache = click.option(
+cache = option(
     "--cache",
+    group="Running",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="Keep unpacked images here, for other runs. [default: in the output folder, "
-    "removed at the end]",
+    help="Folder that keeps unpacked images for other runs. [default: in the output "
+    "folder, removed at the end]",
 )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options, tune_tables
+from svls_cli.cli.command import PATH, Command, option
+from svls_cli.tuning.score_names import SCORES
 
 
 def number_list(text: str) -> tuple[float, ...]:
@@ -21,80 +23,93 @@ def number_list(text: str) -> tuple[float, ...]:
         raise click.BadParameter(message) from None
 
 
-@click.command("tune")
-@click.argument("raters", nargs=-1, required=True, metavar="RATERS...")
-@click.option(
+@click.command("tune", cls=Command)
+@click.argument("raters", nargs=-1, required=True, metavar="RATERS...", type=PATH)
+@option(
     "--sigmas",
+    group="Search",
     type=number_list,
     metavar="NUMBERS",
     help="Standard deviations to try, in voxels and in mm, each with a window of three "
     "sigmas either side and with one of 3 voxels. [default: 0.5,0.75,1,1.5,2,3]",
 )
-@click.option(
+@option(
     "--strengths",
+    group="Search",
     type=number_list,
     metavar="NUMBERS",
     help="Shares of the neighbours to try. [default: 0.1,0.2,...,1]",
 )
-@click.option(
+@option(
     "--score",
-    type=click.Choice(["nll", "brier"]),
+    group="Search",
+    type=click.Choice(SCORES),
     default="nll",
     show_default=True,
-    help="What the choice goes by: negative log-likelihood or Brier score.",
+    help="Score that the choice goes by: negative log-likelihood or Brier score.",
 )
-@click.option(
+@option(
     "--band-mm",
+    group="Search",
     type=float,
+    metavar="MM",
     default=2.0,
     show_default=True,
     help="Score voxels in whose window of so many mm either side some rater has more "
     "than one label.",
 )
-@click.option(
+@option(
     "--folds",
+    group="Search",
     type=int,
+    metavar="N",
     default=5,
     show_default=True,
-    help="Of the cross-validation over cases.",
+    help="Number of folds of the cross-validation over cases.",
 )
-@click.option(
+@option(
     "--seed",
+    group="Search",
     type=int,
     default=0,
     show_default=True,
-    help="Of the folds and the intervals.",
+    help="Seed of the folds and of the intervals.",
 )
 @options.rater_pattern
 @options.classes
-@click.option(
+@option(
     "--ignore-label",
+    group="Input",
     type=click.IntRange(0, 2**32 - 1),
     metavar="VALUE",
     help="Voxels of this value count neither as a forecast, nor as something to "
     "forecast, nor for any neighbour.",
 )
 @options.resample_to_first
-@options.jobs
-@click.option(
+@option(
     "--report",
+    group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write everything, each candidate's scores and each fold's choice included.",
+    help="Write everything to a file, with each candidate's scores and each fold's "
+    "choice.",
 )
-@click.option(
+@option(
     "--figure",
+    group="Output",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Draw the scores by sigma and strength; PDF and SVG will do, too. Needs pip "
+    help="Draw the scores by sigma and strength, as PNG, PDF or SVG. Requires pip "
     "install 'svls-cli[figures]'.",
 )
-@click.option(
+@option(
     "--json",
     "as_json",
+    group="Output",
     is_flag=True,
-    help="Print the report, one line of JSON, instead of tables.",
+    help="Print the report as one line of JSON instead of tables.",
 )
+@options.jobs
 def command(
     raters: tuple[str, ...],
     report: Path | None,
@@ -105,9 +120,9 @@ def command(
     """Choose sigma, size and strength of SVLS by how raters differ.
 
     RATERS are label maps of the same cases by several raters, as for fuse-raters. One
-    rater's soft label is a forecast of the others' labels: the smoothing whose
-    forecasts are best, near boundaries, is recommended. Its score is cross-validated
-    over cases and stands beside those of one-hot, uniform label smoothing and SVLS as
+    rater's soft label is a forecast of the others' labels: the smoothing that forecasts
+    best near boundaries is recommended. Its score is cross-validated over cases and
+    stands beside the scores of one-hot labels, uniform label smoothing and SVLS as
     published.
 
     \b
@@ -129,9 +144,9 @@ def command(
     return console.EXIT_SOME_FAILED if result.failed else 0
 
 
-def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) -> Any:
+def _tune(cases: Any, *, classes: str | None, **given: Any) -> Any:
     module = "svls_cli.tuning.tune"
-    with console.workers(jobs, items=len(cases), module=module) as workers:
+    with console.batch(given, items=len(cases), module=module) as batch:
         from svls_cli.labels.class_files import parse_classes
         from svls_cli.tuning.tune import tune_smoothing
 
@@ -141,8 +156,7 @@ def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) ->
         return tune_smoothing(
             cases,
             classes=None if classes is None else parse_classes(classes),
-            jobs=workers,
-            progress=console.show_progress,
+            batch=batch,
             **given,
         )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
+from svls_cli.labels.patterns import match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
 SUFFIXES = (
@@ -72,7 +72,8 @@ def find_cases(
     inputs
         Files and folders; ``-`` stands for ``lines``.
     pattern
-        Glob that picks files in folders, such as ``**/*_seg.nii.gz``; without it every
+        Path inside a folder, as in `list_images`: ``{case}_seg.nii.gz`` also names the
+        case, ``**/*_seg.nii.gz`` picks files that name it themselves. Without it every
         label map file directly in the folder.
     lines
         A path or a JSON record ``{"case": ..., "label": ...}`` per line.
@@ -89,7 +90,8 @@ def find_cases(
         if str(given) == "-":
             cases += [_parse_line(line) for line in lines if line.strip()]
         elif path.is_dir():
-            cases += [_case(found) for found in _search(path, pattern)]
+            listed = list_images(path, pattern)
+            cases += [Case(names["case"], file) for names, file in listed]
         elif path.exists():
             cases.append(_case(path))
         else:
@@ -101,6 +103,51 @@ def find_cases(
             "no image files found; expected files that end in " + ", ".join(SUFFIXES)
         )
     return sorted(cases, key=lambda case: case.name)
+
+
+def list_images(
+    folder: Path, pattern: str | None = None, fields: Collection[str] = ("case",)
+) -> list[tuple[dict[str, str], Path]]:
+    """Image files of a folder, each with the names that its path gives.
+
+    Parameters
+    ----------
+    folder
+        Where they lie.
+    pattern
+        As in `match_paths`; without it every image file directly in the folder.
+    fields
+        Names that the pattern may have in braces, ``case`` first.
+
+    Returns
+    -------
+    list of (names, path)
+        Sorted by path. The case, unless the pattern has it, is named after the file.
+        Folders that cannot be read are among them: cases that fail, as nobody knows
+        what they hold.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, nothing matches, or the pattern is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found = [
+        ({"case": case_name(match.path)} | _safe(match.names), match.path)
+        for match in match_paths(folder, "*" if pattern is None else pattern, fields)
+        if suffix_of(match.path) or not match.readable
+    ]
+    if not found:
+        raise InputError(
+            f"{folder}: no image files match {pattern or '*'}; expected files that end "
+            f"in {', '.join(SUFFIXES)}"
+        )
+    return found
+
+
+def _safe(names: Mapping[str, str]) -> dict[str, str]:
+    return {field: safe_name(name) for field, name in names.items()}
 
 
 def suffix_of(path: Path) -> str:
@@ -145,33 +192,6 @@ def safe_name(name: str) -> str:
 
 def _case(path: Path) -> Case:
     return Case(case_name(path), path)
-
-
-def _search(folder: Path, pattern: str | None) -> Sequence[Path]:
-    forbidden = _forbidden(folder, deep="/" in (pattern or ""))
-    if folder in forbidden:
-        return [folder]  # one failed case, when it is read: the others go on
-    try:
-        # Hidden files (macOS leaves `._case.nii.gz`) only where the pattern says so.
-        found = [path for path in folder.glob(pattern or "[!.]*") if path.is_file()]
-    except (ValueError, NotImplementedError) as error:
-        raise InputError(f"pattern {pattern!r}: {error}") from error
-    readable = [path for path in found if suffix_of(path)] + forbidden
-    if not readable:
-        raise InputError(
-            f"{folder}: no image files match {pattern or '*'}; expected files that end "
-            f"in {', '.join(SUFFIXES)}"
-        )
-    return readable
-
-
-def _forbidden(folder: Path, *, deep: bool) -> list[Path]:
-    """Folders that may not be read, which glob passes over in silence."""
-    found: list[Path] = []
-    for _ in os.walk(folder, onerror=lambda error: found.append(Path(error.filename))):
-        if not deep:
-            break
-    return found
 
 
 def _parse_line(line: str) -> Case:

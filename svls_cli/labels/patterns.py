@@ -1,76 +1,166 @@
-"""Paths that say what a file is: ``{case}_{rater}.nii.gz`` and the like."""
+"""Path patterns: globs in which names in braces, as ``{case}``, say what a file is."""
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import safe_name, suffix_of
 
-_WILD = {"*": "[^/]*", "?": "[^/]"}
+_ANY_DEPTH = "**"
+_PIECES = re.compile(r"(\{.*?\}|\[!?\]?[^\]]*\]|\*|\?)")
+_HIDDEN = r"(?!\.)"
 
 
-def match_files(
-    folder: Path, pattern: str, fields: Sequence[str]
-) -> list[tuple[tuple[str, ...], Path]]:
-    """Image files whose path inside a folder matches a pattern, and what it names.
+@dataclass(frozen=True)
+class Match:
+    """A path that a pattern matches.
+
+    Parameters
+    ----------
+    path
+        A file; or a folder that cannot be read, where files may match.
+    names
+        What the names in braces stand for, as far as the path tells.
+    readable
+        Whether it is a file.
+    """
+
+    path: Path
+    names: Mapping[str, str]
+    readable: bool = True
+
+
+def match_paths(folder: Path, pattern: str, fields: Collection[str]) -> list[Match]:
+    """Files inside a folder whose path matches a pattern, sorted.
 
     Parameters
     ----------
     folder
-        Searched.
+        Where files are searched.
     pattern
-        Holds each of ``fields`` in braces, the same text wherever it stands; ``*`` and
-        ``?`` stay within a folder's name.
+        A path inside the folder. ``*``, ``?`` and ``[...]`` stay within a file's or
+        folder's name, ``**`` is folders of any depth. Names that begin with a dot are
+        matched where the pattern has the dot. A name in braces stands for any text, the
+        same wherever it is repeated.
     fields
-        Names, in the order in which they come back.
+        Names that may stand in braces; the first of them must if any does.
 
     Raises
     ------
     InputError
-        If a field is missing or unknown, or nothing matches.
+        If the pattern is no path inside the folder, or has other names in braces.
     """
-    expression = _expression(pattern, fields)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    found = []
-    for path in sorted(folder.glob("/".join("*" * (pattern.count("/") + 1)))):
-        inside = path.relative_to(folder).as_posix()
-        match = expression.fullmatch(inside)
-        if match and path.is_file() and suffix_of(path):
-            found.append((tuple(safe_name(match[field]) for field in fields), path))
-    if not found:
-        raise InputError(f"{folder}: no image files match {pattern!r}")
-    return found
+    _check_fields(pattern, fields)
+    parts = [part for part in pattern.split("/") if part != "."]
+    if parts[-1:] == [_ANY_DEPTH]:
+        parts.append("*")
+    if not pattern or {"", ".."} & {*parts}:
+        raise InputError(f"pattern {pattern!r}: expected a path inside the folder")
+    if any(_ANY_DEPTH in part for part in parts if part != _ANY_DEPTH):
+        raise InputError(f"pattern {pattern!r}: ** is a path's part by itself, as **/*")
+    try:
+        return sorted(_matches(folder, parts), key=lambda match: match.path)
+    except re.error as error:
+        raise InputError(f"pattern {pattern!r}: {error}") from error
 
 
-def _expression(pattern: str, fields: Sequence[str]) -> re.Pattern[str]:
-    """A pattern as a regular expression.
+def _check_fields(pattern: str, fields: Collection[str]) -> None:
+    allowed = [f"{{{field}}}" for field in fields]
+    written = set(_PIECES.findall(pattern)) - {"*", "?"}
+    names = {piece for piece in written if piece.startswith("{")}
+    stray = re.search(r"[{}]", _PIECES.sub("", pattern))
+    if names - {*allowed} or stray:
+        wrong = ", ".join(sorted(names - {*allowed})) or "a brace by itself"
+        raise InputError(
+            f"pattern {pattern!r} has {wrong}; in braces may stand "
+            f"{' and '.join(allowed)}"
+        )
+    if names and allowed[0] not in names:
+        raise InputError(f"pattern {pattern!r} needs {allowed[0]}, too")
+
+
+def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Match]:
+    """In no order; only folders in which files may match are looked into."""
+    whole = re.compile(_expression(parts))
+    leading = [re.compile(_expression([*parts[:n], ""])) for n in range(len(parts))]
+    # Links that `**` stands for are not followed: they may lead in a circle.
+    followed = [each for n, each in enumerate(leading) if parts[n - 1] != _ANY_DEPTH]
+    waiting: list[tuple[Path, str, Mapping[str, str]]] = [(folder, "", {})]
+    while waiting:
+        here, inside, names = waiting.pop()
+        try:
+            with os.scandir(here) as opened:
+                entries = list(opened)
+        except OSError:
+            yield Match(here, names, readable=False)
+            continue
+        for entry in entries:
+            path, name = here / entry.name, inside + entry.name
+            match = whole.fullmatch(name)
+            if match and _holds(entry.is_file):
+                yield Match(path, match.groupdict())
+                continue
+            expressions = followed if entry.is_symlink() else leading
+            found = (each.fullmatch(f"{name}/") for each in expressions)
+            match = next(filter(None, found), None)
+            if match and _holds(entry.is_dir):
+                waiting.append((path, f"{name}/", match.groupdict()))
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """What the system says of a file; no, where it cannot tell."""
+    try:
+        return question()
+    except OSError:  # links in a circle
+        return False
+
+
+def _expression(parts: Sequence[str]) -> str:
+    """A path's parts as one regular expression, with a group for each name in braces.
 
     Examples
     --------
-    >>> pattern = _expression("{case}_{rater}.nii.gz", ["case", "rater"])
+    >>> pattern = re.compile(_expression(["{case}_{rater}.nii.gz"]))
     >>> pattern.fullmatch("a_1_bob.nii.gz").groupdict()
     {'case': 'a_1', 'rater': 'bob'}
-    >>> pattern = _expression("{case}/{case}-{channel}.nii", ["case", "channel"])
+    >>> pattern = re.compile(_expression(["**", "{case}", "{case}-{channel}.nii"]))
+    >>> pattern.fullmatch("x/y/a/a-t1.nii").groupdict()
+    {'case': 'a', 'channel': 't1'}
     >>> pattern.fullmatch("a/b-t1.nii") is None  # two cases
     True
     """
-    if set(re.findall(r"\{(.*?)\}", pattern)) != set(fields):
-        names = " and ".join(f"{{{field}}}" for field in fields)
-        raise InputError(
-            f"pattern {pattern!r} needs {names}, and no other name in braces"
-        )
     seen: set[str] = set()
+    folders = (
+        f"(?:{_HIDDEN}[^/]+/)*" if p == _ANY_DEPTH else f"{_glob(p, seen)}/"
+        for p in parts[:-1]
+    )
+    return "".join(folders) + _glob(parts[-1], seen)
 
-    def part(piece: str) -> str:
-        if not piece.startswith("{"):
-            return _WILD.get(piece) or re.escape(piece)
-        name, again = piece[1:-1], piece in seen
-        seen.add(piece)
+
+def _glob(part: str, seen: set[str]) -> str:
+    """One part of a path; names in braces that were seen before stand for the same."""
+
+    def piece(text: str) -> str:
+        if text in ("*", "?"):
+            return "[^/]*" if text == "*" else "[^/]"
+        if text.startswith("[") and text.endswith("]"):
+            return _one_of(text[1:-1])
+        if not text.startswith("{"):
+            return re.escape(text)
+        name, again = text[1:-1], text in seen
+        seen.add(text)
         return f"(?P={name})" if again else f"(?P<{name}>[^/]+)"
 
-    pieces = re.split(r"(\{.*?\}|\*|\?)", pattern)
-    return re.compile("".join(map(part, pieces)))
+    pieces = [each for each in _PIECES.split(part) if each]
+    hidden = _HIDDEN if pieces and _PIECES.fullmatch(pieces[0]) else ""
+    return hidden + "".join(map(piece, pieces))
+
+
+def _one_of(characters: str) -> str:
+    """``[...]`` of a glob, where ``!`` and not ``^`` stands for all others."""
+    inside = re.sub(r"([\\\[\]^])", r"\\\1", characters)
+    return f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import find_cases, safe_name
-from svls_cli.labels.patterns import match_files
+from svls_cli.labels.cases import list_images, safe_name
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -72,12 +71,12 @@ def find_rated_cases(
     ----------
     inputs
         A folder per rater, in which files of one case have one name; or, with a
-        ``pattern`` that holds ``{case}`` and ``{rater}``, folders of all raters; ``-``
-        stands for ``lines``.
+        ``pattern`` that holds ``{rater}``, folders of all raters; ``-`` stands for
+        ``lines``.
     pattern
-        ``{case}_{rater}.nii.gz``, ``{case}/{rater}.nii.gz`` and the like, matched with
-        the path inside the folder (``*`` and ``?`` stay within a folder's name); or,
-        for a folder per rater, a glob that picks files in each.
+        Path inside a folder, as in `list_images`: ``{case}_{rater}.nii.gz``,
+        ``{case}/{rater}.nii.gz`` and the like in folders of all raters;
+        ``{case}_seg.nii.gz`` or ``*_seg.nii.gz`` in a folder per rater.
     lines
         A JSON record ``{"case": ..., "raters": {"r1": path, ...}}`` per line.
 
@@ -89,29 +88,29 @@ def find_rated_cases(
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     folders = [Path(path) for path in given if str(path) != "-"]
-    found: list[tuple[str, str, Path]] = []
+    found: list[tuple[str, str | None, Path]] = []
     if len(folders) < len(given):
         found += [each for line in lines if line.strip() for each in _parse_line(line)]
-    if pattern and "{" in pattern:
-        for folder in folders:
-            matched = match_files(folder, pattern, ("case", "rater"))
-            found += [(case, rater, path) for (case, rater), path in matched]
-    else:
-        for rater, folder in zip(_rater_names(folders), folders, strict=True):
-            if not folder.is_dir():
-                raise InputError(f"{folder}: no such folder; give one for each rater")
-            cases = find_cases([folder], pattern=pattern)
-            found += [(case.name, rater, case.path) for case in cases]
+    of_all = "{rater}" in (pattern or "")
+    raters = [None] * len(folders) if of_all else _rater_names(folders)
+    for rater, folder in zip(raters, folders, strict=True):
+        if not folder.is_dir() and not of_all:
+            raise InputError(f"{folder}: no such folder; give one for each rater")
+        for names, path in list_images(folder, pattern, ("case", "rater")):
+            found.append((names["case"], names.get("rater", rater), path))
     return _by_case(found)
 
 
-def _by_case(found: Sequence[tuple[str, str, Path]]) -> list[RatedCase]:
+def _by_case(found: Sequence[tuple[str, str | None, Path]]) -> list[RatedCase]:
     if not found:
         raise InputError("no cases: no label maps of any rater were found")
-    everyone = list(dict.fromkeys(rater for _, rater, _ in found))
+    everyone = list(dict.fromkeys(rater for _, rater, _ in found if rater is not None))
     _check_names(everyone)
+    # Whose a folder is that cannot be read may be unknown: its case fails anyway.
+    everyone = everyone or ["unknown"]
     cases: dict[str, dict[str, Path]] = {}
     for case, rater, path in found:
+        rater = everyone[0] if rater is None else rater
         other = cases.setdefault(case, {}).setdefault(rater, path)
         if other != path:
             raise InputError(

@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import find_cases
+from svls_cli.labels.cases import find_cases, list_images
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import ImageFile, open_image_file
-from svls_cli.labels.patterns import match_files
 
 # nnU-Net's channels: case_0000.nii.gz, case_0001.nii.gz, ...
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -87,9 +86,9 @@ def find_scans(
     inputs
         Image files and folders of them.
     pattern
-        How a path inside a folder names case and channel: ``{case}`` and, unless there
-        is one channel, ``{channel}``; channels are in the order of their names. Or a
-        glob that picks files in folders.
+        Path inside a folder, as in `list_images`, with ``{case}`` and, unless there is
+        one channel, ``{channel}``; channels are in the order of their names. Or a glob
+        that picks files in folders.
     wanted
         Cases that there should be: numbers at the names' ends are channels if more of
         these are found so.
@@ -103,13 +102,13 @@ def find_scans(
     """
     given = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     if pattern and "{" in pattern:
-        fields = ("case", "channel") if "{channel}" in pattern else ("case",)
         files: dict[tuple[str, ...], Path] = {}
         for folder in given:
-            for key, path in match_files(folder, pattern, fields):
+            for names, path in list_images(folder, pattern, ("case", "channel")):
+                key = names["case"], names.get("channel", "")
                 if files.setdefault(key, path) != path:
                     raise InputError(f"two files are {key}: {files[key]} and {path}")
-        return _by_case({(*key, "")[:2]: path for key, path in files.items()})
+        return _by_case(files)
     paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
     plain = _by_case({(name, ""): path for name, path in paths.items()})
     channels = _channels(paths)

@@ -25,8 +25,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import distinct_values
+from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.kernel import NeighbourWeights
-from svls_cli.soften.levels import DTYPES, ROUNDING_MARGIN, levels
+from svls_cli.soften.levels import ROUNDING_MARGIN, levels
 from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import Labels, Mixture, labels_of, take_back
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum

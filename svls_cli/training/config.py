@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from svls_cli.errors import InvalidParameterError
-
-Target = Literal["soft", "hard", "rater"]
-TARGETS: tuple[str, ...] = get_args(Target)
+from svls_cli.training.choices import TARGETS, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,28 +20,29 @@ class TrainingConfig:
     Parameters
     ----------
     target
-        What it learns: ``soft``, the store's soft labels; ``hard``, its hard label map;
+        Target of the network: ``soft``, the store's soft labels; ``hard``, its hard label map;
         ``rater``, the label map of one of the case's raters, drawn for each patch.
-    patch_size : one int per spatial axis, or None
-        Voxels; by default as much of the smallest case as `plan_patch` allows.
+    patch_size : one int, one per spatial axis in array order, or None
+        Voxels of a patch; one int stands for every axis. By default as much of the smallest case
+        as `plan_patch` allows.
     batch_size
-        Patches in a step.
+        Number of patches in a step.
     epochs
-        After each there is a validation, a checkpoint and a line in the log.
+        Number of epochs; each ends with a validation, a checkpoint and a line in the log.
     steps_per_epoch
-        Steps of the optimiser.
+        Number of optimiser steps in an epoch.
     learning_rate
-        Of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
+        Learning rate of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     dice_weight
         Weight of the soft Dice loss beside the cross-entropy's 1. By default none: it
         draws probabilities towards 0 and 1, away from soft labels.
     filters
-        Of the network's first level; each level has twice as many, up to 320.
+        Number of filters of the first level; each level doubles it, up to 320.
     foreground_share, boundary_share
-        Of the patches, those centred on a voxel of a foreground class (each class as
-        often), and on a voxel beside another class. The others lie anywhere.
+        Shares of the patches that are centred on a voxel of a foreground class (each
+        class as often), and on a voxel beside another class. The others lie anywhere.
     augment
         Mirror patches, scale and shift their intensities, add noise. Nothing that
         would interpolate: soft labels stay as they were stored.
@@ -57,9 +56,9 @@ class TrainingConfig:
         Cases that are not trained on: a share such as ``0.2``; fold I of N, ``1/5``; or
         a file that names one case per line.
     split_seed
-        Of the draw for a share or fold.
+        Seed of the draw for a share or fold.
     seed
-        Of weights, patches and augmentation. A run on the CPU can be repeated
+        Seed of weights, patches and augmentation. A run on the CPU can be repeated
         to the last bit with the same number of threads.
     amp
         Compute in bfloat16 where it is right, on CUDA only.
@@ -71,7 +70,7 @@ class TrainingConfig:
     """
 
     target: Target = "soft"
-    patch_size: tuple[int, ...] | None = None
+    patch_size: int | tuple[int, ...] | None = None
     batch_size: int = 2
     epochs: int = 100
     steps_per_epoch: int = 100
@@ -92,7 +91,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("patch_size", "window"):  # lists will do
             value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else tuple(value))
+            value = tuple(value) if isinstance(value, Iterable) else value
+            object.__setattr__(self, name, value)
         self._check_types()
         if self.target not in TARGETS:
             raise InvalidParameterError(
@@ -116,12 +116,14 @@ class TrainingConfig:
         good = bool(self.mirror) and not set(axes) - {*"zyx"}
         self._check("mirror", good, "some of zyx, or none")
         if self.patch_size is not None:
-            sides = len(self.patch_size) in (2, 3) and min(self.patch_size) >= 1
-            long = max(self.patch_size, default=0) >= 4
-            self._check("patch_size", sides and long, "2 or 3 numbers, one at least 4")
+            size = self.patch_size
+            sides = (size, size) if isinstance(size, int) else size
+            right = len(sides) in (2, 3) and min(sides) >= 1 and max(sides) >= 4
+            expected = "one number, or 2 or 3, one of them at least 4"
+            self._check("patch_size", right, expected)
         if self.window is not None:
-            ascending = len(self.window) == 2 and self.window[0] < self.window[1]
-            ascending &= all(map(math.isfinite, self.window))
+            pair = isinstance(self.window, tuple) and len(self.window) == 2
+            ascending = pair and -math.inf < self.window[0] < self.window[1] < math.inf
             self._check("window", ascending, "two ascending numbers")
 
     def mirrored(self, axes: int) -> list[int]:
@@ -144,7 +146,8 @@ class TrainingConfig:
         """As saved: plain numbers, text and lists."""
         record = asdict(self)
         for name in ("patch_size", "window"):
-            record[name] = None if record[name] is None else list(record[name])
+            if isinstance(record[name], tuple):
+                record[name] = list(record[name])
         return record
 
     @classmethod

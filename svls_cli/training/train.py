@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.batch.run import Batch
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import open_store
@@ -32,12 +32,13 @@ def train(
     config: TrainingConfig | None = None,
     pattern: str | None = None,
     cache: str | Path | None = None,
-    resume: bool = False,
-    jobs: int = 0,
+    overwrite: bool = False,
+    loaders: int = 0,
     device: str = "auto",
     tensorboard: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[EpochLog]:
+    on_epoch: Callable[[EpochLog], None] | None = None,
+    batch: Batch | None = None,
+) -> list[EpochLog]:
     """Train a U-Net on the soft labels of a store.
 
     Parameters
@@ -54,30 +55,33 @@ def train(
     cache
         Folder for unpacked images, kept for other runs; by default one in ``out``,
         removed when the run is finished.
-    resume
-        Go on with a run that was ended; start it if there is none.
-    jobs
-        Processes that read patches ahead; 0: this one does.
+    overwrite
+        Start again, and replace the run in ``out`` once the first epoch is done. By
+        default a run that was ended goes on.
+    loaders
+        Number of processes that read patches ahead; 0: this one reads them.
     device
         ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
         ``cuda:1``.
     tensorboard
         Also write events for TensorBoard.
-    progress
-        Shows how far it is.
+    on_epoch
+        Called with the log of each epoch as soon as it is finished.
+    batch
+        Workers that unpack images, and progress, as in `smooth_cases`.
 
     Returns
     -------
-    generator of EpochLog
-        One per epoch that was done now; the work is done while they are read.
+    list of EpochLog
+        One per epoch that was done now.
 
     Raises
     ------
     InvalidParameterError
         If a parameter does not fit the store, or a library is not installed.
     InputError
-        If a case has no image, images are broken or do not fit, or ``out`` holds
-        something else. Nothing there is changed then.
+        If a case has no image, images are broken or do not fit, or ``out`` holds a run
+        with other parameters, or something else. Nothing there is changed then.
     StoreError
         If the store is none that can be read.
     DeviceError
@@ -86,6 +90,8 @@ def train(
     where = choose_device(device)
     writer = _summary_writer() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
+    batch = batch or Batch()
+    logs: list[EpochLog] = []
     opened = open_store(store)
     cases = dict(opened)
     if not cases:
@@ -94,7 +100,7 @@ def train(
     plan = plan_training(opened, cases, scans, config)
     # What is wrong with patch and target is wrong before any image is read.
     SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
-    checkpoint = folder.prepare(plan, resume=resume)
+    checkpoint = folder.prepare(plan, overwrite=overwrite)
     if checkpoint is not None:
         folder.derive(checkpoint)  # the run may have been ended before it did
     if checkpoint is None or len(checkpoint.history) < config.epochs:
@@ -103,17 +109,29 @@ def train(
             scans,
             folder.cache if cache is None else cache,
             window=config.window,
-            progress=progress,
+            batch=batch,
         )
-        data = Data(cases, unpacked, jobs)
-        events = writer(str(folder.tensorboard)) if writer is not None else None
-        made = train_network(
-            plan, data, device=where, checkpoint=checkpoint, progress=progress
+        data = Data(cases, unpacked, loaders)
+        events = None
+        checkpoints = train_network(
+            plan,
+            data,
+            device=where,
+            checkpoint=checkpoint,
+            progress=batch.progress,
         )
-        for each in made:
-            yield _keep(each, folder, events)
+        for each in checkpoints:
+            if overwrite and len(each.history) == 1:
+                folder.clear_run()  # not before: inputs or memory may have failed
+            if writer is not None and events is None:
+                events = writer(str(folder.tensorboard))
+            log = _keep(each, folder, events)
+            logs.append(log)
+            if on_epoch is not None:
+                on_epoch(log)
     if cache is None:
         folder.clear_cache()
+    return logs
 
 
 def _summary_writer() -> Callable[[str], Any]:
@@ -121,7 +139,7 @@ def _summary_writer() -> Callable[[str], Any]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise InvalidParameterError(
-            "--tensorboard needs it: pip install tensorboard"
+            "--tensorboard requires tensorboard: pip install tensorboard"
         ) from error
     return SummaryWriter
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from svls_cli import Batch
 from tests.helpers.commands import (
     ROOT,
     SAMPLE,
@@ -36,6 +37,7 @@ from tests.helpers.clusters import DaskCluster, dask_cluster
 RATERS = [f"raters/{rater}" for rater in "abc"]
 
 
+@pytest.mark.slow
 def test_readme(tmp_path: Path) -> None:
     """Its commands as they stand, but for the port, which may be in use here."""
     (block,) = re.findall(
@@ -93,6 +95,7 @@ def test_same_store_and_records(
         assert report == (sample / "b.json").read_text()
 
 
+@pytest.mark.slow
 def test_several_threads_in_a_worker(tmp_path: Path, sample: Path, run: Run) -> None:
     run("smooth", "labels", "b.zarr")
     with dask_cluster(tmp_path / "cluster", workers=1, threads=4) as cluster:
@@ -140,6 +143,7 @@ def test_items_that_kill_all_their_workers(cluster: DaskCluster) -> None:
     assert sorted(again) == [0, 2]
 
 
+@pytest.mark.slow
 def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) -> None:
     run("smooth", "labels", "b.zarr")
     mark = tmp_path / "mark"
@@ -157,6 +161,7 @@ def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) ->
     assert not (sample / "a.zarr.tmp").exists()
 
 
+@pytest.mark.slow
 def test_case_that_kills_its_workers_fails_alone(tmp_path: Path, run: Run) -> None:
     for number in range(3):
         write_image(
@@ -172,6 +177,7 @@ def test_case_that_kills_its_workers_fails_alone(tmp_path: Path, run: Run) -> No
     assert result.stderr == ""
 
 
+@pytest.mark.slow
 def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
     """What waits is dropped; what a worker was at when the run ended is not seen."""
     run("smooth", "labels", "b.zarr")
@@ -189,6 +195,7 @@ def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 
 
+@pytest.mark.slow
 def test_scheduler_that_dies(tmp_path: Path, sample: Path) -> None:
     mark = tmp_path / "mark"
     env = fault("wait:open:/c/0:1", SVLS_MARK=str(mark), SVLS_WAIT_S="60")
@@ -230,6 +237,7 @@ def test_jobs_and_scheduler(sample: Path, run: Run) -> None:
     assert "--jobs is this machine's" in result.stderr
 
 
+@pytest.mark.slow
 def test_cluster_without_workers(tmp_path: Path) -> None:
     with (
         dask_cluster(tmp_path / "cluster", workers=0) as cluster,
@@ -239,6 +247,7 @@ def test_cluster_without_workers(tmp_path: Path) -> None:
         list(workers.map(die_always, range(2), crashed=name_and_reason))
 
 
+@pytest.mark.slow
 def test_cluster_without_svls_cli(tmp_path: Path, sample: Path, run: Run) -> None:
     hiding = tmp_path / "hiding"
     hiding.mkdir()
@@ -281,6 +290,6 @@ def test_store_that_workers_do_not_share(
     monkeypatch.setattr(destination, "create_root", create_and_lose)
     cases = find_cases([sample / "labels"])
     with Cluster(cluster.address) as workers:
-        found = list(smooth_cases(cases, sample / "a.zarr", jobs=workers))
+        found = smooth_cases(cases, sample / "a.zarr", batch=Batch(jobs=workers))
     assert {record.status for record in found} == {"failed"}
     assert "no file system that this worker shares" in (found[0].reason or "")

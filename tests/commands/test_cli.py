@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,9 +18,6 @@ from click.testing import CliRunner
 from svls_cli import __version__, open_store
 from svls_cli.cli.console import readable
 from svls_cli.cli.group import COMMANDS, cli
-from svls_cli.soften.levels import DTYPES
-from svls_cli.soften.methods import METHODS
-from svls_cli.store.export import CONTENTS, FORMATS
 from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
 
@@ -125,7 +123,16 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["smooth"], 2, "Missing argument"),
-        (["smooth", "a"], 2, "Missing argument"),
+        (["smooth", "l"], 2, "OUT.zarr is missing: l, the last argument, is taken"),
+        (["smooth", "l"], 2, "Expected, for example: svls-cli smooth l out.zarr"),
+        (["smooth", "o.zarr"], 2, "Missing argument 'INPUTS...'"),
+        (["smooth", "l", "l"], 2, "svls-cli smooth l l out.zarr"),
+        (["smooth", "l", "l/a.nrrd"], 2, "OUT.zarr is missing: l/a.nrrd"),
+        (["fuse-raters", "--sigma", "1", "l"], 2, "fuse-raters --sigma 1 l out.zarr"),
+        (["fuse-raters", "l", "l"], 2, "OUT is missing: l, the last argument, is"),
+        (["predict", "run", "l"], 2, "svls-cli predict run l out.zarr"),
+        (["predict", "run"], 2, "Missing argument 'IMAGES...'"),
+        (["export", "none"], 2, "Missing argument 'OUT'"),
         (["smooth", "--sigma", "x", "l", "o"], 2, "neither a number nor z,y,x"),
         (["smooth", "--size", "3,x", "l", "o"], 2, "nor 'auto'"),
         (["smooth", "--size", "4", "l", "o"], 2, "size must be odd"),
@@ -134,10 +141,13 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
         (["smooth", "--jobs", "0", "l", "o"], 2, "--jobs"),
         (["smooth", "--nonsense", "l", "o"], 2, "No such option"),
         (["smooth", "--ignore-label", "1", "--classes", "0,1", "l", "o"], 2, "class"),
-        (["melt"], 2, "No such command"),
+        (["smooth", "--sgma", "1", "l", "o"], 2, "--sigma"),
+        (["melt"], 2, "No such command 'melt'.\n"),
+        (["smoth"], 2, "No such command 'smoth'. Did you mean 'smooth'?"),
+        (["fuse"], 2, "No such command 'fuse'. Did you mean 'fuse-raters'?"),
         (["smooth", "none", "o"], 3, "none: no such file or folder"),
         (["smooth", "--classes", "none.csv", "l", "o"], 3, "none.csv"),
-        (["smooth", "l", "l"], 3, "l: not a Zarr v3 group"),
+        (["smooth", "l", "d"], 3, "d: not a Zarr v3 group"),
         (["inspect", "none"], 3, "none: no such store"),
         (["inspect", "l"], 3, "l: not a Zarr v3 group"),
         (["export", "none", "o"], 3, "none: no such store"),
@@ -147,11 +157,12 @@ def test_mistakes(
     arguments: list[str], code: int, message: str, run: Run, tmp_path: Path
 ) -> None:
     write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    (tmp_path / "d" / "e").mkdir(parents=True)
     result = run(*arguments, code=code)
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
-    assert [p.name for p in tmp_path.iterdir()] == ["l"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "l"]
 
 
 def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
@@ -246,6 +257,37 @@ def test_bug_is_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(result.exception, ZeroDivisionError)
 
 
+def test_consensus_of_before_is_no_forgotten_out(run: Run, tmp_path: Path) -> None:
+    write_image(tmp_path / "r" / "a.nrrd", blobs((3, 4, 5), 2))
+    assert "1 fused" in run("fuse-raters", "r", "fused").stdout
+    assert "1 already complete" in run("fuse-raters", "r", "fused").stdout
+
+
+def test_case_named_by_a_pattern(run: Run, tmp_path: Path) -> None:
+    """In label maps, references and raters alike."""
+    for name in ("a", "b"):
+        write_image(tmp_path / "l" / f"{name}_seg.nrrd", blobs((8, 9, 10), 2))
+        write_image(tmp_path / "l" / f"{name}_scan.nrrd", blobs((8, 9, 10), 2))
+    pattern = ("--pattern", "{case}_seg.nrrd")
+    run("smooth", *pattern, "l", "o.zarr")
+    assert list(open_store(tmp_path / "o.zarr")) == ["a", "b"]
+    result = run("evaluate", "o.zarr", "--reference", "l", *pattern, "--json")
+    assert list(records(result.stdout)) == ["a", "b"]
+    run("fuse-raters", *pattern, "l", "f.zarr")
+    assert open_store(tmp_path / "f.zarr")["a"].raters == ("l",)
+    result = run("smooth", "--pattern", "{name}.nii", "l", "p.zarr", code=3)
+    assert "has {name}; in braces may stand {case}" in result.stderr
+
+
+def test_python_m(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "svls_cli", "smooth"]
+    write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
+    arguments = [*command, "l", "o.zarr"]
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "1 smoothed" in result.stdout
+
+
 def test_version(run: Run) -> None:
     assert run("--version").stdout == f"svls-cli, version {__version__}\n"
 
@@ -261,6 +303,43 @@ def test_shell_completion(shell: str, run: Run) -> None:
     assert "smooth" in answer
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("export o.zarr ", ["case_01", "case_02"]),
+        ("export o.zarr case_01 ca", ["case_02"]),
+        ("export --content hard o.zarr case_02", ["case_02"]),
+        ("export none.zarr ca", []),
+        ("export s3://b/o.zarr ca", []),
+        ("export ", []),
+    ],
+)
+def test_completion_offers_cases(
+    words: str, expected: list[str], run: Run, tmp_path: Path
+) -> None:
+    for name in ("", "case_01", "case_02"):
+        (tmp_path / "o.zarr" / name).mkdir()
+        (tmp_path / "o.zarr" / name / "zarr.json").touch()
+    (tmp_path / "o.zarr" / "case_03").mkdir()
+    line = f"svls-cli {words}"
+    given = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    answer = run(env={"_SVLS_CLI_COMPLETE": "bash_complete", **given})
+    offered = [line for line in answer.stdout.splitlines() if line.startswith("plain")]
+    assert offered == [f"plain,{name}" for name in expected]
+    assert answer.stderr == ""
+
+
+def test_long_help_has_groups() -> None:
+    def headings(command: str) -> list[str]:
+        text = CliRunner().invoke(cli, [command, "--help"]).output
+        return re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
+
+    assert headings("smooth") == ["Smoothing", "Input", "Output", "Running"]
+    assert headings("inspect") == ["Options"]
+    for command in COMMANDS:
+        assert headings(command)[-1] in ("Running", "Options")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_speaks_of_every_option(command: str) -> None:
     result = CliRunner().invoke(cli, [command, "--help"])
@@ -270,24 +349,12 @@ def test_help_speaks_of_every_option(command: str) -> None:
             assert parameter.help, parameter.name  # type: ignore[attr-defined]
 
 
-def test_choices_are_those_of_the_library() -> None:
-    """They stand twice, for --help must not import NumPy."""
-    known = {
-        ("smooth", "method"): METHODS,
-        ("smooth", "dtype"): DTYPES,
-        ("export", "content"): CONTENTS,
-        ("export", "image_format"): FORMATS,
-    }
-    for (command, name), expected in known.items():
-        found = cli.get_command(None, command)  # type: ignore[arg-type]
-        option = next(p for p in found.params if p.name == name)  # type: ignore[union-attr]
-        assert tuple(option.type.choices) == expected  # type: ignore[attr-defined]
-
-
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_imports_nothing_heavy(command: str | None) -> None:
+    arguments = [*filter(None, [command]), "--help"]
     script = (
         "import sys, svls_cli.cli.group as g\n"
-        "try: g.main(['--help'])\n"
+        f"try: g.main({arguments})\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
         "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
@@ -295,7 +362,7 @@ def test_help_imports_nothing_heavy() -> None:
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
-    assert "Commands:" in result.stdout
+    assert "Usage: svls-cli" in result.stdout
     assert result.stderr == ""
 
 

@@ -131,6 +131,7 @@ def test_full_disk_from_the_start(labels: Path, run: Run) -> None:
     assert not (labels.parent / "a.zarr").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["open:/c/0:3", "os.rename:.zarr.tmp:1"])
 def test_killed_overwrite_keeps_the_old_store(
     moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
@@ -143,6 +144,7 @@ def test_killed_overwrite_keeps_the_old_store(
     assert sorted(p.name for p in labels.parent.iterdir()) == ["good.zarr", "labels"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["os.rename:/store:1", "os.rename:good.zarr:1"])
 def test_kill_while_stores_change_places(
     moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
@@ -157,6 +159,7 @@ def test_kill_while_stores_change_places(
     assert tree(labels.parent / "good.zarr") == tree(labels.parent / "fresh.zarr")
 
 
+@pytest.mark.slow
 def test_worker_that_outlives_its_run(
     labels: Path, undisturbed: dict[str, bytes], run: Run, tmp_path: Path
 ) -> None:
@@ -203,6 +206,7 @@ def test_store_that_is_forbidden(labels: Path, run: Run) -> None:
     assert not (labels.parent / "a.zarr").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz", "nrrd"])
 def test_export_onto_a_full_disk(
     suffix: str, undisturbed: dict[str, bytes], labels: Path
@@ -224,6 +228,7 @@ def test_store_that_may_not_be_written(labels: Path, run: Run, tmp_path: Path) -
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_store(
     labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:

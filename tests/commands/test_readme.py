@@ -45,6 +45,7 @@ def check(line: str, folder: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_shell_commands(folder: Path) -> None:
     assert len(SHELL) > 8
     for line in SHELL:
@@ -53,6 +54,7 @@ def test_shell_commands(folder: Path) -> None:
     assert (folder / "named.zarr" / "patient 7").is_dir()
 
 
+@pytest.mark.slow
 def test_python_examples(folder: Path) -> None:
     script = folder / "example.py"
     for example in blocks("python"):

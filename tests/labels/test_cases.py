@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,74 @@ def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
     touch(tmp_path / "._a.nii.gz", tmp_path / "a.nii.gz")
     assert names(find_cases([tmp_path])) == ["a"]
     assert names(find_cases(tmp_path, pattern=".*")) == ["._a"]
+    touch(tmp_path / ".trash" / "b.nii.gz", tmp_path / ".trash" / "c.nii")
+    assert names(find_cases(tmp_path, pattern="*")) == ["a"]
+    assert names(find_cases(tmp_path, pattern="**/*")) == ["a"]
+    assert names(find_cases(tmp_path, pattern="{case}.nii.gz")) == ["a"]
+    assert names(find_cases(tmp_path, pattern=".trash/{case}.nii*")) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{case}_seg.nii.gz", ["a", "b"]),
+        ("{case}_s?g.*", ["a", "b"]),
+        ("[!b]_seg.nii.gz", ["a_seg"]),
+        ("[b-c]_seg.*", ["b_seg"]),
+        ("**/{case}_seg.nii.gz", ["a", "b", "d"]),
+        ("{case}/**/*_seg.nii.gz", ["deep"]),
+        ("*/*/{case}_seg.nii.gz", ["d"]),
+        ("./deep/**", ["d_seg"]),
+        ("**/er/**/{case}_seg.nii.gz", ["d"]),
+        ("{case}/er/{case}_seg.nii.gz", []),
+    ],
+)
+def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
+    """One folder deep, any depth, and the case named by the file or by the path."""
+    found = ("a_seg.nii.gz", "b_seg.nii.gz", "a.nii.gz", "deep/er/d_seg.nii.gz")
+    touch(*(tmp_path / name for name in found))
+    if expected:
+        assert names(find_cases(tmp_path, pattern=pattern)) == expected
+    else:
+        with pytest.raises(InputError, match="no image files match"):
+            find_cases(tmp_path, pattern=pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("{name}.nii", r"has \{name\}; in braces may stand \{case\}$"),
+        ("{case}_{rater}.nii", r"has \{rater\}; in braces may stand \{case\}$"),
+        ("case}.nii", "has a brace by itself"),
+        ("", "expected a path inside the folder"),
+        ("/x", "expected a path inside the folder"),
+        ("../*.nii", "expected a path inside the folder"),
+        ("a**.nii", r"\*\* is a path's part by itself"),
+        ("[z-a].nii", "bad character range"),
+    ],
+)
+def test_wrong_patterns(pattern: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=f"pattern {re.escape(repr(pattern))}.*{reason}"
+    ):
+        find_cases([tmp_path], pattern=pattern)
+
+
+def test_cases_that_a_pattern_gives_one_name(tmp_path: Path) -> None:
+    touch(tmp_path / "x" / "1.nii", tmp_path / "x" / "2.nii")
+    with pytest.raises(InputError, match="two files are case 'x'"):
+        find_cases(tmp_path, pattern="{case}/*.nii")
+
+
+def test_links_are_followed_but_not_by_any_depth(tmp_path: Path) -> None:
+    touch(tmp_path / "real" / "a.nii")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "in" / "circle").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
+    assert names(find_cases(tmp_path / "in", pattern="*/*")) == ["a"]
+    with pytest.raises(InputError, match="no image files match"):
+        find_cases(tmp_path / "in", pattern="**/*.nii")
 
 
 def test_file_named_twice_is_one_case(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,7 +91,7 @@ def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
     touch(tmp_path / "a_ann.nii", tmp_path / "a_bobxnii.nii")
     cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
     assert found(cases) == {"a": ["ann", "bobxnii"]}
-    with pytest.raises(InputError, match=r"no image files match '\{case\}x"):
+    with pytest.raises(InputError, match=r"no image files match \{case\}x"):
         find_rated_cases([tmp_path], pattern="{case}x{rater}.n.i")
 
 
@@ -173,18 +175,54 @@ def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "pattern",
+    ("pattern", "reason"),
     [
-        "{case}.nii",
-        "{rater}.nii",
-        "{case}_{rater}_{side}.nii",
-        "{}_{case}_{rater}.nii",
-        "{case",
+        ("{rater}.nii", r"needs \{case\}, too"),
+        (
+            "{case}_{rater}_{side}.nii",
+            r"has \{side\}; in braces may stand \{case\} and",
+        ),
+        (
+            "{}_{case}_{rater}.nii",
+            r"has \{\}; in braces may stand \{case\} and \{rater\}",
+        ),
+        ("{case", "has a brace by itself; in braces may stand"),
     ],
 )
-def test_patterns_without_both_names(pattern: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"needs \{case\} and \{rater\}, and"):
+def test_patterns_with_wrong_names(pattern: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=reason):
         find_rated_cases([tmp_path], pattern=pattern)
+
+
+def test_pattern_names_the_case_in_a_folder_per_rater(tmp_path: Path) -> None:
+    touch(tmp_path / "ann" / "a_seg.nii", tmp_path / "ann" / "a_image.nii")
+    touch(tmp_path / "bob" / "a_seg.nii")
+    folders = [tmp_path / "ann", tmp_path / "bob"]
+    cases = find_rated_cases(folders, pattern="{case}_seg.nii")
+    assert found(cases) == {"a": ["ann", "bob"]}
+
+
+def test_folder_that_cannot_be_read_is_a_case_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's it is: its case is known from the pattern."""
+    touch(tmp_path / "a" / "seg" / "ann.nii", tmp_path / "b" / "seg" / "ann.nii")
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> Any:
+        if Path(folder) == tmp_path / "b" / "seg":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", guarded)
+        cases = find_rated_cases([tmp_path], pattern="{case}/seg/{rater}.nii")
+        alone = find_rated_cases([tmp_path / "b"], pattern="{case}/{rater}.nii")
+    assert cases == [
+        RatedCase("a", (("ann", tmp_path / "a" / "seg" / "ann.nii"),)),
+        RatedCase("b", (("ann", tmp_path / "b" / "seg"),)),
+    ]
+    assert alone == [RatedCase("seg", (("unknown", tmp_path / "b" / "seg"),))]
 
 
 def test_pattern_with_a_name_twice(tmp_path: Path) -> None:
@@ -233,7 +271,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
             find_rated_cases([tmp_path / missing])
         with pytest.raises(InputError, match=f"{missing}: no such folder"):
             find_rated_cases([tmp_path / missing], pattern="{case}_{rater}.nii")
-    with pytest.raises(InputError, match=r"empty: no image files match '\{case\}/"):
+    with pytest.raises(InputError, match=r"empty: no image files match \{case\}/"):
         find_rated_cases([tmp_path / "empty"], pattern="{case}/{rater}.nii")
     with pytest.raises(InputError, match=r"empty: no image files match \*"):
         find_rated_cases([tmp_path / "empty"])

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from svls_cli.raters.fusion import Fusion, fuse
 from svls_cli.raters.votes import tally
+from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.cuda import Layout, count_tiles
 from svls_cli.soften.cuda_block import DeviceBlock, soften_by_way_of
-from svls_cli.soften.levels import DTYPES
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import SoftBlock, soften_block

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.devices import gpu_problem
-from svls_cli.soften.levels import DTYPES
 from svls_cli.soften.methods import Method
 from svls_cli.soften.smoothing import soften_block
 from svls_cli.soften.volume import soften_volume

@@ -11,7 +11,7 @@ import pytest
 import zarr
 from zarr.codecs import ZstdCodec
 
-from svls_cli.soften.levels import DTYPES
+from svls_cli.soften.choices import DTYPES
 from svls_cli.store import metadata
 from svls_cli.store.shards import encode_chunk, encode_constant
 

@@ -17,7 +17,7 @@ from tests.helpers.label_maps import blobs, write_image
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 
-from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli import Batch, find_cases, open_store, smooth_cases
 from svls_cli.errors import StoreError
 from tests.helpers.object_stores import KEYS, objects, s3_server
 
@@ -52,6 +52,7 @@ def test_smooth_resume_inspect_export(
     assert tree(tmp_path / "a") == tree(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_readme(s3: Any, tmp_path: Path) -> None:
     (block,) = re.findall(
         r"^```bash\n(svls-cli smooth .*? s3://.*?)^```",
@@ -72,7 +73,9 @@ def test_fuse_raters(s3: Any, run: Run, tmp_path: Path) -> None:
 
 
 def test_python(s3: Any, labels: Path) -> None:
-    done = list(smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", jobs=1))
+    done = list(
+        smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", batch=Batch(jobs=1))
+    )
     assert [record.status for record in done] == ["done"] * 3
     store = open_store("s3://bucket/py.zarr")
     assert sorted(store) == ["case_0", "case_1", "case_2"]
@@ -91,6 +94,7 @@ def test_changed_case_is_replaced_whole(s3: Any, labels: Path, run: Run) -> None
     assert objects(s3, "a.zarr/") == tree(labels.parent / "fresh.zarr")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "moment", ["open:/c/0:2", "open:/c/0:6", "open:/case/zarr.json:4"]
 )
@@ -113,6 +117,7 @@ def test_kill_9(moment: str, s3: Any, labels: Path, run: Run) -> None:
     assert objects(s3, "a.zarr/") == good
 
 
+@pytest.mark.slow
 def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
     arguments = ("smooth", SAMPLE / "labels")
     run(*arguments, "good.zarr")
@@ -129,6 +134,7 @@ def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
     assert objects(s3, "a.zarr/") == tree(tmp_path / "good.zarr")
 
 
+@pytest.mark.slow
 def test_cluster(s3: Any, run: Run, tmp_path: Path) -> None:
     pytest.importorskip("distributed")
     from tests.helpers.clusters import dask_cluster
@@ -181,7 +187,7 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
     result = run(*arguments, code=4)
     found = records(result.stdout)
     failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
-    assert failed == ["its name is no Unicode, as object stores need"]
+    assert failed == ["its name is not valid Unicode, which object stores require"]
     assert sorted(open_store("s3://bucket/a.zarr")) == sorted(names)
     run("inspect", "--verify", "s3://bucket/a.zarr")
 
@@ -219,6 +225,7 @@ def test_no_permission(labels: Path, run: Run) -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_server_that_goes_away(labels: Path, run: Run) -> None:
     """Cases fail with the reason; the run ends."""
     with s3_server() as endpoint:

@@ -18,14 +18,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli import Batch, find_cases, open_store, smooth_cases, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.training import TrainingConfig, train
+from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import read_toml
+from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import COMMAND, SAMPLE, Run, tree
 from tests.helpers.label_maps import blobs, write_image
@@ -46,7 +47,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "a.zarr"
-    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, jobs=1)
+    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, batch=Batch(jobs=1))
     assert all(record.status == "done" for record in records)
     return path
 
@@ -60,7 +61,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Of an undisturbed run."""
     out = tmp_path_factory.mktemp("run") / "run"
-    logs = list(train(store, SAMPLE / "images", out, config=SMALL, cache=cache))
+    logs = train(store, SAMPLE / "images", out, config=SMALL, cache=cache)
     assert [log.epoch for log in logs] == [1, 2, 3]
     return network_of(out)
 
@@ -78,7 +79,7 @@ def equal(one: Any, other: Any) -> bool:
 def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     config = replace(SMALL, steps_per_epoch=60, learning_rate=1e-2, filters=8)
     out = tmp_path / "run"
-    logs = list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+    logs = train(store, SAMPLE / "images", out, config=config, cache=cache)
     assert logs[-1].loss < 0.8 * logs[0].loss
     assert logs[-1].validation_loss is not None
     assert logs[0].validation_loss is not None
@@ -102,29 +103,34 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
 def test_runs_can_be_repeated(
     tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
-    list(train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache))
+    train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache)
     assert equal(network_of(tmp_path / "a"), weights)
     other = replace(SMALL, seed=1)
-    list(train(store, SAMPLE / "images", tmp_path / "b", config=other, cache=cache))
+    train(store, SAMPLE / "images", tmp_path / "b", config=other, cache=cache)
     assert not equal(network_of(tmp_path / "b"), weights)
 
 
-@pytest.mark.parametrize("jobs", [0, 2])
+class StopError(Exception):
+    """Ends a run after its first epoch."""
+
+
+def stop(log: EpochLog) -> None:
+    raise StopError
+
+
+@pytest.mark.parametrize("loaders", [0, 2])
 def test_resumed_runs_end_with_the_same_weights(
-    jobs: int, tmp_path: Path, store: Path, cache: Path, weights: Any
+    loaders: int, tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
     out = tmp_path / "run"
-    given: dict[str, Any] = {"config": SMALL, "cache": cache, "jobs": jobs}
-    first = train(store, SAMPLE / "images", out, **given)
-    next(first)
-    first.close()
-    with pytest.raises(InputError, match="holds a run already: --resume goes on"):
-        next(train(store, SAMPLE / "images", out, **given))
-    rest = list(train(store, SAMPLE / "images", out, resume=True, **given))
+    given: dict[str, Any] = {"config": SMALL, "cache": cache, "loaders": loaders}
+    with pytest.raises(StopError):
+        train(store, SAMPLE / "images", out, on_epoch=stop, **given)
+    rest = train(store, SAMPLE / "images", out, **given)
     assert [log.epoch for log in rest] == [2, 3]
     assert equal(network_of(out), weights)
     before = tree(out)
-    assert list(train(store, SAMPLE / "images", out, resume=True, **given)) == []
+    assert train(store, SAMPLE / "images", out, **given) == []
     assert tree(out) == before
 
 
@@ -134,14 +140,14 @@ def test_what_a_killed_run_leaves_is_mended(
     out = tmp_path / "run"
     (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
     given: dict[str, Any] = {"config": SMALL, "cache": cache}
-    list(train(store, SAMPLE / "images", out, **given))
+    train(store, SAMPLE / "images", out, **given)
     assert equal(network_of(out), weights)
     before = tree(out)
     last = Checkpoint.load(out / "last.pt")
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
     for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
         (out / name).unlink()
-    list(train(store, SAMPLE / "images", out, resume=True, **given))
+    train(store, SAMPLE / "images", out, **given)
     after = tree(out)
     assert after.keys() == before.keys()
     assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
@@ -149,6 +155,46 @@ def test_what_a_killed_run_leaves_is_mended(
         assert equal(Checkpoint.load(out / "best.pt").network, last.network)
 
 
+def test_overwriting_replaces_a_run_and_nothing_else(
+    tmp_path: Path, store: Path, cache: Path
+) -> None:
+    out = tmp_path / "run"
+    short = replace(SMALL, epochs=1)
+    given: dict[str, Any] = {"cache": cache, "tensorboard": True}
+    train(store, SAMPLE / "images", out, config=short, **given)
+    (out / "notes.txt").write_text("mine")
+    before = tree(out)
+    assert "best.pt" in before
+    # Until the first epoch is done, the old run stays.
+    broken = replace(short, learning_rate=1e30)
+    with pytest.raises(InputError, match="the loss is no number any more"):
+        list(
+            train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
+        )
+    assert tree(out) == before
+    other = replace(short, filters=5, validation="0")
+    logs = list(
+        train(store, SAMPLE / "images", out, config=other, overwrite=True, **given)
+    )
+    assert [log.epoch for log in logs] == [1]
+    after = tree(out)
+    assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
+    assert "best.pt" not in after  # there is no validation
+    assert after["notes.txt"] == b"mine"
+    events = [name for name in after if "tfevents" in name]
+    assert len(events) == 1
+    assert events[0] not in before
+    # A checkpoint of something else is never replaced.
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    torch.save({"model": 1}, foreign / "last.pt")
+    before = tree(foreign)
+    with pytest.raises(InputError, match=r"last\.pt: damaged, or no checkpoint"):
+        train(store, SAMPLE / "images", foreign, config=short, overwrite=True)
+    assert tree(foreign) == before
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("after_s", [0.0, 0.4, 0.9])
 def test_killed_and_resumed(
     after_s: float, tmp_path: Path, store: Path, weights: Any, cache: Path
@@ -157,7 +203,7 @@ def test_killed_and_resumed(
     out = tmp_path / "run"
     arguments = [
         *("train", str(store), "--images", str(SAMPLE / "images"), "--out", str(out)),
-        *("--cache", str(cache), *OPTIONS, "--resume"),
+        *("--cache", str(cache), *OPTIONS),
     ]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     environment = {**os.environ, **threads}
@@ -252,6 +298,21 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         read_toml(tmp_path / "none.toml")
 
 
+@pytest.mark.parametrize("given", [["--patch-size", "16"], []])
+def test_one_number_is_the_patch_size_of_every_axis(
+    given: list[str], tmp_path: Path, store: Path, cache: Path
+) -> None:
+    (tmp_path / "a.toml").write_text("patch_size = 16\nepochs = 1\nfilters = 4\n")
+    arguments = [
+        *(str(store), "--images", str(SAMPLE / "images"), "--steps-per-epoch", "1"),
+        *("--out", str(tmp_path / "run"), "--cache", str(cache)),
+        *("--config", str(tmp_path / "a.toml"), *given),
+    ]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert Checkpoint.load(tmp_path / "run" / "last.pt").plan.patch_size == (16,) * 3
+
+
 @pytest.mark.parametrize(
     ("wrong", "reason"),
     [
@@ -261,8 +322,9 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"foreground_share": 1.5}, r"foreground_share must be in \[0, 1\]"),
         ({"foreground_share": 0.9}, "more than all patches: 0.9"),
-        ({"patch_size": (8,)}, "patch_size must be 2 or 3 numbers, one at"),
-        ({"patch_size": (1, 1, 3)}, "patch_size must be 2 or 3 numbers, one at"),
+        ({"patch_size": (8,)}, "patch_size must be one number, or 2 or 3, one"),
+        ({"patch_size": 3}, "one of them at least 4, found 3"),
+        ({"patch_size": (1, 1, 3)}, "patch_size must be one number, or 2 or 3, one"),
         ({"seed": 2**63}, "seed must be from 0 to"),
         ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
         ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
@@ -291,7 +353,7 @@ def test_splits(tmp_path: Path) -> None:
         "case_7",
     ]
     (tmp_path / "held.txt").write_text("case_3\ncase_33\n")
-    with pytest.raises(InputError, match=r"cases that there are not: .*case_33"):
+    with pytest.raises(InputError, match=r"names unknown cases: .*case_33"):
         split_cases(names, str(tmp_path / "held.txt"), seed=0)
 
 
@@ -325,7 +387,7 @@ def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> Non
     config = replace(SMALL, learning_rate=1e36, epochs=1, steps_per_epoch=1)
     out = tmp_path / "run"
     with pytest.raises(InputError, match="no number any more in epoch 1; lower"):
-        list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+        train(store, SAMPLE / "images", out, config=config, cache=cache)
     assert not (out / "last.pt").exists()
 
 
@@ -370,10 +432,14 @@ def test_slices_and_several_channels(tmp_path: Path) -> None:
         for channel in (0, 1):
             scan = labels + rng.normal(size=labels.shape).astype(np.float32)
             write_image(tmp_path / "images" / f"s_{number}_000{channel}.nii.gz", scan)
-    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     config = replace(SMALL, patch_size=None, epochs=1, dice_weight=1.0)
     out = tmp_path / "run"
-    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     plan = Checkpoint.load(out / "last.pt").plan
     assert plan.channels == ("0000", "0001")
     assert plan.patch_size == (40, 48)
@@ -402,8 +468,9 @@ def test_bad_input_changes_nothing(
         assert tree(out) == before
 
     given = [store, "--images", images, "--out", out, *settings]
-    fails("holds a run already", *given)
-    fails("filters is 4 in the run, 5 now", *given, "--filters", "5", "--resume")
+    fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
+    assert run(*given, code=0) == ""
+    assert tree(out) == before
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
     reason, url = "expected a folder on a disk", "s3://b/run"
@@ -414,7 +481,7 @@ def test_bad_input_changes_nothing(
     shutil.copytree(images, others)
     write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
     reason = "what labels and images were made from is"
-    changed = [store, "--images", others, *given[3:], "--resume"]
+    changed = [store, "--images", others, *given[3:]]
     fails(reason, *changed)
     few = tmp_path / "few"
     shutil.copytree(images, few)
@@ -440,7 +507,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged, or no checkpoint"):
         Checkpoint.load(path)
     torch.save({"format": "other", "format_version": 1}, path)
-    with pytest.raises(InputError, match=r"last\.pt: no checkpoint of svls-cli"):
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of svls-cli"):
         Checkpoint.load(path)
     torch.save({"format": "svls-training-run", "format_version": 9}, path)
     with pytest.raises(InputError, match="9 is newer than this svls-cli"):
@@ -475,10 +542,14 @@ def test_spacings_that_vary_are_told(
         for folder in ("labels", "images"):
             path = tmp_path / folder / f"a_{number}.nrrd"
             write_image(path, labels, spacing=(1, 1, spacing))
-    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     config = replace(SMALL, epochs=1, steps_per_epoch=1, validation="0")
     out = tmp_path / "run"
-    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     assert "4.0 times as long as another's" in caplog.text
 
 
