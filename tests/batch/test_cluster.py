@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,7 @@ from svls_cli.batch.cluster import _run_task
 from svls_cli.cli.group import INTERRUPTED
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.store import destination
+from svls_cli.store.writer import create_root
 from tests.helpers.clusters import DaskCluster, dask_cluster
 
 RATERS = [f"raters/{rater}" for rater in "abc"]
@@ -133,7 +135,9 @@ def test_items_that_kill_all_their_workers(cluster: DaskCluster) -> None:
     """Those beside them, killed as often, are done all the same."""
     with Cluster(cluster.address) as workers:
         found = list(workers.map(die_always, range(10), crashed=name_and_reason))
-        again = list(workers.map(die_always, range(2), crashed=name_and_reason))
+        again: list[Any] = list(
+            workers.map(die_always, range(2), crashed=name_and_reason)
+        )
     failed = sorted(f for f in found if isinstance(f, str))
     reason = "all workers that worked on it died"
     assert failed == [f"3 {reason}", f"4 {reason}"]
@@ -281,10 +285,9 @@ def test_store_that_workers_do_not_share(
     cluster: DaskCluster, sample: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here the workers look into the workspace when its run has removed it."""
-    original = destination.create_root
 
-    def create_and_lose(folder: Path, config: object) -> None:
-        original(folder, config)  # type: ignore[arg-type]
+    def create_and_lose(folder: Path, config: Any) -> None:
+        create_root(folder, config)
         shutil.rmtree(folder.parent)
 
     monkeypatch.setattr(destination, "create_root", create_and_lose)

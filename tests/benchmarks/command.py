@@ -22,6 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import phantoms
@@ -121,7 +122,7 @@ def floor(paths: list[Path], store: Path, target: Path) -> float:
     return seconds
 
 
-def packing(array: zarr.Array) -> float:
+def packing(array: Any) -> float:
     """Seconds to compress the chunks of an array that are not constant."""
     seconds = 0.0
     for corner in np.ndindex(*array.cdata_shape):

@@ -54,7 +54,9 @@ def script(given: Path, out: Path, n_classes: int) -> Measured:
     cases: dict[str, list[Path]] = {}
     for path in sorted(given.glob("*_*.nii.gz")):
         cases.setdefault(path.name.rsplit("_", 1)[0], []).append(path)
-    listed = [item for name, paths in cases.items() for item in (name, *paths)]
+    listed: list[str | Path] = []
+    for name, paths in cases.items():
+        listed += [name, *paths]
     return run_command(
         [sys.executable, HERE / "raters.py", str(n_classes), out, *listed]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +41,7 @@ def organs(shape: Sequence[int], n_classes: int) -> LabelMap:
 def balls(shape: Sequence[int], n_classes: int) -> LabelMap:
     """Balls on a lattice, the same ones whatever the number of classes among them."""
     period = max(4, min(shape) // 5)
-    square: npt.NDArray[np.float32] = np.zeros(shape, np.float32)
+    square: npt.NDArray[Any] = np.zeros(shape, np.float32)
     cell = np.zeros(shape, np.int64)
     for axis, n in enumerate(shape):
         along = [1] * len(shape)
@@ -59,4 +60,4 @@ def boundary_share(labels: LabelMap) -> float:
 
 def _grid(shape: Sequence[int]) -> list[npt.NDArray[np.float32]]:
     axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in shape]
-    return np.meshgrid(*axes, indexing="ij", sparse=True)
+    return list(np.meshgrid(*axes, indexing="ij", sparse=True))

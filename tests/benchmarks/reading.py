@@ -116,7 +116,7 @@ def compare(name: str, patches: list[Patch], rounds: int) -> list[str]:
     }
     readers: dict[str, Reader] = {
         "ours": lambda case, region: case.patch(region[1:], classes=region[0]),
-        "zarr": lambda case, region: case.soft[region],
+        "zarr": lambda case, region: np.asarray(case.soft[region]),
         "tensorstore": lambda case, region: opened[case.name][region].read().result(),
         ".nii.gz": nifti_patch,
     }

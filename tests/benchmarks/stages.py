@@ -62,7 +62,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
         arguments = [script, "smooth", path, folder / "a.zarr"]
         subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
-    def again() -> list[object]:
+    def again() -> object:
         return smooth_cases(find_cases([path]), folder / "a.zarr")
 
     def gunzip() -> bytes:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -48,20 +49,26 @@ def only_complete(store: Path, undisturbed: dict[str, bytes]) -> None:
         assert whole <= set(found)
 
 
+MOMENTS = [
+    "open:.zarr.tmp:1",  # the first file of all
+    "open:.zarr.tmp:6",  # a case's metadata
+    "open:/c/0:1",  # its first shard
+    "open:/c/0:2",
+    "open:/c/0:5",  # another case's
+    "os.rename:.zarr.tmp:1",  # before the root appears
+    "os.rename:.zarr.tmp:2",  # before a case appears
+    "open:labels/case_2:2",  # while reading
+]
+FAST = [("open:/c/0:5", "1"), ("os.rename:.zarr.tmp:2", "2")]
+
+
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "jobs"),
     [
-        "open:.zarr.tmp:1",  # the first file of all
-        "open:.zarr.tmp:6",  # a case's metadata
-        "open:/c/0:1",  # its first shard
-        "open:/c/0:2",
-        "open:/c/0:5",  # another case's
-        "os.rename:.zarr.tmp:1",  # before the root appears
-        "os.rename:.zarr.tmp:2",  # before a case appears
-        "open:labels/case_2:2",  # while reading
+        pytest.param(*case, marks=[] if case in FAST else pytest.mark.slow)
+        for case in product(MOMENTS, ("1", "2"))
     ],
 )
-@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_kill_9(
     moment: str, jobs: str, labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:
@@ -94,7 +101,7 @@ def test_ctrl_c_and_sigterm(
     assert tree(labels.parent / "a.zarr") == undisturbed
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_crash_costs_its_case_only(
     jobs: str, labels: Path, undisturbed: dict[str, bytes], run: Run
 ) -> None:

@@ -388,12 +388,12 @@ def test_a_perfect_prediction(seed: int, dtype: str) -> None:
     drawn = blobs((6, 9, 8), 3, seed=seed)
     found = evaluated(one_hot(drawn, 3, dtype), [drawn])
     for label in found.classes:
-        scores = (label.dice, label.surface_dice, label.soft_dice)
+        overlaps = (label.dice, label.surface_dice, label.soft_dice)
         distances = (label.hd95_mm, label.ged)
         if label.value in drawn:
-            assert (scores, distances) == ((1, 1, 1), (0, 0))
+            assert (overlaps, distances) == ((1, 1, 1), (0, 0))
         else:
-            assert np.isnan((*scores, *distances)).all()
+            assert np.isnan((*overlaps, *distances)).all()
     for scores in found.regions.values():
         if scores.voxels:
             assert (scores.nll, scores.brier, scores.ece) == (0, 0, 0)

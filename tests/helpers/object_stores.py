@@ -8,6 +8,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tests.helpers.commands import COMMAND, free_port
@@ -19,7 +20,13 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 def s3_server(**environment: str) -> Iterator[str]:
     """Its endpoint; it has a bucket named `bucket`."""
     port = free_port()
-    command = [COMMAND.with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    command: list[str | Path] = [
+        COMMAND.with_name("moto_server"),
+        "-H",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     server = subprocess.Popen(
         command,
         env={**os.environ, **environment},

@@ -138,7 +138,7 @@ def test_rounding_is_no_other_grid(suffix: str, tmp_path: Path) -> None:
 def test_other_grids(
     shape: tuple[int, ...], geometry: dict[str, Any], difference: str, tmp_path: Path
 ) -> None:
-    first = (np.zeros((3, 4, 5), np.uint8), {})
+    first: tuple[Any, dict[str, Any]] = (np.zeros((3, 4, 5), np.uint8), {})
     case = write(tmp_path, first, first, (np.zeros(shape, np.uint8), geometry))
     message = (
         f"{case.paths[0]} and {case.paths[2]} lie on different grids: {difference}; "

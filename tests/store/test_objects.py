@@ -207,12 +207,12 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
 def test_unreachable(
     environment: dict[str, str], url: str, message: str, command: str, s3: Any, run: Run
 ) -> None:
-    arguments = {
+    arguments: dict[str, list[str | Path]] = {
         "smooth": [SAMPLE / "labels", url],
         "inspect": [url],
         "export": [url, "out"],
     }
-    result = run(command, *arguments[command], code=3, env=environment)
+    result = run(command, *arguments[command], code=3, env=environment or None)
     assert result.stderr.startswith(f"svls-cli: {url}: {message}")
     assert result.stderr.count("\n") == 1
 

@@ -133,7 +133,7 @@ def case(cases: dict[str, StoredCase], tmp_path: Path) -> StoredCase:
 
 
 def shard(case: StoredCase) -> Path:
-    return case.path / "0/c/0/0/0/0"
+    return Path(str(case.path), "0/c/0/0/0/0")
 
 
 def test_missing_shard(case: StoredCase) -> None:

@@ -124,7 +124,7 @@ def test_what_is_said_of_the_case(stored: Stored) -> None:
     assert case.attributes["inputs"][0]["name"] == "case.nrrd"
     assert case.attributes["method"]["size_vox"] == [3] * labels.ndim
     assert case.geometry.shape == labels.shape
-    meta = json.loads((case.path / "zarr.json").read_text())["attributes"]["ome"]
+    meta = json.loads((case.path / "zarr.json").read_text("utf-8"))["attributes"]["ome"]
     scale, translation = meta["multiscales"][0]["datasets"][0][
         "coordinateTransformations"
     ]
