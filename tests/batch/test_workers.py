@@ -8,9 +8,17 @@ from pathlib import Path
 
 import joblib
 import pytest
+from joblib.externals.loky import ProcessPoolExecutor
 
+from svls_cli.batch import workers as module
 from svls_cli.batch.workers import Workers
 from svls_cli.errors import InvalidParameterError
+
+
+@pytest.fixture(autouse=True)
+def own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pool that other tests share: pools are what is tested here."""
+    monkeypatch.setattr(module, "ProcessPoolExecutor", ProcessPoolExecutor)
 
 
 def double(item: int) -> int:

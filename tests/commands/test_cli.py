@@ -22,16 +22,16 @@ from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
 
 
-def test_smooth_inspect_export(run: Run, tmp_path: Path) -> None:
-    result = run("smooth", "--sigma", "1", SAMPLE / "labels", "out.zarr")
+def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
+    result = installed("smooth", "--sigma", "1", SAMPLE / "labels", "out.zarr")
     assert result.stdout.startswith("out.zarr: 8 smoothed (")
     assert result.stderr == ""
-    result = run("inspect", "--verify", "out.zarr")
+    result = installed("inspect", "--verify", "out.zarr")
     assert "method   svls, sigma 1.0, size 3, strength 0.5" in result.stdout
     assert "classes  4: 0 background, 1 label 1, 2 label 2, 3 label 3" in result.stdout
     assert result.stdout.count("complete") == 8
     chosen = ("case_01", "case_04")
-    result = run("export", "--content", "hard", "out.zarr", *chosen, "hard")
+    result = installed("export", "--content", "hard", "out.zarr", *chosen, "hard")
     assert result.stdout.startswith("hard: 2 exported (")
     for name in chosen:
         original = next((SAMPLE / "labels").glob(f"{name}.*"))

@@ -134,14 +134,14 @@ def test_report_figure_and_json_say_the_same(folder: Path) -> None:
     assert found["published"]["nll"] == pytest.approx(mean)
 
 
-def test_the_recommended_command_runs(run: Run, folder: Path) -> None:
+def test_the_recommended_command_runs(installed: Run, folder: Path) -> None:
     """The installed commands, one after the other."""
-    result = run("tune", "--json", *FAST, *raters(folder))
+    result = installed("tune", "--json", *FAST, *raters(folder))
     found = json.loads(result.stdout)["recommendation"]
     program, *arguments = shlex.split(found["command"])
     assert program == "svls-cli"
     assert arguments[-2:] == ["LABELS", "OUT.zarr"]
-    run(*arguments[:-2], folder / "raters" / "a", "OUT.zarr")
+    installed(*arguments[:-2], folder / "raters" / "a", "OUT.zarr")
     stored = open_store(folder / "OUT.zarr").config.method
     assert stored == found["method"]
     method = {**found["method"]}

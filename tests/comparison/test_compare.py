@@ -58,11 +58,11 @@ def test_no_methods(text: str, reason: str) -> None:
         parse_method(text)
 
 
-def test_command(tmp_path: Path, run: Run) -> None:
+def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     labels, images = SAMPLE / "labels", SAMPLE / "images"
     arguments = ["compare", labels, "--images", images, "--out", "c", *OPTIONS]
     arguments += ["--methods", "onehot,svls:strength=0.8", "--seeds", "2"]
-    result = run(*arguments)
+    result = installed(*arguments)
     lines = result.stdout.splitlines()
     assert [line.split(":")[0] for line in lines[:4]] == [
         "onehot seed 0",

@@ -53,9 +53,9 @@ def predictor(run: Path, **more: Any) -> Predictor:
     return Predictor(loaded.plan, network.eval(), torch.device("cpu"), **settings)
 
 
-def test_command(trained: Path, tmp_path: Path, run: Run) -> None:
+def test_command(trained: Path, tmp_path: Path, run: Run, installed: Run) -> None:
     images = [SAMPLE / "images" / name for name in ("case_01.nii.gz", "case_04.nrrd")]
-    result = run("predict", trained, *images, "pred.zarr")
+    result = installed("predict", trained, *images, "pred.zarr")
     assert result.stdout.startswith("pred.zarr: 2 predicted (")
     assert result.stderr == ""
     store = open_store(tmp_path / "pred.zarr")
@@ -67,7 +67,9 @@ def test_command(trained: Path, tmp_path: Path, run: Run) -> None:
         assert case.classes == labels.classes
         hard = case.classes.values[case.patch().argmax(axis=0)]
         np.testing.assert_array_equal(case.label_patch("hard"), hard)
-    scores = run("evaluate", "pred.zarr", "--reference", SAMPLE / "labels", "--json")
+    scores = installed(
+        "evaluate", "pred.zarr", "--reference", SAMPLE / "labels", "--json"
+    )
     dice = records(scores.stdout)["case_01"]["classes"][0]["dice"]
     assert dice > 0.5  # of the organ
     before = tree(tmp_path / "pred.zarr")

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.splitting import split_cases
-from tests.helpers.commands import COMMAND, SAMPLE, Run, tree
+from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
 
 SMALL = TrainingConfig(
@@ -202,28 +201,21 @@ def test_killed_and_resumed(
     """`kill -9` some time after the first checkpoint, in an epoch or between two."""
     out = tmp_path / "run"
     arguments = [
-        *("train", str(store), "--images", str(SAMPLE / "images"), "--out", str(out)),
-        *("--cache", str(cache), *OPTIONS),
+        *("train", store, "--images", SAMPLE / "images", "--out", out),
+        *("--cache", cache, *OPTIONS),
     ]
-    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    environment = {**os.environ, **threads}
-    process = subprocess.Popen(
-        [COMMAND, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = start(*arguments, cwd=tmp_path)
     assert process.stdout is not None
-    assert process.stdout.readline().startswith(b"epoch 1/3")
+    assert process.stdout.readline().startswith("epoch 1/3")
     time.sleep(after_s)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    subprocess.run([COMMAND, *arguments], env=environment, check=True)
+    run_installed(*arguments, cwd=tmp_path)
     assert equal(network_of(out), weights)
 
 
-def test_command(tmp_path: Path, store: Path, run: Run) -> None:
-    result = run(
+def test_command(tmp_path: Path, store: Path, run: Run, installed: Run) -> None:
+    result = installed(
         *("train", store, "--images", SAMPLE / "images", "--out", "run", *OPTIONS)
     )
     lines = result.stdout.splitlines()
