@@ -1,4 +1,4 @@
-"""What users see: records on stdout, progress and complaints on stderr."""
+"""Output for users: records on stdout, progress and complaints on stderr."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def echo(text: str) -> None:
 
 
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
-    """A bar on a terminal, nothing elsewhere."""
+    """Show a progress bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
 
     bar: Iterator[Any] = tqdm(
@@ -45,7 +45,7 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
 
 
 def check_targets(report: Path | None, figure: Path | None) -> None:
-    """Complain of files that cannot be written before the work, not after it."""
+    """Complain before the work of files that cannot be written after it."""
     from svls_cli.files import check_target
 
     if figure is not None:
@@ -74,18 +74,18 @@ def workers(
 
 
 def report(records: Generator[Record], *, as_json: bool, done: str, where: str) -> int:
-    """Print records as they come, and a summary; the command's exit code.
+    """Print records as they come, and a summary; return the command's exit code.
 
     Parameters
     ----------
     records
-        Of all cases.
+        Records of all cases.
     as_json
         One line of JSON each, and no summary.
     done
         What was done to a case, past tense.
     where
-        The place that the summary names.
+        Output that the summary names.
     """
     counts = {"done": 0, "skipped": 0, "failed": 0}
     size = 0
@@ -109,7 +109,7 @@ def report(records: Generator[Record], *, as_json: bool, done: str, where: str) 
 
 
 def report_inspected(cases: Iterable[Inspected]) -> int:
-    """A line of JSON per case; the command's exit code."""
+    """Print a line of JSON per case; return the command's exit code."""
     failed = False
     for case in cases:
         failed |= case.record.status == "failed"
@@ -118,7 +118,7 @@ def report_inspected(cases: Iterable[Inspected]) -> int:
 
 
 def show_store(store: Store, cases: Sequence[Inspected]) -> int:
-    """A store for people: parameters, classes, a row per case; the exit code."""
+    """Print a store's parameters, classes and a row per case; return the exit code."""
     config = store.config
     method = {**config.method}
     name = method.pop("name")
@@ -158,7 +158,7 @@ def _row(case: Inspected) -> tuple[str, ...]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One record, one line."""
+    """Print a record on one line."""
     echo(json.dumps(record, ensure_ascii=False))
 
 
@@ -170,7 +170,7 @@ def complain(what: str, records: Iterable[Record]) -> None:
 
 
 def readable(size: float) -> str:
-    """Bytes for people.
+    """A number of bytes in the unit that people read best.
 
     Examples
     --------

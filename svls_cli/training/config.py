@@ -1,4 +1,4 @@
-"""What a training run is: every parameter, checked, and saved with its weights."""
+"""Parameters of a training run: checked, and saved with its weights."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ class TrainingConfig:
         Voxels; one int is that of every axis. By default as much of the smallest case
         as `plan_patch` allows.
     batch_size
-        Patches in a step.
+        Number of patches in a step.
     epochs
-        After each there is a validation, a checkpoint and a line in the log.
+        Number of epochs; each ends with a validation, a checkpoint and a line in the
+        log.
     steps_per_epoch
-        Steps of the optimiser.
+        Number of optimiser steps in an epoch.
     learning_rate
-        Of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
+        Learning rate of AdamW at the start; it falls to 0 as (1 - step / steps) ^ 0.9.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     dice_weight
         Weight of the soft Dice loss beside the cross-entropy's 1. By default none: it
         draws probabilities towards 0 and 1, away from soft labels.
     filters
-        Of the network's first level; each level has twice as many, up to 320.
+        Number of filters of the network's first level; each level has twice as many,
+        up to 320.
     foreground_share, boundary_share
-        Of the patches, those centred on a voxel of a foreground class (each class as
-        often), and on a voxel beside another class. The others lie anywhere.
+        Share of the patches centred on a voxel of a foreground class (each class as
+        often), and of those centred on a voxel beside another class. The others lie
+        anywhere.
     augment
         Mirror patches, scale and shift their intensities, add noise. Nothing that
         would interpolate: soft labels stay as they were stored.
@@ -56,9 +59,9 @@ class TrainingConfig:
         Cases that are not trained on: a share such as ``0.2``; fold I of N, ``1/5``; or
         a file that names one case per line.
     split_seed
-        Of the draw for a share or fold.
+        Seed of the draw for a share or fold.
     seed
-        Of weights, patches and augmentation. A run on the CPU can be repeated
+        Seed of weights, patches and augmentation. A run on the CPU can be repeated
         to the last bit with the same number of threads.
     amp
         Compute in bfloat16 where it is right, on CUDA only.
@@ -127,7 +130,7 @@ class TrainingConfig:
             self._check("window", ascending, "two ascending numbers")
 
     def mirrored(self, axes: int) -> list[int]:
-        """Which of the spatial axes may be mirrored.
+        """Spatial axes that may be mirrored.
 
         Examples
         --------
@@ -139,11 +142,11 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Of the optimiser, in all."""
+        """Number of optimiser steps in all epochs."""
         return self.epochs * self.steps_per_epoch
 
     def to_json(self) -> dict[str, Any]:
-        """As saved: plain numbers, text and lists."""
+        """Plain numbers, text and lists, as they are saved."""
         record = asdict(self)
         for name in ("patch_size", "window"):
             if isinstance(record[name], tuple):
@@ -152,7 +155,7 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TrainingConfig:
-        """From its own `to_json`, or a part of it.
+        """A configuration from its own `to_json`, or a part of it.
 
         Raises
         ------
@@ -170,7 +173,7 @@ class TrainingConfig:
             raise InvalidParameterError(f"training parameters: {error}") from error
 
     def _check_types(self) -> None:
-        """What a TOML file holds may be of any type."""
+        """Raise InvalidParameterError for a wrong type, which a TOML file may hold."""
         for field in fields(self):
             value, default = getattr(self, field.name), field.default
             items = value if isinstance(value, tuple) else (value,)
