@@ -1,8 +1,9 @@
 """Soft labels for medical image segmentation (Spatially Varying Label Smoothing).
 
-What the commands do, for Python: `smooth` on arrays, `find_cases` and `smooth_cases` on
-files, `find_rated_cases` and `fuse_cases` on several raters', `open_store`,
-`evaluate_cases` and `export_cases` on stores.
+What the commands do, for Python. `smooth` works on arrays; all others on files, stores
+and folders, with a `Batch` that says how they go through the cases: `find_cases` and
+`smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train`,
+`predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`, `export_cases`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsE
 if TYPE_CHECKING:
     from svls_cli.batch.cluster import Cluster
     from svls_cli.batch.part import Part
+    from svls_cli.batch.records import Record
+    from svls_cli.batch.run import Batch
+    from svls_cli.comparison.compare import compare_methods
+    from svls_cli.comparison.result import Comparison
     from svls_cli.compiling.consensus import write_consensus
     from svls_cli.compiling.fuse import fuse_cases
     from svls_cli.compiling.smooth import smooth_cases
@@ -31,62 +36,79 @@ if TYPE_CHECKING:
     from svls_cli.soften.methods import Method
     from svls_cli.soften.volume import smooth
     from svls_cli.store.export import export_cases
+    from svls_cli.store.inspect import inspect_cases
     from svls_cli.store.reader import Store, StoredCase, open_store
+    from svls_cli.training.predict import predict_cases
+    from svls_cli.training.train import train
     from svls_cli.tuning.result import TuningResult
     from svls_cli.tuning.tune import tune_smoothing
 
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
     "AgreementReport": "raters.report",
+    "Batch": "batch.run",
     "Cluster": "batch.cluster",
+    "Comparison": "comparison.result",
     "EvaluationReport": "evaluation.report",
     "Fusion": "raters.fusion",
     "Method": "soften.methods",
     "Part": "batch.part",
+    "Record": "batch.records",
     "Store": "store.reader",
     "StoredCase": "store.reader",
+    "TuningResult": "tuning.result",
+    "compare_methods": "comparison.compare",
     "evaluate_cases": "evaluation.evaluate",
     "export_cases": "store.export",
     "find_cases": "labels.cases",
     "find_rated_cases": "labels.raters",
     "fuse_cases": "compiling.fuse",
+    "inspect_cases": "store.inspect",
+    "measure_cases": "raters.measuring",
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
-    "measure_cases": "raters.measuring",
+    "predict_cases": "training.predict",
     "smooth": "soften.volume",
     "smooth_cases": "compiling.smooth",
     "svls_kernel": "soften.kernel",
+    "train": "training.train",
     "tune_smoothing": "tuning.tune",
-    "TuningResult": "tuning.result",
     "write_consensus": "compiling.consensus",
 }
 
 __all__ = [
     "AgreementReport",
+    "Batch",
     "Cluster",
+    "Comparison",
     "EvaluationReport",
     "Fusion",
     "InputError",
     "InvalidParameterError",
     "Method",
     "Part",
+    "Record",
     "Store",
     "StoreError",
     "StoredCase",
     "SvlsError",
     "TuningResult",
     "__version__",
+    "compare_methods",
     "evaluate_cases",
     "export_cases",
     "find_cases",
     "find_rated_cases",
     "fuse_cases",
+    "inspect_cases",
     "measure_cases",
     "open_store",
     "parse_classes",
+    "predict_cases",
     "smooth",
     "smooth_cases",
     "svls_kernel",
+    "train",
     "tune_smoothing",
     "write_consensus",
 ]

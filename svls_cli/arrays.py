@@ -10,6 +10,12 @@ import numpy.typing as npt
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+# Single precision, where memory and speed matter more than digits.
+Float32Array = npt.NDArray[np.float32]
+# What indexes another array: voxels of a flat one, or classes.
+IndexArray = npt.NDArray[np.intp]
+# Voxels by their coordinates, (n, axes).
+VoxelArray = npt.NDArray[np.int32]
 # Label maps, class indices and codes: the smallest unsigned type that holds them.
 UIntArray = npt.NDArray[np.unsignedinteger[Any]]
 # Soft labels of one of the stored types, or floats on the way there.

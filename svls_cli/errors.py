@@ -1,33 +1,33 @@
-"""What can go wrong, by who can mend it."""
+"""Exceptions, grouped by who can fix the problem."""
 
 
 class SvlsError(Exception):
-    """Base of every error that a user, not a developer, can mend."""
+    """Base of all errors that a user, not a developer, can fix."""
 
 
 class InvalidParameterError(SvlsError, ValueError):
-    """A parameter is out of its range, or does not go with another."""
+    """A parameter is out of range, or conflicts with another."""
 
 
 class InputError(SvlsError, ValueError):
-    """An input file, list or table is not what it has to be."""
+    """An input file, list or table is invalid."""
 
 
 class StoreError(SvlsError, ValueError):
-    """A store is not ours, is of another format, or holds something else."""
+    """A store is of another kind or format, damaged, or made with other parameters."""
 
 
 class DeviceError(SvlsError, RuntimeError):
-    """The GPU fails at its work."""
+    """The GPU fails, or cannot be used."""
 
 
 class WorkersError(SvlsError, RuntimeError):
-    """Worker processes cannot be started, or a cluster's cannot be used."""
+    """Worker processes cannot be started, or a cluster cannot be used."""
 
 
 class UnreachableError(SvlsError, RuntimeError):
-    """An object store does not answer, or does not let us in."""
+    """An object store does not answer, or denies access."""
 
 
 class UnknownCaseError(SvlsError, LookupError):
-    """A case is asked for that the store does not hold."""
+    """The store does not hold the requested case."""

@@ -1,4 +1,4 @@
-"""The door to matplotlib, which is an extra."""
+"""Checks before a figure is drawn with matplotlib, which is an extra."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from svls_cli.errors import InvalidParameterError
 
 
 def check_figure(path: Path) -> None:
-    """See that a figure can be drawn, before work is spent on it.
+    """Check that a figure can be drawn, before work is spent on it.
 
     Raises
     ------

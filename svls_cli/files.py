@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, where it was checked before the work."""
+"""Files that are checked before the work and then written whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from typing import Any, Protocol
 
 from svls_cli.errors import InvalidParameterError
 
+# A value in a CSV file; None is an empty cell.
+Cell = str | int | float | None
+
 REPORT_SUFFIXES = (".json", ".csv")
-# What a file is in while it is written; left by a process that was killed then.
+# Prefix of the folder that a file is written in; a killed process leaves it behind.
 UNFINISHED = ".svls-"
 
 
 def check_target(path: Path) -> None:
-    """See that a file can be written, before work is spent on it.
+    """Check that a file can be written, before work is spent on it.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def check_target(path: Path) -> None:
 
 
 def check_report_path(path: Path) -> None:
-    """See that a report can be written, before work is spent on it.
+    """Check that a report can be written, before work is spent on it.
 
     Raises
     ------
@@ -54,15 +57,17 @@ def check_report_path(path: Path) -> None:
 
 
 class Report(Protocol):
-    """What can be written as JSON or as a table."""
+    """A result that can be written as JSON or as a table."""
 
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object to write."""
 
-    def csv_rows(self) -> Iterable[Sequence[Any]]: ...
+    def csv_rows(self) -> Iterable[Sequence[Cell]]:
+        """A header, then the rows of the table."""
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write a ``.json`` or ``.csv`` file, whole or not at all.
+    """Write a report as a ``.json`` or ``.csv`` file, whole or not at all.
 
     Raises
     ------
@@ -78,7 +83,10 @@ def write_report(report: Report, path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write to, of the same suffix; it becomes ``path`` if all goes well."""
+    """A file to write to, of the same suffix; it becomes ``path`` at the block's end.
+
+    If the block raises, nothing changes.
+    """
     with _beside(path) as folder:
         part = folder / path.name
         yield part
@@ -92,7 +100,7 @@ def write_json(record: dict[str, Any], path: Path) -> None:
         part.write_text(f"{text}\n", encoding="utf-8", errors="surrogateescape")
 
 
-def write_csv(rows: Iterable[Sequence[Any]], path: Path) -> None:
+def write_csv(rows: Iterable[Sequence[Cell]], path: Path) -> None:
     """Write a CSV file, whole or not at all; None is an empty cell."""
     with (
         replacing(path) as part,
@@ -116,6 +124,6 @@ def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """A folder on the same file system, gone at the end."""
+    """A temporary folder beside ``path``, removed after the block."""
     with TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
         yield Path(folder)

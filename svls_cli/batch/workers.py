@@ -45,7 +45,7 @@ _OWN_BYTES, _IDLE_BYTES = 2**25, 2**27
 
 
 class Workers:
-    """A pool of worker processes.
+    """A pool of worker processes, which are started when they are needed.
 
     Parameters
     ----------
@@ -73,11 +73,6 @@ class Workers:
         self._processes = max(1, min(self.jobs, items))
         self._module = module
         self._executor: ProcessPoolExecutor | None = None
-
-    @classmethod
-    def of(cls, jobs: int | Workers | None, *, items: int) -> Workers:
-        """Workers that exist already, or new ones."""
-        return jobs if isinstance(jobs, Workers) else cls(jobs, items=items)
 
     def start(self) -> Workers:
         """Start them now, so that they import while this process does."""
@@ -181,6 +176,26 @@ class Workers:
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
             _join_feeders()
+
+
+class ThisProcess(Workers):
+    """This process in place of workers, for what cannot travel to others.
+
+    A case that crashes takes the whole run with it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1, items=1)
+
+    def map(
+        self,
+        task: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        crashed: Callable[[Item, str], Result],
+    ) -> Generator[Result]:
+        """Results in the order of the items."""
+        yield from map(task, items)
 
 
 def _join_feeders() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli import console, options, training_options
 from svls_cli.cli.command import PATH, Command, option
+
+if TYPE_CHECKING:
+    from svls_cli.comparison.result import Trial
 
 
 @click.command("compare", cls=Command)
@@ -77,30 +80,32 @@ def command(
     """
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
-    from svls_cli.comparison.result import Comparison
+    from svls_cli.comparison.report import write_comparison
     from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
-    trials = []
-    for trial in compare_methods(
-        labels,
-        images,
-        out,
-        methods=methods.split(","),
-        config=config,
-        classes=None if classes is None else parse_classes(classes),
-        progress=console.show_progress,
-        **more,
-    ):
-        trials.append(trial)
+
+    def tell(trial: Trial) -> None:
         if as_json:
             console.print_json(trial.to_json())
         else:
-            band = trial.calibration("band", "ece")
-            shown = "-" if band is None else f"{band:.4f}"
+            ece = trial.calibration("band", "ece")
+            shown = "-" if ece is None else f"{ece:.4f}"
             dice = f"{trial.overlap('dice') or 0:.4f}"
             console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
-    comparison = Comparison(tuple(trials))
-    comparison.write(out)
+
+    with console.batch(more) as batch:
+        comparison = compare_methods(
+            labels,
+            images,
+            out,
+            methods=methods.split(","),
+            config=config,
+            classes=None if classes is None else parse_classes(classes),
+            on_trial=tell,
+            batch=batch,
+            **more,
+        )
+    write_comparison(comparison, out)
     if not as_json:
         console.echo("\n" + comparison.markdown())

@@ -1,12 +1,13 @@
-"""Output for users: records on stdout, progress and complaints on stderr."""
+"""What users see: records on stdout, progress and complaints on stderr."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from svls_cli.batch.records import Record
+    from svls_cli.batch.run import Batch
     from svls_cli.batch.workers import Workers
     from svls_cli.store.inspect import Inspected
     from svls_cli.store.reader import Store
@@ -35,7 +37,7 @@ def echo(text: str) -> None:
 
 
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
-    """Show a progress bar on a terminal, nothing elsewhere."""
+    """A bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
 
     bar: Iterator[Any] = tqdm(
@@ -45,7 +47,7 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
 
 
 def check_targets(report: Path | None, figure: Path | None) -> None:
-    """Complain before the work of files that cannot be written after it."""
+    """Complain of files that cannot be written before the work, not after it."""
     from svls_cli.files import check_target
 
     if figure is not None:
@@ -57,68 +59,100 @@ def check_targets(report: Path | None, figure: Path | None) -> None:
             check_target(path)
 
 
-def workers(
-    jobs: int | None, *, items: int, module: str, scheduler: str | None = None
-) -> Workers:
-    """Workers that import ``module`` while this process does; or a cluster's."""
-    from svls_cli.batch.workers import Workers
-
-    if scheduler is not None:
-        from svls_cli.batch.cluster import Cluster
-
-        if jobs is not None:
-            raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")
-        logging.disable()  # Dask logs in tracebacks what our errors say in a line
-        return Cluster(scheduler).start()
-    return Workers(jobs, items=items, module=module).start()
-
-
-def report(records: Generator[Record], *, as_json: bool, done: str, where: str) -> int:
-    """Print records as they come, and a summary; return the command's exit code.
+@contextmanager
+def batch(
+    options: dict[str, Any],
+    *,
+    items: int = 0,
+    module: str = "svls_cli",
+    on_record: Callable[[Record], None] | None = None,
+) -> Iterator[Batch]:
+    """Take what every batch has out of a command's options, as one value.
 
     Parameters
     ----------
-    records
-        Records of all cases.
+    options
+        A command's; what the batch has is removed.
+    items
+        Number of cases. Their workers are started at once, so that they import
+        ``module`` while this process does; by default they start when needed.
+    on_record
+        Called with each record as it comes.
+    """
+    from svls_cli.batch.run import Batch, ignore
+
+    jobs, scheduler = options.pop("jobs", None), options.pop("scheduler", None)
+    rest = {key: options.pop(key) for key in ("part", "fail_fast") if key in options}
+    settings = Batch(
+        jobs, **rest, progress=show_progress, on_record=on_record or ignore
+    )
+    if not items:
+        yield settings
+        return
+    with _workers(jobs, scheduler, items, module) as workers:
+        yield replace(settings, jobs=workers)
+
+
+def _workers(
+    jobs: int | None, scheduler: str | None, items: int, module: str
+) -> Workers:
+    from svls_cli.batch.workers import Workers
+
+    if scheduler is None:
+        return Workers(jobs, items=items, module=module).start()
+    from svls_cli.batch.cluster import Cluster
+
+    if jobs is not None:
+        raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")
+    logging.disable()  # Dask logs in tracebacks what our errors say in a line
+    return Cluster(scheduler).start()
+
+
+class Reporter:
+    """Prints records as they come, and a summary.
+
+    Parameters
+    ----------
     as_json
-        One line of JSON each, and no summary.
+        Print one line of JSON for each record, and no summary.
     done
         What was done to a case, past tense.
     where
-        Output that the summary names.
+        The file or folder that the summary names.
     """
-    counts = {"done": 0, "skipped": 0, "failed": 0}
-    size = 0
-    with closing(records):  # also when nobody reads what is printed
-        for record in records:
-            counts[record.status] += 1
-            size += record.bytes or 0
-            if as_json:
-                print_json(record.to_json())
-            elif record.status == "failed":
-                inputs = ", ".join(record.inputs)
-                _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
-            elif record.status == "done" and record.reason:
-                _above_bar(f"note: {record.case}: {record.reason}")
-    if not as_json:
-        parts = [f"{counts['done']} {done} ({readable(size)})"]
-        parts += [f"{counts['skipped']} already complete"] if counts["skipped"] else []
-        parts += [f"{counts['failed']} failed"] if counts["failed"] else []
-        echo(f"{where}: {', '.join(parts)}")
-    return EXIT_SOME_FAILED if counts["failed"] else 0
+
+    def __init__(self, *, as_json: bool, done: str, where: str) -> None:
+        self._as_json, self._done, self._where = as_json, done, where
+        self._counts = {"done": 0, "skipped": 0, "failed": 0}
+        self._bytes = 0
+
+    def __call__(self, record: Record) -> None:
+        """Print a record, or what is worth knowing of it."""
+        self._counts[record.status] += 1
+        self._bytes += record.bytes or 0
+        if self._as_json:
+            print_json(record.to_json())
+        elif record.status == "failed":
+            inputs = ", ".join(record.inputs)
+            _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
+        elif record.status == "done" and record.reason:
+            _above_bar(f"note: {record.case}: {record.reason}")
+
+    def finish(self) -> int:
+        """Print the summary, and return the command's exit code."""
+        counts = self._counts
+        if not self._as_json:
+            parts = [f"{counts['done']} {self._done} ({readable(self._bytes)})"]
+            if counts["skipped"]:
+                parts.append(f"{counts['skipped']} already complete")
+            if counts["failed"]:
+                parts.append(f"{counts['failed']} failed")
+            echo(f"{self._where}: {', '.join(parts)}")
+        return EXIT_SOME_FAILED if counts["failed"] else 0
 
 
-def report_inspected(cases: Iterable[Inspected]) -> int:
-    """Print a line of JSON per case; return the command's exit code."""
-    failed = False
-    for case in cases:
-        failed |= case.record.status == "failed"
-        print_json(case.to_json())
-    return EXIT_SOME_FAILED if failed else 0
-
-
-def show_store(store: Store, cases: Sequence[Inspected]) -> int:
-    """Print a store's parameters, classes and a row per case; return the exit code."""
+def show_store(store: Store, cases: Sequence[Inspected]) -> None:
+    """Print a store for people: parameters, classes, a row per case."""
     config = store.config
     method = {**config.method}
     name = method.pop("name")
@@ -142,8 +176,6 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> int:
     for row in (header, *rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         echo("  ".join(cells).rstrip())
-    failed = any(case.record.status == "failed" for case in cases)
-    return EXIT_SOME_FAILED if failed else 0
 
 
 def _row(case: Inspected) -> tuple[str, ...]:
@@ -158,7 +190,7 @@ def _row(case: Inspected) -> tuple[str, ...]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print a record on one line."""
+    """One record, one line."""
     echo(json.dumps(record, ensure_ascii=False))
 
 
@@ -170,7 +202,7 @@ def complain(what: str, records: Iterable[Record]) -> None:
 
 
 def readable(size: float) -> str:
-    """A number of bytes in the unit that people read best.
+    """Bytes for people.
 
     Examples
     --------

@@ -118,8 +118,8 @@ def command(
 
         draw_reliability(found, figure)
     if as_json:
-        for case in found.cases:
-            console.print_json(case.to_json())
+        for record in found.case_records():
+            console.print_json(record)
     elif found.scores:
         evaluate_tables.show_evaluation(found)
     return console.EXIT_SOME_FAILED if found.failed else 0
@@ -133,16 +133,14 @@ def _check_targets(report: Path | None, figure: Path | None) -> None:
     console.check_targets(None, figure)
 
 
-def _evaluate(
-    prediction: str, reference: tuple[str, ...], *, jobs: int | None, **given: Any
-) -> Any:
+def _evaluate(prediction: str, reference: tuple[str, ...], **given: Any) -> Any:
     from svls_cli.evaluation.evaluate import evaluate_cases
 
-    return evaluate_cases(
-        prediction,
-        reference,
-        lines=map(os.fsdecode, sys.stdin.buffer) if "-" in reference else (),
-        jobs=jobs,
-        progress=console.show_progress,
-        **given,
-    )
+    with console.batch(given) as batch:
+        return evaluate_cases(
+            prediction,
+            reference,
+            lines=map(os.fsdecode, sys.stdin.buffer) if "-" in reference else (),
+            batch=batch,
+            **given,
+        )

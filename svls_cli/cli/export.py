@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from svls_cli.cli import console, options
@@ -49,9 +51,8 @@ def command(
     image_format: str,
     bids: bool,
     overwrite: bool,
-    jobs: int | None,
-    fail_fast: bool,
     as_json: bool,
+    **given: Any,
 ) -> int:
     """Write cases of a store as image files into the folder OUT.
 
@@ -64,13 +65,13 @@ def command(
     """
     from svls_cli.store.export import ExportOptions, export_cases
 
-    records = export_cases(
-        store,
-        out,
-        cases=cases,
-        options=ExportOptions(content, image_format, bids, overwrite),  # type: ignore[arg-type]
-        jobs=jobs,
-        fail_fast=fail_fast,
-        progress=console.show_progress,
-    )
-    return console.report(records, as_json=as_json, done="exported", where=out)
+    reporter = console.Reporter(as_json=as_json, done="exported", where=out)
+    with console.batch(given, on_record=reporter) as batch:
+        export_cases(
+            store,
+            out,
+            cases=cases,
+            options=ExportOptions(content, image_format, bids, overwrite),  # type: ignore[arg-type]
+            batch=batch,
+        )
+    return reporter.finish()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -23,6 +24,9 @@ _SOFT_OPTIONS = (
     "device",
     "drop_raters",
 )
+
+if TYPE_CHECKING:
+    from svls_cli.batch.run import Batch
 
 
 def parse_weights(text: str) -> Any:
@@ -141,18 +145,19 @@ def command(
     _check_report(report, tolerance_mm, given["part"])
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    of_workers = {name: given.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.compiling.fuse"
-    with console.workers(**of_workers, items=len(cases), module=module) as workers:
-        fuse = _into_store if out.endswith(".zarr") else _into_folder
-        records = fuse(cases, out, jobs=workers, **given)
-        done = "would be fused" if given["dry_run"] else "fused"
-        read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
-        code = console.report(records, as_json=as_json, done=done, where=out)
+    fuse = _into_store if out.endswith(".zarr") else _into_folder
+    done = "would be fused" if given["dry_run"] else "fused"
+    reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
+    classes = given["classes"]
+    with console.batch(
+        given, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
+    ) as batch:
+        fuse(cases, out, batch=batch, **given)
+        code = reporter.finish()
         if report is not None:
-            classes = _classes(out, given["classes"])
-            _measure(cases, report, tolerance_mm, classes, jobs=workers, **read)
-        return code
+            _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
+    return code
 
 
 def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
@@ -183,15 +188,21 @@ def _classes(out: str, classes: str | None) -> Any:
 
 
 def _measure(
-    cases: Any, report: Path, tolerance_mm: float, classes: Any, **given: Any
+    cases: Any,
+    report: Path,
+    tolerance_mm: float,
+    classes: Any,
+    batch: Batch,
+    **given: Any,
 ) -> None:
+    from svls_cli.batch.run import ignore
     from svls_cli.raters.measuring import measure_cases
 
     found, _ = measure_cases(  # a case that fails here failed before
         cases,
         classes=classes,
         tolerance_mm=tolerance_mm,
-        progress=console.show_progress,
+        batch=replace(batch, on_record=ignore, fail_fast=False),
         **given,
     )
     if found is None:
@@ -205,7 +216,7 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
     from svls_cli.compiling.fuse import fuse_cases
     from svls_cli.labels.class_files import parse_classes
 
-    fusion, method = _fusion(given), _method(given)
+    fusion, method = _fusion(given), options.method_of(given)
     classes = given.pop("classes")
     return fuse_cases(
         cases,
@@ -214,7 +225,6 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
         method=method,
         keep_raters=not drop_raters,
         classes=None if classes is None else parse_classes(classes),
-        progress=console.show_progress,
         **given,
     )
 
@@ -225,9 +235,7 @@ def _into_folder(cases: Any, out: str, **given: Any) -> Any:
     _refuse_soft_options(out)
     for name in _SOFT_OPTIONS:
         del given[name]
-    return write_consensus(
-        cases, out, fusion=_fusion(given), progress=console.show_progress, **given
-    )
+    return write_consensus(cases, out, fusion=_fusion(given), **given)
 
 
 def _refuse_soft_options(out: str) -> None:
@@ -249,9 +257,3 @@ def _fusion(given: dict[str, Any]) -> Any:
     from svls_cli.raters.fusion import Fusion
 
     return Fusion(*map(given.pop, ("fusion", "weights", "ties")))
-
-
-def _method(given: dict[str, Any]) -> Any:
-    from svls_cli.soften.methods import Method
-
-    return Method(*map(given.pop, ("method", *options.METHOD_PARAMETERS)))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from svls_cli.cli import console, options
 from svls_cli.cli.command import PATH, Command, option
+
+if TYPE_CHECKING:
+    from svls_cli.batch.records import Record
 
 
 @click.command("inspect", cls=Command)
@@ -19,20 +24,25 @@ from svls_cli.cli.command import PATH, Command, option
 )
 @options.jobs
 @options.as_json
-def command(store: str, verify: bool, jobs: int | None, as_json: bool) -> int:
+def command(store: str, verify: bool, as_json: bool, **given: Any) -> int:
     """Show what is in a store: parameters, classes, cases, sizes.
 
     \b
       svls-cli inspect out.zarr
       svls-cli inspect --verify --json out.zarr | jq -r .case
     """
-    from svls_cli.store.inspect import inspect_cases
+    from svls_cli.store.inspect import Inspected, inspect_cases
     from svls_cli.store.reader import open_store
 
     opened = open_store(store)
-    cases = inspect_cases(
-        opened, verify=verify, jobs=jobs, progress=console.show_progress
-    )
-    if as_json:
-        return console.report_inspected(cases)
-    return console.show_store(opened, sorted(cases, key=lambda c: c.record.case))
+
+    def tell(record: Record) -> None:
+        if as_json:
+            console.print_json(Inspected.of(record, opened).to_json())
+
+    with console.batch(given, on_record=tell) as batch:
+        cases = inspect_cases(opened, verify=verify, batch=batch)
+    if not as_json:
+        console.show_store(opened, sorted(cases, key=lambda c: c.record.case))
+    failed = any(case.record.status == "failed" for case in cases)
+    return console.EXIT_SOME_FAILED if failed else 0

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli.command import Decorated, option
 from svls_cli.soften.choices import DTYPES, METHODS
+
+if TYPE_CHECKING:
+    from svls_cli.soften.methods import Method
 
 
 def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
@@ -235,3 +238,10 @@ def smoothing(command: Decorated) -> Decorated:
     for each in reversed(_SMOOTHING):
         command = each(command)
     return command
+
+
+def method_of(given: dict[str, Any]) -> Method:
+    """Take the method and its parameters out of a command's options."""
+    from svls_cli.soften.methods import Method
+
+    return Method(*map(given.pop, ("method", *METHOD_PARAMETERS)))

@@ -74,12 +74,7 @@ def command(
     training_options.need_libraries()
     from svls_cli.training.predict import predict_cases
 
-    records = predict_cases(
-        run,
-        images,
-        out,
-        pattern=image_pattern,
-        progress=console.show_progress,
-        **given,
-    )
-    return console.report(records, as_json=as_json, done="predicted", where=out)
+    reporter = console.Reporter(as_json=as_json, done="predicted", where=out)
+    with console.batch(given, on_record=reporter) as batch:
+        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **given)
+    return reporter.finish()

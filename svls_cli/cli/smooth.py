@@ -34,7 +34,7 @@ def command(
     pattern: str | None,
     classes: str | None,
     as_json: bool,
-    **parameters: Any,
+    **given: Any,
 ) -> int:
     """Compile label maps into a store of soft labels.
 
@@ -57,22 +57,23 @@ def command(
 
     lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    given = {name: parameters.pop(name) for name in ("jobs", "scheduler")}
-    module = "svls_cli.compiling.smooth"
-    with console.workers(**given, items=len(cases), module=module) as workers:
+    done = "would be smoothed" if given["dry_run"] else "smoothed"
+    reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    with console.batch(
+        given,
+        items=len(cases),
+        module="svls_cli.compiling.smooth",
+        on_record=reporter,
+    ) as batch:
         from svls_cli.compiling.smooth import smooth_cases
         from svls_cli.labels.class_files import parse_classes
-        from svls_cli.soften.methods import Method
 
-        of_method = map(parameters.pop, ("method", *options.METHOD_PARAMETERS))
-        records = smooth_cases(
+        smooth_cases(
             cases,
             out,
-            method=Method(*of_method),
+            method=options.method_of(given),
             classes=None if classes is None else parse_classes(classes),
-            jobs=workers,
-            progress=console.show_progress,
-            **parameters,
+            batch=batch,
+            **given,
         )
-        done = "would be smoothed" if parameters["dry_run"] else "smoothed"
-        return console.report(records, as_json=as_json, done=done, where=out)
+    return reporter.finish()

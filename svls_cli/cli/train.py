@@ -71,20 +71,24 @@ def command(
     from svls_cli.training.train import train
 
     config, more = training_options.config_of(given)
-    logs = train(
-        store,
-        images,
-        out,
-        config=config,
-        pattern=image_pattern,
-        progress=console.show_progress,
-        **more,
-    )
-    for log in logs:
+
+    def tell(log: EpochLog) -> None:
         if as_json:
             console.print_json(log.to_json())
         else:
             console.echo(_line(log, config.epochs))
+
+    with console.batch(more) as batch:
+        train(
+            store,
+            images,
+            out,
+            config=config,
+            pattern=image_pattern,
+            on_epoch=tell,
+            batch=batch,
+            **more,
+        )
     if not as_json:
         plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
         console.echo(

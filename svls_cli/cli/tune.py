@@ -144,9 +144,9 @@ def command(
     return console.EXIT_SOME_FAILED if result.failed else 0
 
 
-def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) -> Any:
+def _tune(cases: Any, *, classes: str | None, **given: Any) -> Any:
     module = "svls_cli.tuning.tune"
-    with console.workers(jobs, items=len(cases), module=module) as workers:
+    with console.batch(given, items=len(cases), module=module) as batch:
         from svls_cli.labels.class_files import parse_classes
         from svls_cli.tuning.tune import tune_smoothing
 
@@ -156,8 +156,7 @@ def _tune(cases: Any, *, jobs: int | None, classes: str | None, **given: Any) ->
         return tune_smoothing(
             cases,
             classes=None if classes is None else parse_classes(classes),
-            jobs=workers,
-            progress=console.show_progress,
+            batch=batch,
             **given,
         )
 

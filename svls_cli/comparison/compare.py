@@ -7,13 +7,13 @@ piece is kept, so a comparison that was ended is simply run again.
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.comparison.result import Trial
+from svls_cli.batch.run import Batch
+from svls_cli.comparison.result import Comparison, Trial
 from svls_cli.compiling.smooth import smooth_cases
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.evaluation.evaluate import evaluate_cases
@@ -22,7 +22,7 @@ from svls_cli.labels.cases import Case, find_cases, safe_name
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.soften.methods import parse_method
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
@@ -52,10 +52,10 @@ class Experiment:
         As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
-    jobs, loaders, device
+    loaders, device
         As in `train`.
-    progress
-        Shows how far it is.
+    batch
+        As in `smooth_cases`.
     """
 
     cases: Sequence[Case]
@@ -66,10 +66,9 @@ class Experiment:
     ignore_label: int | None
     tolerance_mm: float
     band_mm: float
-    jobs: int | Workers | None
     loaders: int
     device: str
-    progress: Progress
+    batch: Batch
 
     def store(self, method: str) -> Path:
         """Soft labels of a method."""
@@ -79,20 +78,17 @@ class Experiment:
         """Train, predict and evaluate; what is there already is not done again."""
         name = f"{safe_name(method)}_seed_{seed}"
         run = RunFolder(self.out / "runs" / name)
-        logs = train(
+        train(
             self.store(method),
             self.images,
             run.path,
             config=replace(self.config, seed=seed),
             pattern=self.image_pattern,
             cache=self.out / "cache",
-            jobs=self.jobs,
             loaders=self.loaders,
             device=self.device,
-            progress=self.progress,
+            batch=self.batch,
         )
-        for _ in logs:
-            pass
         held = Checkpoint.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
         self._predict(run, self._scans(method, held), prediction)
@@ -110,8 +106,7 @@ class Experiment:
             out,
             dtype="uint16",  # steps too small for any score
             device=self.device,
-            fail_fast=True,
-            progress=self.progress,
+            batch=replace(self.batch, fail_fast=True),
         )
         for record in records:
             if record.status == "failed":
@@ -142,8 +137,7 @@ class Experiment:
             ignore_label=self.ignore_label,
             tolerance_mm=self.tolerance_mm,
             band_mm=self.band_mm,
-            jobs=self.jobs,
-            progress=self.progress,
+            batch=self.batch,
         )
         for record in (*report.failed, *report.skipped):
             raise InputError(f"{record.case}: {record.reason}")
@@ -166,11 +160,11 @@ def compare_methods(
     image_pattern: str | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
-    jobs: int | Workers | None = None,
     loaders: int = 0,
     device: str = "auto",
-    progress: Progress = no_progress,
-) -> Generator[Trial]:
+    on_trial: Callable[[Trial], None] | None = None,
+    batch: Batch | None = None,
+) -> Comparison:
     """Train the same network on the soft labels of each method, and evaluate it.
 
     The last weights of each run predict the validation cases, whose label maps are the
@@ -195,16 +189,17 @@ def compare_methods(
         As in `smooth_cases`.
     tolerance_mm, band_mm
         As in `evaluate_cases`.
-    jobs
-        Workers that smooth, unpack images and evaluate, as in `smooth_cases`.
-    loaders, device, progress
+    loaders, device
         As in `train`.
+    on_trial
+        Called with each trial as soon as it is finished.
+    batch
+        As in `smooth_cases`.
 
     Returns
     -------
-    generator of Trial
-        One per seed and method; the work is done while they are read. `Comparison`
-        takes them together.
+    Comparison
+        A trial for each seed and method.
 
     Raises
     ------
@@ -236,10 +231,9 @@ def compare_methods(
         ignore_label,
         tolerance_mm,
         band_mm,
-        jobs,
         loaders,
         device,
-        progress,
+        batch or Batch(),
     )
     _check_folder(experiment.out, set(names))
     experiment.out.mkdir(parents=True, exist_ok=True)
@@ -252,17 +246,20 @@ def compare_methods(
             method=method,
             classes=classes,
             ignore_label=ignore_label,
-            jobs=jobs,
-            progress=progress,
+            batch=experiment.batch,
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:
             raise InputError(f"label maps cannot be used: {'; '.join(failed[:10])}")
         # Those that the first store found: one look at the label maps is enough.
         classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
+    trials = []
     for seed in range(seeds):
         for name in softened:
-            yield experiment.run(name, seed)
+            trials.append(experiment.run(name, seed))
+            if on_trial is not None:
+                on_trial(trials[-1])
     clear_cache(experiment.out / "cache")
+    return Comparison(tuple(trials))
 
 
 def _check_folder(out: Path, names: set[str]) -> None:
@@ -279,6 +276,6 @@ def _check_folder(out: Path, names: set[str]) -> None:
     for path in (out / "stores").glob("*.zarr"):
         if others := sorted(names.symmetric_difference(open_store(path))):
             raise InputError(
-                f"{out} compares other cases: {some(others)} are only in it or only "
+                f"{out} compares other cases: {listed(others)} are only in it or only "
                 "among the label maps; take another name"
             )

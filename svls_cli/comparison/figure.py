@@ -1,15 +1,15 @@
-"""The reliability diagrams of several methods side by side."""
+"""A figure of the reliability of several methods, side by side."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
 
+from svls_cli.comparison.result import Comparison
 from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.figures import check_figure
 from svls_cli.files import replacing
 
-# Okabe & Ito again, for methods side by side.
+# Colour (Okabe & Ito) and marker of each method: legible without colour vision.
 _SERIES = (
     ("#0072B2", "o-"),
     ("#E69F00", "s-"),
@@ -21,24 +21,15 @@ _SERIES = (
 )
 
 
-class Curves(Protocol):
-    """What `draw_comparison` draws."""
-
-    @property
-    def methods(self) -> list[str]: ...
-
-    def reliability(self, method: str, region: str) -> tuple[Any, Any]: ...
-
-
-def draw_comparison(curves: Curves, path: Path) -> None:
+def draw_comparison(comparison: Comparison, path: Path) -> None:
     """Draw the reliability of several methods, side by side in each region.
 
     Parameters
     ----------
-    curves
-        Confidence and accuracy by bin.
+    comparison
+        All trials; those of a method are taken together.
     path
-        As in `draw_tuning`.
+        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
 
     Raises
     ------
@@ -52,9 +43,9 @@ def draw_comparison(curves: Curves, path: Path) -> None:
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
         axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-        for at, method in enumerate(curves.methods):
+        for at, method in enumerate(comparison.methods):
             color, marker = _SERIES[at % len(_SERIES)]
-            confidence, accuracy = curves.reliability(method, region)
+            confidence, accuracy = comparison.reliability(method, region)
             axes.plot(confidence, accuracy, marker, color=color, ms=4, label=method)
         axes.set(title=name, xlim=(0, 1), ylim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)

@@ -1,33 +1,33 @@
-"""What a comparison of methods finds: a table, a figure, all numbers."""
+"""The result of a comparison of methods: its numbers, and a table of them."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from svls_cli.arrays import FloatArray
 from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.files import replacing, write_json
 
-OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
-CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
+# Columns of the paper's table, by the name of the score.
+_OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
+_CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One network, trained and evaluated.
+    """One network that was trained and evaluated.
 
     Parameters
     ----------
     method
-        As it was asked for.
+        The method of its soft labels, as `parse_method` reads it.
     seed
-        Of the run.
+        Seed of the training run.
     report
         `EvaluationReport.to_json` of its predictions.
     """
@@ -37,24 +37,24 @@ class Trial:
     report: Mapping[str, Any]
 
     def overlap(self, name: str) -> float | None:
-        """Mean over cases."""
+        """Mean of an overlap score over cases; None if undefined."""
         mean: float | None = self.report["summary"][name]["mean"]
         return mean
 
     def calibration(self, region: str, name: str) -> float | None:
-        """Mean over cases."""
+        """Mean of a calibration score in a region over cases; None if undefined."""
         mean: float | None = self.report["summary"]["regions"][region][name]["mean"]
         return mean
 
     def to_json(self) -> dict[str, Any]:
-        """Its means."""
+        """The means as written; a line of `--json` output."""
         return {
             "method": self.method,
             "seed": self.seed,
             "cases": self.report["summary"]["cases"],
-            **{name: self.overlap(name) for name in OVERLAPS},
+            **{name: self.overlap(name) for name in _OVERLAPS},
             "regions": {
-                region: {name: self.calibration(region, name) for name in CALIBRATION}
+                region: {name: self.calibration(region, name) for name in _CALIBRATION}
                 for region in REGION_NAMES
             },
         }
@@ -62,14 +62,14 @@ class Trial:
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds, and their standard deviation.
+    """A mean over seeds, and the standard deviation.
 
     Parameters
     ----------
     mean
-        None if no seed has the value.
+        Mean over the seeds that have the value; None if none has.
     deviation
-        Of the sample; None for one seed.
+        Sample standard deviation; None for one seed.
     """
 
     mean: float | None
@@ -77,6 +77,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
+        """Spread of the values that are not None."""
         known = [value for value in values if value is not None]
         if not known:
             return cls(None, None)
@@ -92,50 +93,54 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All trials.
+    """All trials, summarised by method.
 
     Parameters
     ----------
     trials
-        At least one; every method with the same seeds.
+        The trials, at least one; every method with the same seeds.
     """
 
     trials: tuple[Trial, ...]
 
     @property
     def methods(self) -> list[str]:
-        """In the order in which they were asked for."""
+        """Methods, in the order of the trials."""
         return list(dict.fromkeys(trial.method for trial in self.trials))
 
-    def of(self, method: str) -> list[Trial]:
-        """One method's trials."""
+    def trials_of(self, method: str) -> list[Trial]:
+        """Trials of one method."""
         return [trial for trial in self.trials if trial.method == method]
 
     def table(self, region: str) -> tuple[list[str], list[list[str]]]:
-        """Header and a row per method."""
-        header = ["method", *OVERLAPS.values(), *CALIBRATION.values()]
+        """Header, and a row of means and spreads for each method, in one region."""
+        header = ["method", *_OVERLAPS.values(), *_CALIBRATION.values()]
         return header, [self._row(method, region) for method in self.methods]
 
     def _row(self, method: str, region: str) -> list[str]:
-        trials = self.of(method)
-        overlaps = [Spread.of([t.overlap(n) for t in trials]) for n in OVERLAPS]
+        trials = self.trials_of(method)
+        overlaps = [Spread.of([t.overlap(n) for t in trials]) for n in _OVERLAPS]
         calibration = [
-            Spread.of([t.calibration(region, n) for t in trials]) for n in CALIBRATION
+            Spread.of([t.calibration(region, n) for t in trials]) for n in _CALIBRATION
         ]
         return [method, *map(str, (*overlaps, *calibration))]
 
     def markdown(self) -> str:
-        """The paper's table, for each region."""
+        """The paper's table for each region, as Markdown."""
         first = self.trials[0]
-        given, seeds = first.report["parameters"], len(self.of(first.method))
+        parameters, seeds = (
+            first.report["parameters"],
+            len(self.trials_of(first.method)),
+        )
         cases = first.report["summary"]["cases"]
         lines = [
             "# Comparison of soft labels",
             "",
             f"{cases} validation case{'s' * (cases > 1)}, {seeds} seed"
             f"{'s' * (seeds > 1)}: mean over cases, then ± standard deviation over "
-            f"seeds. Surface DSC at {given['tolerance_mm']:g} mm, {given['bins']} "
-            f"bins; the boundary band reaches {given['band_mm']:g} mm either side. "
+            f"seeds. Surface DSC at {parameters['tolerance_mm']:g} mm, "
+            f"{parameters['bins']} bins; the boundary band reaches "
+            f"{parameters['band_mm']:g} mm either side. "
             "DSC is better when higher, all else when lower.",
         ]
         for region, name in REGION_NAMES.items():
@@ -147,7 +152,7 @@ class Comparison:
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
-        """As written."""
+        """The parameters of the evaluation, and the means of all trials."""
         return {
             "tool_version": __version__,
             "parameters": {
@@ -157,27 +162,21 @@ class Comparison:
             "trials": [trial.to_json() for trial in self.trials],
         }
 
-    def reliability(self, method: str, region: str) -> tuple[Any, Any]:
-        """Confidence and accuracy of each bin that is not empty, over all seeds."""
-        curves = [trial.report["reliability"][region] for trial in self.of(method)]
+    def reliability(self, method: str, region: str) -> tuple[FloatArray, FloatArray]:
+        """Confidence and accuracy (bins,) over all seeds, without empty bins."""
+        curves = [
+            trial.report["reliability"][region] for trial in self.trials_of(method)
+        ]
         count = np.array([curve["count"] for curve in curves], np.float64)
 
-        def mean(name: str) -> Any:
+        def mean(name: str) -> FloatArray:
             values = np.array([curve[name] for curve in curves], np.float64)
             total = np.where(count > 0, values, 0) * count
-            return total.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+            means: FloatArray = total.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
+            return means
 
         used = count.sum(axis=0) > 0
         return mean("confidence")[used], mean("accuracy")[used]
-
-    def write(self, folder: Path) -> None:
-        """``comparison.json``, ``comparison.md`` and ``comparison.png``."""
-        from svls_cli.comparison.figure import draw_comparison
-
-        write_json(self.to_json(), folder / "comparison.json")
-        with replacing(folder / "comparison.md") as part:
-            part.write_text(self.markdown(), encoding="utf-8")
-        draw_comparison(self, folder / "comparison.png")
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,24 +1,22 @@
-"""What `pipeline` and `fusing` share: many cases into one store, one case written."""
+"""Many cases into one store: the classes, the workers, and one case written."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Protocol, TypeVar
 
 from svls_cli.arrays import UIntArray
-from svls_cli.batch.part import Part
-from svls_cli.batch.records import Outcome, Record, Scannable, crashed
-from svls_cli.batch.workers import Progress, Workers
-from svls_cli.compiling.class_scan import ClassScan
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
+from svls_cli.compiling.class_scan import Labelled, scan_classes
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
@@ -27,60 +25,97 @@ from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.volume import soften_part
 from svls_cli.store.destination import (
     Destination,
-    destination,
     existing_store,
-    store_case,
+    open_destination,
     store_to_replace,
 )
 from svls_cli.store.objects import Folder
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.shards import Place
+from svls_cli.store.shards import ChunkIndex
 from svls_cli.store.writer import CaseWriter, EncodedBlock
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Of a shard, of a block in it, and the block's voxels.
-Block = tuple[Place, Place, list[slice]]
+Block = tuple[ChunkIndex, ChunkIndex, list[slice]]
 
 
-class Compile(Protocol):
-    """Makes one case of a store, in a worker process."""
+@dataclass(frozen=True)
+class SoftCase:
+    """What one case of a store is made from.
 
-    def __call__(
-        self, case: Any, *, config: StoreConfig, place: Destination, threads: int
-    ) -> Record: ...
+    Parameters
+    ----------
+    geometry
+        Its voxel grid.
+    labels : (z, y, x) or (y, x)
+        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
+        ``mixture``.
+    mixture
+        What the codes stand for.
+    maps : by rater, like ``labels``
+        Class indices of the label maps that are kept beside the hard one.
+    raters
+        ``name`` and ``weight`` of each rater, for fused cases.
+    note
+        What is worth knowing of the case.
+    """
+
+    geometry: Geometry
+    labels: UIntArray
+    mixture: Mixture | None = None
+    maps: Mapping[str, UIntArray] = field(default_factory=dict)
+    raters: list[dict[str, Any]] | None = None
+    note: str | None = None
+
+
+class Recipe(Protocol):
+    """How a case becomes soft labels; travels to the workers."""
+
+    @property
+    def doing(self) -> str:
+        """What is done to the cases; the progress bar shows it."""
+
+    @property
+    def method(self) -> Method:
+        """How the labels are smoothed."""
+
+    @property
+    def device(self) -> str:
+        """Where they are."""
+
+    def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
+        """The configuration of the store."""
+
+    def inputs(self, case: Any) -> list[dict[str, Any]]:
+        """``name``, ``rater`` and ``sha256`` of each of the case's files."""
+
+    def read(self, case: Any, config: StoreConfig) -> SoftCase:
+        """The case's labels, checked."""
 
 
 def compile_cases(
-    cases: Sequence[Scannable],
+    cases: Sequence[Labelled],
     out: Folder,
-    compile_case: Compile,
+    recipe: Recipe,
     *,
-    configure: Callable[..., StoreConfig],
-    doing: str,
     classes: ClassSpec | None,
     ignore_label: int | None,
-    jobs: int | Workers | None,
-    part: Part | None,
     overwrite: bool,
     dry_run: bool,
-    progress: Progress,
-) -> Generator[Record]:
+    batch: Batch,
+) -> list[Record]:
     """Find the classes, open the store, and make every case in parallel.
 
     Parameters
     ----------
     cases
-        What the cases are made of.
+        Label map files of each case.
     out
         The store.
-    compile_case
-        Run in a worker on each case.
-    configure
-        Makes the configuration, given ``classes`` and ``ignore_label``.
-    doing
-        Shown by the progress bar.
-    classes, ignore_label, jobs, part, overwrite, dry_run, progress
+    recipe
+        How a case is made.
+    classes, ignore_label, overwrite, dry_run, batch
         As in `svls_cli.smooth_cases`.
 
     Raises
@@ -93,110 +128,88 @@ def compile_cases(
         If ``out`` is no soft-label store, or one made with other parameters.
     """
     if not cases:
-        raise InputError(f"no cases to {doing}")
-    if part and overwrite:
+        raise InputError(f"no cases to {recipe.doing}")
+    if batch.part and overwrite:
         raise InvalidParameterError(
             "--part does not go with --overwrite: the parts would remove each other's "
             "cases; remove the store before they start, or give it another name"
         )
-    own = part.of(cases) if part else cases
+    own = batch.own(cases)
     if not own:
-        return
+        return []
     replaced = store_to_replace(out) if overwrite else None
     kept = None if overwrite else existing_store(out)
-    if ignore_label is None and classes is not None:
-        ignore_label = classes.ignore_label
-    stored = None if kept is None else kept.classes
-    table = classes.table if classes else stored
-    with Workers.of(jobs, items=len(cases)) as workers:
-        scan = ClassScan()
+    table = None if kept is None else kept.classes
+    if classes is not None:
+        table = classes.table
+        ignore_label = classes.ignore_label if ignore_label is None else ignore_label
+    records: list[Record] = []
+    with batch.workers(len(cases)) as workers:
+        batch = replace(batch, jobs=workers)
         if table is None:
-            # Classes are those of the whole set, whatever this run's part of it.
-            names = {case.name for case in own}
-            failures = scan.run(cases, workers, progress)
-            yield from (record for record in failures if record.case in names)
-            own = [case for case in scan.cases if case.name in names]
-            if not own:
-                return
+            scan = scan_classes(cases, batch)
+            names = {case.name for case in scan.cases}
+            own = [case for case in own if case.name in names]
+            records += scan.failed
+            if not own or (records and batch.fail_fast):
+                return records
             table = scan.table(ignore_label)
-        config = configure(classes=table, ignore_label=ignore_label)
-        with destination(
+        config = recipe.configure(table, ignore_label)
+        with open_destination(
             out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
-        ) as place:
-            place.failed.extend(scan.failed)
-            task = partial(
-                compile_case,
-                config=config,
-                place=place,
-                threads=max(1, workers.jobs // len(own)),
-            )
-            with closing(workers.map(task, own, crashed=crashed)) as records:
-                for record in progress(records, len(own), doing):
-                    if record.status == "failed":
-                        place.failed.append(record.case)
-                    yield record
+        ) as destination:
+            threads = max(1, workers.jobs // len(own))
+            compiler = CaseCompiler(recipe, destination, threads)
+            batch = replace(batch, part=None)
+            finished = run_cases(compiler, own, batch, doing=recipe.doing)
+            records += [each.record for each in finished]
+            failed = any(record.status == "failed" for record in records)
+            if not (failed and batch.fail_fast):
+                destination.take_place(keep_old=failed)
+    return records
 
 
 @dataclass(frozen=True)
-class SoftCase:
-    """What one case of a store is made from.
+class CaseCompiler:
+    """Makes one case of a store, in a worker process.
 
     Parameters
     ----------
-    geometry
-        Its grid.
-    labels : (z, y, x) or (y, x)
-        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
-        ``mixture``.
-    inputs
-        ``name``, ``rater`` and ``sha256`` of each file.
-    mixture
-        What the codes stand for.
-    maps : by rater, like ``labels``
-        Class indices of the label maps that are kept beside the hard one.
-    raters
-        ``name`` and ``weight`` of each, for fused cases.
+    recipe
+        How a case is made.
+    destination
+        The store.
+    threads
+        For one case.
     """
 
-    geometry: Geometry
-    labels: UIntArray
-    inputs: list[dict[str, Any]]
-    mixture: Mixture | None = None
-    maps: Mapping[str, UIntArray] = field(default_factory=dict)
-    raters: list[dict[str, Any]] | None = None
+    recipe: Recipe
+    destination: Destination
+    threads: int
 
-
-def write_case(
-    place: Destination,
-    name: str,
-    case: SoftCase,
-    *,
-    method: Method,
-    config: StoreConfig,
-    device: str,
-    threads: int,
-) -> Outcome:
-    """Soften one case and put it into the store, whole or not at all."""
-    spacing_mm = case.geometry.spacing_mm
-    softening = method.on_grid(spacing_mm)
-    return store_case(
-        place,
-        name,
-        partial(
-            _write_volume,
-            case=case,
-            softening=softening,
-            config=config,
-            device=device,
-            threads=threads,
-        ),
-        geometry=case.geometry,
-        config=config,
-        inputs=case.inputs,
-        window=method.window_json(spacing_mm),
-        maps=list(case.maps),
-        raters=case.raters,
-    )
+    def __call__(self, case: Any) -> Outcome[None]:
+        """Soften a case and put it into the store, whole or not at all."""
+        destination, method = self.destination, self.recipe.method
+        inputs, output = self.recipe.inputs(case), destination.output(case.name)
+        if destination.holds(case.name, inputs):
+            return Outcome(output, skipped="already complete")
+        soft = self.recipe.read(case, destination.config)
+        spacing_mm = soft.geometry.spacing_mm
+        with destination.writing(
+            case.name, soft.geometry, raters=list(soft.maps)
+        ) as writer:
+            _write_volume(
+                writer,
+                soft,
+                method.on_grid(spacing_mm),
+                destination.config,
+                self.recipe.device,
+                self.threads,
+            )
+            size = writer.finish(
+                inputs, window=method.window_json(spacing_mm), raters=soft.raters
+            )
+        return Outcome(output, size, note=soft.note)
 
 
 def _write_volume(
@@ -210,7 +223,7 @@ def _write_volume(
     """Soften and encode block by block, ahead of writing shard by shard."""
     layout = writer.layout
 
-    def encode(block: Block) -> tuple[Place, EncodedBlock]:
+    def encode(block: Block) -> tuple[ChunkIndex, EncodedBlock]:
         shard, place, voxels = block
         soft = soften_part(
             case.labels,

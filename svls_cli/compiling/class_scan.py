@@ -2,94 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
-from svls_cli.batch.records import Outcome, Record, Scannable, recorded
-from svls_cli.batch.workers import Progress, Workers
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, Item, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.segments import Segment, add_segments
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What one case holds; its record matters if it failed."""
+class Labelled(Item, Protocol):
+    """A case and its label map files."""
 
-    case: Scannable
-    record: Record
+    @property
+    def paths(self) -> tuple[Path, ...]: ...
+
+
+@dataclass(frozen=True)
+class CaseLabels:
+    """The label values of one case, and the segments that its files declare."""
+
     values: list[int]
     segments: dict[int, Segment]
 
 
 @dataclass
 class ClassScan:
-    """Reads every case once and collects the label values, names and colours.
+    """Label values, names and colours of all cases.
 
     Parameters
     ----------
     cases
-        Those that could be read, by name.
+        The cases that could be read, in the order of their names.
     failed
-        Names of the others.
+        Records of the others.
     """
 
-    cases: list[Scannable] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
+    cases: list[Labelled] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
 
-    def run(
-        self, cases: Sequence[Scannable], workers: Workers, progress: Progress
-    ) -> Iterator[Record]:
-        """Scan, and yield the records of the cases that fail."""
-        found = []
-        scans = workers.map(_scan, cases, crashed=_crashed)
-        for scan in progress(scans, len(cases), "scan"):
-            if scan.record.status == "failed":
-                self.failed.append(scan.case.name)
-                yield scan.record
-            else:
-                found.append(scan)
-        # In the order of the names, whichever came first.
-        for scan in sorted(found, key=lambda scan: scan.case.name):
-            if conflict := self._conflict(scan):
-                self.failed.append(scan.case.name)
-                yield replace(
-                    scan.record, status="failed", reason=conflict, output=None
-                )
-                continue
-            self.cases.append(scan.case)
-            self._values.update(scan.values)
-            for value, segment in scan.segments.items():
-                self._segments.setdefault(value, segment)
+    def add(self, case: Labelled, labels: CaseLabels) -> None:
+        """Take in a case whose labels agree with those before it.
 
-    def _conflict(self, scan: _Found) -> str:
-        """Why this case cannot share a class table with those before it, or ""."""
-        values = self._values.union(scan.values)
+        Raises
+        ------
+        InputError
+            If they do not.
+        """
+        self._check(labels)
+        self.cases.append(case)
+        self._values.update(labels.values)
+        for value, segment in labels.segments.items():
+            self._segments.setdefault(value, segment)
+
+    def _check(self, labels: CaseLabels) -> None:
+        values = self._values.union(labels.values)
         if len(values) > MAX_CLASSES:
-            return (
-                f"{len(scan.values)} distinct labels, {len(values)} with the cases "
+            raise InputError(
+                f"{len(labels.values)} distinct labels, {len(values)} with the cases "
                 f"before; at most {MAX_CLASSES} are possible: is this a label map?"
             )
         named = {s.name: value for value, s in self._segments.items() if s.name}
-        for value, segment in scan.segments.items():
+        for value, segment in labels.segments.items():
             before = self._segments.get(value, segment).name
             if segment.name and before and before != segment.name:
-                return (
+                raise InputError(
                     f"label {value} is named {segment.name!r} here and {before!r} in "
                     "the cases before"
                 )
             if named.get(segment.name, value) != value:
-                return (
+                raise InputError(
                     f"{segment.name!r} is label {value} here and "
                     f"{named[segment.name]} in the cases before"
                 )
-        return ""
 
     def table(self, ignore_label: int | None) -> ClassTable:
-        """All label values found, and the segments declared, as classes.
+        """All label values, and the segments declared, as classes.
 
         Raises
         ------
@@ -106,20 +100,55 @@ class ClassScan:
         )
 
 
-def _scan(case: Scannable) -> _Found:
-    values: list[int] = []
+def scan_classes(cases: Sequence[Labelled], batch: Batch) -> ClassScan:
+    """Read every case once and collect its labels.
+
+    Classes are those of the whole set, whatever the run's part of it; but only the
+    part's own cases can fail this run.
+
+    Parameters
+    ----------
+    cases
+        All cases.
+    batch
+        As in `svls_cli.smooth_cases`; hears of the cases that fail.
+    """
+    own = {case.name for case in batch.own(cases)}
+    scan = ClassScan()
+
+    def hear(record: Record) -> None:
+        if record.status == "failed" and record.case in own:
+            scan.failed.append(record)
+            batch.on_record(record)
+
+    finished = run_cases(
+        label_values,
+        cases,
+        replace(
+            batch,
+            part=None,
+            fail_fast=batch.fail_fast and batch.part is None,
+            on_record=hear,
+        ),
+        doing="scan",
+    )
+    case_of = {case.name: case for case in cases}
+    # In the order of the names, whichever came first.
+    for each in sorted(finished, key=lambda each: each.record.case):
+        if each.result is not None:
+            try:
+                scan.add(case_of[each.record.case], each.result)
+            except InputError as error:
+                hear(replace(each.record, status="failed", reason=str(error)))
+    return scan
+
+
+def label_values(case: Labelled) -> Outcome[CaseLabels]:
+    """Read the label values of one case, in a worker process."""
+    values: set[int] = set()
     segments: dict[int, Segment] = {}
-
-    def work() -> Outcome:
-        for path in case.paths:
-            with open_label_file(path) as file:
-                values.extend(file.distinct())
-                add_segments(segments, file.segments)
-        return Outcome(output="")
-
-    record = recorded(case.name, case.inputs, work)
-    return _Found(case, record, sorted(set(values)), segments)
-
-
-def _crashed(case: Scannable, how: str) -> _Found:
-    return _Found(case, Record.failure(case.name, how, case.inputs), [], {})
+    for path in case.paths:
+        with open_label_file(path) as file:
+            values.update(file.distinct())
+            add_segments(segments, file.segments)
+    return Outcome(result=CaseLabels(sorted(values), segments))

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from svls_cli.batch.part import Part
-from svls_cli.batch.records import Outcome, Record, crashed, recorded, until_failure
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
-from svls_cli.batch.workers import Progress, Workers, no_progress
 from svls_cli.errors import InputError, StoreError
+from svls_cli.files import UNFINISHED
 from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
@@ -47,13 +46,10 @@ def write_consensus(
     fusion: Fusion | None = None,
     resample_to_first: bool = False,
     ignore_label: int | None = None,
-    jobs: int | Workers | None = None,
-    part: Part | None = None,
     overwrite: bool = False,
-    fail_fast: bool = False,
     dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[Record]:
+    batch: Batch | None = None,
+) -> list[Record]:
     """Write one hard label map per case, as the raters together see it.
 
     Parameters
@@ -68,14 +64,14 @@ def write_consensus(
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.
-    jobs, part, fail_fast, dry_run, progress
+    dry_run, batch
         As in `smooth_cases`.
     overwrite
         Replace what is there, whoever made it.
 
     Returns
     -------
-    generator of Record
+    list of Record
         One per case, as in `fuse_cases`.
 
     Raises
@@ -94,17 +90,21 @@ def write_consensus(
     }
     if not overwrite:
         _refuse_mixture(folder, settings)
-    records = _write_all(
-        part.of(cases) if part else cases,
-        folder,
-        jobs,
-        progress,
-        fusion=fusion,
-        settings=settings,
-        overwrite=overwrite,
-        dry_run=dry_run,
-    )
-    return until_failure(records, fail_fast=fail_fast)
+    if not dry_run:
+        folder.mkdir(parents=True, exist_ok=True)
+    shared = None if dry_run else folder
+    with TemporaryDirectory(prefix=UNFINISHED, dir=shared) as unfinished:
+        writer = ConsensusWriter(
+            folder.absolute(),
+            folder,
+            Path(unfinished).absolute(),
+            fusion,
+            settings,
+            overwrite,
+            dry_run,
+        )
+        finished = run_cases(writer, cases, batch or Batch(), doing="fuse")
+    return [each.record for each in finished]
 
 
 def _refuse_mixture(folder: Path, settings: dict[str, Any]) -> None:
@@ -135,107 +135,84 @@ def _sidecar(path: Path) -> dict[str, Any]:
     return record if ours else {}
 
 
-def _write_all(
-    cases: Sequence[RatedCase],
-    folder: Path,
-    jobs: int | Workers | None,
-    progress: Progress,
-    *,
-    dry_run: bool,
-    **options: Any,
-) -> Generator[Record]:
-    if not dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix=".svls-", dir=None if dry_run else folder) as parts,
-        Workers.of(jobs, items=len(cases)) as workers,
-        closing(
-            workers.map(
-                partial(
-                    _write_case,
-                    folder=folder.absolute(),
-                    shown=folder,
-                    parts=Path(parts).absolute(),
-                    dry_run=dry_run,
-                    **options,
-                ),
-                cases,
-                crashed=crashed,
-            )
-        ) as records,
-    ):
-        yield from progress(records, len(cases), "fuse")
+@dataclass(frozen=True)
+class ConsensusWriter:
+    """Writes the consensus of one case, in a worker process.
 
+    Parameters
+    ----------
+    folder
+        Where label maps and their descriptions go.
+    shown
+        What users call it.
+    unfinished
+        Folder for files that are being written, on the same file system.
+    fusion, overwrite, dry_run
+        As in `write_consensus`.
+    settings
+        Every parameter, as described beside each label map.
+    """
 
-def _write_case(
-    case: RatedCase,
-    *,
-    folder: Path,
-    shown: Path,
-    parts: Path,
-    fusion: Fusion,
-    settings: dict[str, Any],
-    overwrite: bool,
-    dry_run: bool,
-) -> Record:
-    suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
-    target, sidecar = folder / f"{case.name}{suffix}", folder / f"{case.name}.json"
-    output = str(shown / target.name)
+    folder: Path
+    shown: Path
+    unfinished: Path
+    fusion: Fusion
+    settings: Mapping[str, Any]
+    overwrite: bool
+    dry_run: bool
 
-    def work() -> Outcome:
+    def __call__(self, case: RatedCase) -> Outcome[None]:
+        """Write the label map and its description, both whole or not at all."""
+        suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
+        target = self.folder / f"{case.name}{suffix}"
+        sidecar = self.folder / f"{case.name}.json"
+        output = str(self.shown / target.name)
         inputs = rater_inputs(case)
         known = _sidecar(sidecar)
-        if not overwrite:
+        if not self.overwrite:
             for path in (target, sidecar):
                 if path.exists() and not known:
                     raise InputError(
-                        f"{shown / path.name} exists; use --overwrite to replace it"
+                        f"{self.shown / path.name} exists; use --overwrite to replace "
+                        "it"
                     )
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
                 return Outcome(output, skipped="already complete")
-        part = parts / f"{case.name}{suffix}"
-        weights = _fuse_into(part, case, fusion, settings)
+        part = self.unfinished / target.name
+        raters = self._fuse_into(part, case)
         record = {
             "format": FORMAT,
-            **settings,
-            "raters": weights,
+            **self.settings,
+            "raters": raters,
             "inputs": inputs,
             "sha256": _hash(part),
             "tool_version": __version__,
         }
-        part_sidecar = parts / f"{case.name}.json"
+        part_sidecar = self.unfinished / sidecar.name
         text = json.dumps(record, ensure_ascii=False, indent=1)
         part_sidecar.write_text(text, encoding="utf-8")
         size = part.stat().st_size
-        if not dry_run:
+        if not self.dry_run:
             # The label map last: one that stands there is described.
             part_sidecar.replace(sidecar)
             part.replace(target)
         return Outcome(output, size, note=case.missing_note)
 
-    return recorded(case.name, case.inputs, work)
-
-
-def _fuse_into(
-    path: Path, case: RatedCase, fusion: Fusion, settings: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Write the consensus of a case; ``name`` and ``weight`` of its raters."""
-    ignore_label = settings["ignore_label"]
-    given = read_rater_maps(
-        case,
-        ignore_label=ignore_label,
-        resample_to_first=settings["resample_to_first"],
-    )
-    classes = given.classes
-    fused = fuse(tally(given.maps, n_classes=len(classes)), given.raters, fusion)
-    values = [*classes.values.tolist(), ignore_label or 0]
-    table = classes.value_dtype(ignore_label).type(values)
-    write_image(path, table[fused.hard(fused.labels)], given.geometry)
-    weights = fused.weights or (None,) * len(given.raters)
-    return [
-        {"name": rater, "weight": weight}
-        for rater, weight in zip(given.raters, weights, strict=True)
-    ]
+    def _fuse_into(self, path: Path, case: RatedCase) -> list[dict[str, Any]]:
+        """Write the consensus of a case; ``name`` and ``weight`` of its raters."""
+        ignore_label = self.settings["ignore_label"]
+        drawn = read_rater_maps(
+            case,
+            ignore_label=ignore_label,
+            resample_to_first=self.settings["resample_to_first"],
+        )
+        classes = drawn.classes
+        votes = tally(drawn.maps, n_classes=len(classes))
+        fused = fuse(votes, drawn.raters, self.fusion)
+        values = [*classes.values.tolist(), ignore_label or 0]
+        table = classes.value_dtype(ignore_label).type(values)
+        write_image(path, table[fused.hard(fused.labels)], drawn.geometry)
+        return fused.raters_json(drawn.raters)
 
 
 def _hash(path: Path) -> str | None:

@@ -1,24 +1,23 @@
-"""From several raters' label maps to one soft-label store."""
+"""`fuse-raters`: from several raters' label maps to one soft-label store."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svls_cli.batch.part import Part
-from svls_cli.batch.records import Outcome, Record, recorded, until_failure
-from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.compiling.cases import SoftCase, compile_cases, write_case
+from svls_cli.batch.records import Record
+from svls_cli.batch.run import Batch
+from svls_cli.compiling.cases import SoftCase, compile_cases
 from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.raters.fusion import Fusion, check_weights, fuse
 from svls_cli.raters.votes import tally
 from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
-from svls_cli.store.destination import Destination
 from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 
@@ -35,19 +34,16 @@ def fuse_cases(
     ignore_label: int | None = None,
     dtype: str = "uint8",
     device: str = "auto",
-    jobs: int | Workers | None = None,
-    part: Part | None = None,
     overwrite: bool = False,
-    fail_fast: bool = False,
     dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[Record]:
+    batch: Batch | None = None,
+) -> list[Record]:
     """Fuse the label maps of several raters and compile them into a soft-label store.
 
     Parameters
     ----------
     cases
-        What `find_rated_cases` found.
+        Label maps of the raters, as `find_rated_cases` lists them.
     out
         The store; made if it does not exist.
     fusion
@@ -59,17 +55,14 @@ def fuse_cases(
         Keep each rater's own label map in the store, beside the hard consensus.
     resample_to_first
         Bring raters of other grids onto the first one's by nearest neighbour.
-    classes, ignore_label, dtype, device, jobs, part
+    classes, ignore_label, dtype, device, overwrite, dry_run, batch
         As in `smooth_cases`.
-    overwrite, fail_fast, dry_run, progress
-        Likewise.
 
     Returns
     -------
-    generator of Record
-        One per case, in the order in which they finish; the work is done while they
-        are read. A case that lacks raters is done with those it has, and says so in
-        its ``reason``.
+    list of Record
+        One per case, in the order in which they finish. A case that lacks raters is
+        made from those it has, and says so in its ``reason``.
 
     Raises
     ------
@@ -89,73 +82,65 @@ def fuse_cases(
     check_device(device)
     fusion, method = fusion or Fusion(), method or Method()
     check_weights(cases, fusion)
-    settings: dict[str, Any] = {
-        **fusion.to_json(),
-        "keep_raters": keep_raters,
-        "resample_to_first": resample_to_first,
-    }
-    records = compile_cases(
+    return compile_cases(
         cases,
         folder_at(out),
-        partial(_fuse_case, fusion=fusion, method=method, device=device),
-        configure=partial(StoreConfig.create, method, dtype=dtype, fusion=settings),
-        doing="fuse",
+        Fusing(fusion, method, dtype, device, keep_raters, resample_to_first),
         classes=classes,
         ignore_label=ignore_label,
-        jobs=jobs,
-        part=part,
         overwrite=overwrite,
         dry_run=dry_run,
-        progress=progress,
+        batch=batch or Batch(),
     )
-    return until_failure(records, fail_fast=fail_fast)
 
 
-def _fuse_case(
-    case: RatedCase,
-    *,
-    fusion: Fusion,
-    method: Method,
-    device: str,
-    config: StoreConfig,
-    place: Destination,
-    threads: int,
-) -> Record:
-    settings = config.fusion or {}
+@dataclass(frozen=True)
+class Fusing:
+    """The recipe for several raters' label maps; parameters as in `fuse_cases`."""
 
-    def work() -> Outcome:
-        inputs = rater_inputs(case)
-        if place.holds(case.name, config, inputs):
-            return Outcome(place.output(case.name), skipped="already complete")
-        given = read_rater_maps(
+    fusion: Fusion
+    method: Method
+    dtype: str
+    device: str
+    keep_raters: bool
+    resample_to_first: bool
+
+    doing = "fuse"
+
+    def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
+        """The configuration of the store."""
+        return StoreConfig.create(
+            self.method,
+            classes=classes,
+            ignore_label=ignore_label,
+            dtype=self.dtype,
+            fusion={
+                **self.fusion.to_json(),
+                "keep_raters": self.keep_raters,
+                "resample_to_first": self.resample_to_first,
+            },
+        )
+
+    def inputs(self, case: RatedCase) -> list[dict[str, Any]]:
+        """The raters' files."""
+        return rater_inputs(case)
+
+    def read(self, case: RatedCase, config: StoreConfig) -> SoftCase:
+        """The raters' label maps, fused."""
+        drawn = read_rater_maps(
             case,
             config.classes,
             ignore_label=config.ignore_label,
-            resample_to_first=settings["resample_to_first"],
+            resample_to_first=self.resample_to_first,
         )
-        fused = fuse(
-            tally(given.maps, n_classes=len(config.classes)), given.raters, fusion
-        )
-        weights = fused.weights or (None,) * len(given.raters)
-        names = zip(given.raters, weights, strict=True)
-        kept = zip(given.raters, given.maps, strict=True)
-        soft = SoftCase(
-            given.geometry,
+        votes = tally(drawn.maps, n_classes=len(config.classes))
+        fused = fuse(votes, drawn.raters, self.fusion)
+        maps = dict(zip(drawn.raters, drawn.maps, strict=True))
+        return SoftCase(
+            drawn.geometry,
             fused.labels,
-            inputs,
             mixture=fused.mixture,
-            maps=dict(kept) if settings["keep_raters"] else {},
-            raters=[{"name": rater, "weight": weight} for rater, weight in names],
+            maps=maps if self.keep_raters else {},
+            raters=fused.raters_json(drawn.raters),
+            note=case.missing_note,
         )
-        outcome = write_case(
-            place,
-            case.name,
-            soft,
-            method=method,
-            config=config,
-            device=device,
-            threads=threads,
-        )
-        return Outcome(outcome.output, outcome.bytes, note=case.missing_note)
-
-    return recorded(case.name, case.inputs, work)

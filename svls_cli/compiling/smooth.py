@@ -1,22 +1,22 @@
-"""From label map files to a soft-label store: many cases, resumed, one record each."""
+"""`smooth`: from label map files to a soft-label store."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from svls_cli.batch.part import Part
-from svls_cli.batch.records import Outcome, Record, recorded, until_failure
-from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.compiling.cases import SoftCase, compile_cases, write_case
+from svls_cli.batch.records import Record
+from svls_cli.batch.run import Batch
+from svls_cli.compiling.cases import SoftCase, compile_cases
 from svls_cli.labels.cases import Case
 from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.labels.segments import check_names
 from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
-from svls_cli.store.destination import Destination
 from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 
@@ -30,13 +30,10 @@ def smooth_cases(
     ignore_label: int | None = None,
     dtype: str = "uint8",
     device: str = "auto",
-    jobs: int | Workers | None = None,
-    part: Part | None = None,
     overwrite: bool = False,
-    fail_fast: bool = False,
     dry_run: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[Record]:
+    batch: Batch | None = None,
+) -> list[Record]:
     """Compile label maps into a soft-label store, case by case.
 
     A case that the store holds already, made from the same file with the same
@@ -45,7 +42,7 @@ def smooth_cases(
     Parameters
     ----------
     cases
-        What `find_cases` found.
+        Label maps, as `find_cases` lists them.
     out
         The store: a folder or ``s3://bucket/name``; made if it does not exist.
     method
@@ -60,27 +57,20 @@ def smooth_cases(
     device
         ``auto`` softens on a GPU where one can be used; ``gpu`` too, and logs a warning
         where none can; ``cpu`` never. The bytes are the same.
-    jobs
-        Worker processes, or ones already started, or a `Cluster`; default: one for
-        each core this process may use.
-    part
-        Only this share of the cases; other runs, at the same time or not, add theirs
-        to the same store. Default: all.
     overwrite
         Make the store anew. The old one goes when the new one is finished; if a case
         failed, it is kept beside it as ``OUT.old``.
-    fail_fast
-        End with the first case that fails.
     dry_run
         Do everything, sizes on disk included, but leave the store alone.
-    progress
-        Shows how far it is.
+    batch
+        How the run goes through the cases: workers, part, failures, progress. Runs of
+        other parts, at the same time or not, add their cases to the same store.
 
     Returns
     -------
-    generator of Record
-        One per case, in the order in which they finish; the work is done while they
-        are read.
+    list of Record
+        One per case, in the order in which they finish; ``batch.on_record`` has each
+        as it comes.
 
     Raises
     ------
@@ -95,50 +85,42 @@ def smooth_cases(
         If an object store does not answer, or does not let us in.
     """
     check_device(device)
-    method = method or Method()
-    records = compile_cases(
+    return compile_cases(
         cases,
         folder_at(out),
-        partial(_smooth_case, method=method, device=device),
-        configure=partial(StoreConfig.create, method, dtype=dtype),
-        doing="smooth",
+        Smoothing(method or Method(), dtype, device),
         classes=classes,
         ignore_label=ignore_label,
-        jobs=jobs,
-        part=part,
         overwrite=overwrite,
         dry_run=dry_run,
-        progress=progress,
+        batch=batch or Batch(),
     )
-    return until_failure(records, fail_fast=fail_fast)
 
 
-def _smooth_case(
-    case: Case,
-    *,
-    method: Method,
-    device: str,
-    config: StoreConfig,
-    place: Destination,
-    threads: int,
-) -> Record:
-    def work() -> Outcome:
-        digest = file_sha256(case.path)
-        inputs = [{"name": case.path.name, "rater": None, "sha256": digest}]
-        if place.holds(case.name, config, inputs):
-            return Outcome(place.output(case.name), skipped="already complete")
-        with open_label_file(case.path) as file:
-            check_names(file.segments, config.classes)
-            geometry = file.geometry
-            indices = file.indices(config.classes, ignore_label=config.ignore_label)
-        return write_case(
-            place,
-            case.name,
-            SoftCase(geometry, indices, inputs),
-            method=method,
-            config=config,
-            device=device,
-            threads=threads,
+@dataclass(frozen=True)
+class Smoothing:
+    """The recipe for one label map a case; parameters as in `smooth_cases`."""
+
+    method: Method
+    dtype: str
+    device: str
+
+    doing = "smooth"
+
+    def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
+        """The configuration of the store."""
+        return StoreConfig.create(
+            self.method, classes=classes, ignore_label=ignore_label, dtype=self.dtype
         )
 
-    return recorded(case.name, case.inputs, work)
+    def inputs(self, case: Case) -> list[dict[str, Any]]:
+        """The case's one file."""
+        digest = file_sha256(case.path)
+        return [{"name": case.path.name, "rater": None, "sha256": digest}]
+
+    def read(self, case: Case, config: StoreConfig) -> SoftCase:
+        """The label map as class indices, and its grid."""
+        with open_label_file(case.path) as file:
+            check_names(file.segments, config.classes)
+            indices = file.indices(config.classes, ignore_label=config.ignore_label)
+            return SoftCase(file.geometry, indices)

@@ -1,1 +1,1 @@
-"""How good soft labels are, and the smoothing that several raters ask for."""
+"""Evaluation of soft labels: overlap and calibration against label maps."""

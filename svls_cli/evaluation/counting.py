@@ -1,4 +1,4 @@
-"""Counting how a stored prediction compares with label maps, block by block.
+"""Counts of a stored prediction against label maps, block by block.
 
 Every voxel is a forecast of what each rater said there. A block is read class by
 class, and only voxels at which a class has a probability above 0 are looked at, so
@@ -14,35 +14,35 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import BoolArray, IntArray, Region, UIntArray
+from svls_cli.arrays import BoolArray, IndexArray, IntArray, Region, UIntArray
 from svls_cli.errors import StoreError
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.metrics.calibration import LevelCounts
 from svls_cli.soften.levels import levels
 
-# Floats are counted at so many levels.
+# Number of levels at which float probabilities are counted.
 _FLOAT_LEVELS = 65_535
-# Probabilities of floats may be so far above 1 by rounding.
+# How far float probabilities may exceed 1 by rounding.
 _ROUNDING = 1e-3
 
 
 class Prediction(Protocol):
-    """What soft labels are read from: a `StoredCase`."""
+    """Source of soft labels, such as a `StoredCase`."""
 
     def patch(self, region: Region, *, classes: slice) -> npt.NDArray[Any]:
-        """(c, z, y, x) soft labels of some classes."""
+        """Soft labels (c, z, y, x) of a range of classes."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassCounts:
-    """The forecasts of one class.
+    """Counts of the forecasts of one class.
 
     Parameters
     ----------
     count : (levels + 1,)
-        Voxels of each level of its probability.
+        Voxels at each level of the class's probability.
     hits : (raters, levels + 1)
-        How many of these each rater gave the class.
+        How many of these voxels each rater gave the class.
     part_count, part_hits : (2, levels + 1)
         The same in the foreground and in the band, summed over the raters.
     """
@@ -54,11 +54,12 @@ class ClassCounts:
 
     @classmethod
     def zero(cls, n_levels: int, n_raters: int) -> ClassCounts:
+        """Counts before the first block."""
         shapes = ((), (n_raters,), (2,), (2,))
         return cls(*(np.zeros((*shape, n_levels + 1), np.int64) for shape in shapes))
 
     def forecasts(self, region: str) -> LevelCounts:
-        """Those of all raters in one of `REGIONS`."""
+        """Forecasts of all raters' labels in one of `REGIONS`."""
         if region == "whole":
             return LevelCounts(self.count * len(self.hits), self.hits.sum(axis=0))
         part = REGIONS.index(region) - 1
@@ -66,22 +67,22 @@ class ClassCounts:
 
 
 class CaseCounts:
-    """A prediction beside the label maps of one case, counted block by block.
+    """Counts of a prediction against the label maps of one case, block by block.
 
     Voxels that any rater ignores, or that the prediction gives no class, count nowhere.
 
     Parameters
     ----------
     maps : (z, y, x) or (y, x) each
-        Class index by each rater, ``n_classes`` where the rater ignores the voxel.
+        Class indices by each rater; ``n_classes`` where the rater ignores the voxel.
     band : same shape
         The boundary band.
     n_classes
-        Classes of the prediction.
+        Number of classes of the prediction.
     background
-        Index of the class that is not foreground, or None.
+        Index of the background class, or None if there is none.
     n_levels
-        Of the probabilities.
+        Number of levels of the probabilities.
 
     Attributes
     ----------
@@ -89,11 +90,11 @@ class CaseCounts:
         Most probable class, of equal ones the first; ``n_classes`` where the voxel does
         not count.
     predicted : (c,)
-        Voxels of each most probable class.
+        Voxels by their most probable class.
     agreed : (raters, c)
-        How many of these the rater gave the same class.
+        How many of these voxels the rater gave the same class.
     labels : (3, c)
-        How often raters said each class, by region.
+        Voxels that raters gave each class, by region, summed over the raters.
     overlaps : (c, raters, raters)
         Voxels to which both of two raters gave a class.
     """
@@ -120,40 +121,40 @@ class CaseCounts:
 
     @property
     def voxels(self) -> int:
-        """How many voxels count."""
+        """Number of voxels that count."""
         return int(self.predicted.sum())
 
     @property
     def pairs(self) -> IntArray:
-        """(3,) voxels of each region, once for each rater."""
+        """Pairs of a voxel and a rater in each region, (3,)."""
         total: IntArray = self.labels.sum(axis=1)
         return total
 
     def highest(self, region: str) -> LevelCounts:
-        """Forecasts by the most probable class: whether it is the rater's."""
+        """Forecasts that the most probable class is the rater's."""
         at = REGIONS.index(region)
         return LevelCounts(self._top[at], self._top_hits[at])
 
     def of_class(self, index: int) -> ClassCounts:
-        """All forecasts of one class, those of probability 0 included."""
-        found = self._classes.get(index)
-        if found is None:
-            found = ClassCounts.zero(self.n_levels, len(self.maps))
-        # Only those above 0 were counted; what is missing in the sums had 0.
+        """Counts of one class, with its forecasts of probability 0."""
+        counts = self._classes.get(index)
+        if counts is None:
+            counts = ClassCounts.zero(self.n_levels, len(self.maps))
+        # Only probabilities above 0 were counted; all other voxels had 0.
         drawn = self.overlaps[index].diagonal()
         for array, total in (
-            (found.count, self.voxels),
-            (found.hits, drawn),
-            (found.part_count, self.pairs[1:]),
-            (found.part_hits, self.labels[1:, index]),
+            (counts.count, self.voxels),
+            (counts.hits, drawn),
+            (counts.part_count, self.pairs[1:]),
+            (counts.part_hits, self.labels[1:, index]),
         ):
             array[..., 0] = total - array[..., 1:].sum(axis=-1)
-        return found
+        return counts
 
     def add(
         self, prediction: Prediction, region: Region, groups: Iterable[slice]
     ) -> None:
-        """Count one block, its classes read group by group."""
+        """Count one block, reading its classes group by group."""
         block = _Block.of(self, region)
         best: npt.NDArray[Any] | None = None
         winner = np.full(block.rated.size, self.n_classes, self.argmax.dtype)
@@ -212,14 +213,14 @@ class CaseCounts:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """The raters' part of a block, flat.
+    """The raters' labels in a block, flattened.
 
     Parameters
     ----------
-    maps, foreground
-        By rater.
-    band, rated
-        In the boundary band; ignored by no rater.
+    maps, foreground : (n,) each
+        Class indices by each rater, and where they are not background.
+    band, rated : (n,)
+        Voxels in the boundary band, and voxels that no rater ignores.
     """
 
     maps: list[UIntArray]
@@ -240,12 +241,12 @@ class _Block:
         return cls(maps, foreground, case.band[region].ravel(), rated)
 
 
-def _tally(counts: IntArray, places: npt.NDArray[np.intp]) -> None:
-    np.add.at(counts, places, 1)
+def _tally(counts: IntArray, indices: IndexArray) -> None:
+    np.add.at(counts, indices, 1)
 
 
 def count_levels(dtype: npt.DTypeLike) -> int:
-    """How many levels the probabilities of a store's type are counted at."""
+    """Number of levels at which probabilities of a store's type are counted."""
     return levels(dtype) if np.dtype(dtype).kind == "u" else _FLOAT_LEVELS
 
 
@@ -259,7 +260,7 @@ def as_levels(p: npt.NDArray[Any]) -> UIntArray:
 
 
 def _checked(patch: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The patch, once it is known to hold probabilities."""
+    """Return the patch if it holds probabilities, else raise StoreError."""
     if patch.dtype.kind == "f":
         least, largest = float(patch.min()), float(patch.max())
         if not (least >= 0 and largest <= 1 + _ROUNDING):

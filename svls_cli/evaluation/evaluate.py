@@ -3,60 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from svls_cli.batch.records import Outcome, Record, recorded
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.records import Finished, Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.references import Reference, References, find_references
 from svls_cli.evaluation.report import EvaluationReport
-from svls_cli.evaluation.scores import CaseEvaluation, Evaluated
-from svls_cli.evaluation.scoring import Measures, evaluate_case
+from svls_cli.evaluation.scores import CaseEvaluation
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 
 @dataclass(frozen=True)
-class _Pair:
+class Pair:
     """A predicted case and its reference."""
 
     prediction: StoredCase
     reference: Reference
 
     @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.prediction.name
+
+    @property
     def inputs(self) -> tuple[str, str]:
+        """What records call its files."""
         return str(self.prediction.path), str(self.reference.source.path)
 
 
 @dataclass(frozen=True)
-class _Task:
-    """What is done to each case."""
+class CaseEvaluator:
+    """Scores one case, in a worker process.
+
+    Parameters
+    ----------
+    measures
+        What is measured.
+    ignore_label
+        Label value of the reference that is not compared.
+    """
 
     measures: Measures
     ignore_label: int | None
 
-    def __call__(self, pair: _Pair) -> Evaluated:
-        found: list[CaseEvaluation] = []
-
-        def work() -> Outcome:
-            case = pair.prediction
-            reference = pair.reference.read(
-                case.geometry, case.classes, ignore_label=self.ignore_label
-            )
-            scores = evaluate_case(
-                case,
-                reference,
-                dtype=case.attributes["dtype"],
-                measures=self.measures,
-            )
-            if not scores.voxels:
-                return Outcome(skipped="every voxel is ignored")
-            found.append(scores)
-            return Outcome()
-
-        return Evaluated(recorded(pair.prediction.name, pair.inputs, work), *found)
+    def __call__(self, pair: Pair) -> Outcome[CaseEvaluation]:
+        """Read the reference and measure the prediction against it."""
+        case = pair.prediction
+        reference = pair.reference.read(
+            case.geometry, case.classes, ignore_label=self.ignore_label
+        )
+        scores = evaluate_case(
+            case, reference, dtype=case.attributes["dtype"], measures=self.measures
+        )
+        if not scores.voxels:
+            return Outcome(skipped="every voxel is ignored")
+        return Outcome(result=scores)
 
 
 def evaluate_cases(
@@ -72,9 +77,7 @@ def evaluate_cases(
     bins: int | None = None,
     paper_compat: bool = False,
     seed: int = 0,
-    jobs: int | Workers | None = None,
-    fail_fast: bool = False,
-    progress: Progress = no_progress,
+    batch: Batch | None = None,
 ) -> EvaluationReport:
     """Measure the cases of a store against label maps of the same name.
 
@@ -110,11 +113,9 @@ def evaluate_cases(
     paper_compat
         Also report what the published code prints for ECE and TACE.
     seed
-        Of the bootstrap over cases.
-    jobs, progress
+        Seed of the bootstrap over cases.
+    batch
         As in `smooth_cases`.
-    fail_fast
-        End with the first case that fails.
 
     Raises
     ------
@@ -136,19 +137,20 @@ def evaluate_cases(
     if seed < 0:
         raise InvalidParameterError(f"seed must be at least 0, found {seed}")
     store = open_store(prediction)
-    found = find_references(reference, raters=raters, pattern=pattern, lines=lines)
-    found.check_classes(store.classes)
+    references = find_references(reference, raters=raters, pattern=pattern, lines=lines)
+    references.check_classes(store.classes)
     check_ignore_label(ignore_label, store.classes)
-    ignored = (ignore_label, found.ignore_label, store.config.ignore_label)
-    task = _Task(measures, next((x for x in ignored if x is not None), None))
-    pairs, lonely = _match(store, found)
-    evaluated = _evaluate(pairs, task, jobs, fail_fast, progress)
+    ignored = (ignore_label, references.ignore_label, store.config.ignore_label)
+    ignore_label = next((label for label in ignored if label is not None), None)
+    pairs, lonely = _match(store, references)
+    evaluator = CaseEvaluator(measures, ignore_label)
+    evaluated = run_cases(evaluator, pairs, batch or Batch(), doing="evaluate")
     return EvaluationReport(
         parameters={
             "prediction": str(store.path),
-            "reference": found.place,
+            "reference": references.location,
             "raters": None if raters is None else list(raters),
-            "ignore_label": task.ignore_label,
+            "ignore_label": ignore_label,
             **measures.to_json(),
             "seed": seed,
         },
@@ -157,43 +159,23 @@ def evaluate_cases(
     )
 
 
-def _match(store: Store, found: References) -> tuple[list[_Pair], list[Evaluated]]:
+def _match(
+    store: Store, references: References
+) -> tuple[list[Pair], list[Finished[CaseEvaluation]]]:
     """Cases that have both, and records of those that lack one."""
     cases = dict(store)
-    both = [name for name in cases if name in found.cases]
+    both = [name for name in cases if name in references.cases]
     if not both:
         raise InputError(
-            f"no case of {store.path} has a reference of the same name in {found.place}"
+            f"no case of {store.path} has a reference of the same name in "
+            f"{references.location}"
         )
     reasons = {
-        **{name: "no reference" for name in cases if name not in found.cases},
-        **{name: "no prediction" for name in found.cases if name not in cases},
+        **{name: "no reference" for name in cases if name not in references.cases},
+        **{name: "no prediction" for name in references.cases if name not in cases},
     }
     lonely = [
-        Evaluated(Record(name, "skipped", why, (), None, 0.0))
+        Finished[CaseEvaluation](Record.left_out(name, why))
         for name, why in reasons.items()
     ]
-    return [_Pair(cases[name], found.cases[name]) for name in both], lonely
-
-
-def _evaluate(
-    pairs: Sequence[_Pair],
-    task: _Task,
-    jobs: int | Workers | None,
-    fail_fast: bool,
-    progress: Progress,
-) -> list[Evaluated]:
-    evaluated = []
-    with (
-        Workers.of(jobs, items=len(pairs)) as workers,
-        closing(workers.map(task, pairs, crashed=_crashed)) as results,
-    ):
-        for each in progress(results, len(pairs), "evaluate"):
-            evaluated.append(each)
-            if fail_fast and each.record.status == "failed":
-                break
-    return evaluated
-
-
-def _crashed(pair: _Pair, how: str) -> Evaluated:
-    return Evaluated(Record.failure(pair.prediction.name, how, pair.inputs))
+    return [Pair(cases[name], references.cases[name]) for name in both], lonely

@@ -1,4 +1,4 @@
-"""Figures; the only user of matplotlib, which is an extra."""
+"""A figure of the reliability of predictions, by region."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
     Parameters
     ----------
     report
-        Of `evaluate_cases`, with at least one case; all are taken together.
+        Result of `evaluate_cases` with at least one case; all are taken together.
     path
-        As in `draw_tuning`.
+        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
 
     Raises
     ------
@@ -54,19 +54,19 @@ def _draw_region(
     curve: Axes, counts: Axes, report: EvaluationReport, region: str
 ) -> None:
     name, color = REGION_NAMES[region], _REGION_COLORS[region]
-    found = report.reliability(region)
-    bins, used = len(found.count), found.count > 0
-    confidence = found.confidence[used] / found.count[used]
-    accuracy = found.hits[used] / found.count[used]
+    reliability = report.reliability(region)
+    bins, used = len(reliability.count), reliability.count > 0
+    confidence = reliability.confidence[used] / reliability.count[used]
+    accuracy = reliability.hits[used] / reliability.count[used]
     curve.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
     curve.plot(confidence, accuracy, "o-", color=color, ms=4, clip_on=False)
     ece = report.calibration[region]["ece"].mean
     shown = "" if ece is None else f"\nECE {ece:.4f}, mean over cases"
     curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1))
     edges = np.arange(bins)[used] / bins
-    voxels = found.count[used]
+    voxels = reliability.count[used]
     counts.bar(edges, voxels, 1 / bins, align="edge", color=color, ec="white")
-    # Few voxels are uncertain, and they are those that matter.
+    # Few voxels are uncertain, and these are the ones that matter.
     counts.set_yscale("log")
     counts.locator_params(axis="y", numticks=4)
     counts.set_ylim(bottom=0.5)

@@ -14,7 +14,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
-from svls_cli.labels.values import distinct_values, some
+from svls_cli.labels.values import distinct_values, listed
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 
@@ -27,7 +27,7 @@ class Reference:
     source
         A label map file, or a case of a store.
     raters
-        Which of its label maps.
+        Names of the label maps to compare with.
     """
 
     source: Case | StoredCase
@@ -36,12 +36,12 @@ class Reference:
     def read(
         self, grid: Geometry, classes: ClassTable, *, ignore_label: int | None
     ) -> RaterMaps:
-        """The label maps as channels of ``classes``.
+        """Read the label maps as class indices of ``classes``.
 
         Raises
         ------
         InputError
-            If they lie on another grid, hold other values than ``classes``, or a file
+            If they lie on another grid or hold other values than ``classes``, or a file
             cannot be read or is no label map.
         StoreError
             If the store is damaged.
@@ -61,19 +61,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """Those of all cases.
+    """The label maps of all cases.
 
     Parameters
     ----------
-    place
-        Where they are, for messages.
+    location
+        Paths of the files or of the store, for messages.
     cases
-        By name.
+        Reference of each case, by name.
     classes, ignore_label
-        Of the store they are in; None for files.
+        Classes and ignore label of a store; None for files.
     """
 
-    place: str
+    location: str
     cases: Mapping[str, Reference]
     classes: ClassTable | None = None
     ignore_label: int | None = None
@@ -88,15 +88,15 @@ class References:
         )
         if mine != theirs:
             missing, extra = sorted(mine - theirs), sorted(theirs - mine)
-            parts = [f"the prediction lacks {some(missing)}"] if missing else []
-            parts += [f"the reference lacks {some(extra)}"] if extra else []
+            parts = [f"the prediction lacks {listed(missing)}"] if missing else []
+            parts += [f"the reference lacks {listed(extra)}"] if extra else []
             raise InputError(
                 f"the label values of the classes differ: {'; '.join(parts)}"
             )
 
 
 def find_references(
-    given: str | Path | Iterable[str | Path],
+    reference: str | Path | Iterable[str | Path],
     *,
     raters: Sequence[str] | None = None,
     pattern: str | None = None,
@@ -106,12 +106,12 @@ def find_references(
 
     Parameters
     ----------
-    given
+    reference
         A soft-label store; or label map files, folders and lists, as `find_cases`
         takes them.
     raters
-        Which of the store's raters; ``hard`` is the consensus. Default: for each case
-        all that it has, or the hard label map where it has none.
+        Names of the store's raters to compare with; ``hard`` is the consensus. Default:
+        all raters of each case, or its hard label map if it has none.
     pattern, lines
         As in `find_cases`.
 
@@ -120,28 +120,28 @@ def find_references(
     InputError
         As `find_cases`; or if no case has a label map by one of ``raters``.
     InvalidParameterError
-        If raters or a pattern are given where they have no meaning.
+        If ``raters`` goes with files, or ``pattern`` with a store.
     StoreError
-        If it looks like a store, but is none that can be read.
+        If a store cannot be read.
     """
-    places = [given] if isinstance(given, str | Path) else list(given)
-    if len(places) == 1 and _is_store(places[0]):
+    paths = [reference] if isinstance(reference, str | Path) else list(reference)
+    if len(paths) == 1 and _is_store(paths[0]):
         if pattern is not None:
             raise InvalidParameterError(
                 "a pattern picks files; the reference is a store"
             )
-        return _in_store(open_store(places[0]), raters)
+        return _in_store(open_store(paths[0]), raters)
     if raters is not None:
         raise InvalidParameterError(
             "raters are chosen from a store; the reference is label map files"
         )
-    cases = find_cases(places, pattern=pattern, lines=lines)
-    place = ", ".join(map(str, places))
-    return References(place, {case.name: Reference(case) for case in cases})
+    cases = find_cases(paths, pattern=pattern, lines=lines)
+    location = ", ".join(map(str, paths))
+    return References(location, {case.name: Reference(case) for case in cases})
 
 
-def _is_store(place: str | Path) -> bool:
-    return str(place).rstrip("/").endswith(".zarr") or Path(place, "zarr.json").exists()
+def _is_store(path: str | Path) -> bool:
+    return str(path).rstrip("/").endswith(".zarr") or Path(path, "zarr.json").exists()
 
 
 def _in_store(store: Store, chosen: Sequence[str] | None) -> References:
@@ -149,13 +149,13 @@ def _in_store(store: Store, chosen: Sequence[str] | None) -> References:
     for name, case in store.items():
         everyone.update(case.raters)
         wanted = (case.raters or (HARD,)) if chosen is None else chosen
-        found = tuple(rater for rater in wanted if rater in (HARD, *case.raters))
-        if found:
-            cases[name] = Reference(case, found)
+        raters = tuple(rater for rater in wanted if rater in (HARD, *case.raters))
+        if raters:
+            cases[name] = Reference(case, raters)
     if unknown := sorted(set(chosen or ()) - everyone):
         raise InputError(
-            f"{store.path}: no label map by {some(unknown)}; there are "
-            f"{some(sorted(everyone))}"
+            f"{store.path}: no label map by {listed(unknown)}; there are "
+            f"{listed(sorted(everyone))}"
         )
     return References(str(store.path), cases, store.classes, store.config.ignore_label)
 
@@ -163,14 +163,14 @@ def _in_store(store: Store, chosen: Sequence[str] | None) -> References:
 def _stored(
     case: StoredCase, rater: str, classes: ClassTable, ignore_label: int | None
 ) -> UIntArray:
-    values = case.label_patch(rater)
-    found = distinct_values(values).tolist()
-    if unknown := classes.unknown(found, ignore_label=ignore_label):
+    labels = case.label_patch(rater)
+    values = distinct_values(labels).tolist()
+    if unknown := classes.unknown(values, ignore_label=ignore_label):
         raise InputError(
-            f"label values {some(unknown)} of {rater} are not among the classes "
-            f"({some(classes.values.tolist())})"
+            f"label values {listed(unknown)} of {rater} are not among the classes "
+            f"({listed(classes.values.tolist())})"
         )
-    return classes.indices(values, ignore_label=ignore_label)
+    return classes.indices(labels, ignore_label=ignore_label)
 
 
 def _check_grid(prediction: Geometry, reference: Geometry) -> None:

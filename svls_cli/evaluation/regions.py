@@ -1,6 +1,6 @@
-"""Where calibration is measured.
+"""Regions in which calibration is measured.
 
-Every voxel, those that the rater gave another label than background, and those near a
+All voxels; voxels that the rater gave another label than background; and voxels near a
 boundary of any rater.
 """
 

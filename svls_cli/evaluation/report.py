@@ -1,4 +1,4 @@
-"""How good predictions are over all cases: numbers for programs, means for people."""
+"""The report of an evaluation: scores of each case, and their means over cases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from svls_cli.batch.records import Record
+from svls_cli.batch.records import Finished, Record
 from svls_cli.batch.version import __version__
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import (
@@ -19,13 +19,10 @@ from svls_cli.evaluation.scores import (
     OVERLAPS,
     CaseEvaluation,
     ClassScores,
-    Evaluated,
 )
-from svls_cli.files import write_report
-from svls_cli.metrics.averages import bootstrap, defined
+from svls_cli.files import Cell, write_report
+from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,11 @@ class Average:
     Parameters
     ----------
     mean
-        All cases weigh the same; None if there are none.
+        Mean with the same weight for each case; None if there are no cases.
     low, high
         Percentile bootstrap over cases; None for fewer than two.
     cases
-        How many.
+        Number of cases.
     """
 
     mean: float | None
@@ -55,11 +52,11 @@ class ClassAverages:
     Parameters
     ----------
     value, name
-        The class.
+        Label value and name of the class.
     overlaps
-        By name.
+        Means of the overlap scores, by name.
     nll, tace
-        By region.
+        Means of NLL and TACE, by region.
     """
 
     value: int
@@ -80,37 +77,37 @@ class ClassAverages:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationReport:
-    """What `evaluate_cases` finds.
+    """The result of `evaluate_cases`.
 
     Parameters
     ----------
     parameters
-        What was asked for.
+        Parameters of the evaluation.
     cases
-        All, by name: evaluated, skipped because the prediction or the reference lacks
-        them, and failed.
+        All cases, sorted by name: evaluated, skipped because the prediction or the
+        reference lacks them, and failed.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
 
     parameters: Mapping[str, Any]
-    cases: Sequence[Evaluated]
+    cases: Sequence[Finished[CaseEvaluation]]
     seed: int = 0
 
     @cached_property
     def scores(self) -> tuple[CaseEvaluation, ...]:
-        """Of the cases that were evaluated."""
-        return tuple(case.scores for case in self.cases if case.scores is not None)
+        """Scores of the cases that were evaluated."""
+        return tuple(case.result for case in self.cases if case.result is not None)
 
     @property
     def skipped(self) -> tuple[Record, ...]:
         """Cases that were not compared."""
-        return self._of_status("skipped")
+        return self._with_status("skipped")
 
     @property
     def failed(self) -> tuple[Record, ...]:
         """Cases with an error."""
-        return self._of_status("failed")
+        return self._with_status("failed")
 
     @cached_property
     def overlaps(self) -> dict[str, Average]:
@@ -119,31 +116,33 @@ class EvaluationReport:
 
     @cached_property
     def calibration(self) -> dict[str, dict[str, Average]]:
-        """By region."""
+        """Means over cases, by region and name."""
         return {
-            region: {name: self._average(_in(region, name)) for name in CALIBRATION}
+            region: {
+                name: self._average(_region_score(region, name)) for name in CALIBRATION
+            }
             for region in REGIONS
         }
 
     @cached_property
     def published(self) -> dict[str, Average] | None:
-        """What the published code prints, if it was asked for."""
+        """Means of the scores that the published code prints; None unless asked for."""
         if not self.parameters["paper_compat"]:
             return None
-        return {name: self._average(_published(name)) for name in ("ece", "tace")}
+        return {name: self._average(_published_score(name)) for name in ("ece", "tace")}
 
     @cached_property
     def classes(self) -> list[ClassAverages]:
-        """Without background."""
+        """Means of each class but background."""
         first = self.scores[0].classes if self.scores else ()
         return [self._class(at, label) for at, label in enumerate(first)]
 
     def reliability(self, region: str) -> Reliability:
-        """Of all cases together; at least one."""
+        """Reliability of all cases together; requires at least one."""
         return reduce(add, (case.regions[region].reliability for case in self.scores))
 
     def to_json(self) -> dict[str, Any]:
-        """As written; undefined values are None."""
+        """The report as written; undefined values are None."""
         calibration = {
             region: {name: asdict(each) for name, each in averages.items()}
             for region, averages in self.calibration.items()
@@ -163,7 +162,7 @@ class EvaluationReport:
             },
             "classes": [each.to_json() for each in self.classes],
             "reliability": reliability if self.scores else None,
-            "cases": [case.to_json() for case in self.cases],
+            "cases": self.case_records(),
         }
 
     def csv_rows(self) -> list[list[Cell]]:
@@ -172,17 +171,18 @@ class EvaluationReport:
         start: list[Cell] = ["case", "value", "name", "raters", *OVERLAPS]
         rows = [[*start, *(f"{name}[{region}]" for name, region in columns)]]
         for case in self.cases:
-            if case.scores is None:
+            if case.result is None:
                 continue
-            name, raters = case.record.case, len(case.scores.raters)
-            means = [defined(case.scores.class_mean(each)) for each in OVERLAPS]
+            name, raters = case.record.case, len(case.result.raters)
+            means = [or_none(case.result.class_mean(each)) for each in OVERLAPS]
             whole = [
-                defined(_in(region, each)(case.scores)) for each, region in columns
+                or_none(_region_score(region, each)(case.result))
+                for each, region in columns
             ]
             rows.append([name, None, "mean", raters, *means, *whole])
-            for label in case.scores.classes:
-                own = [defined(getattr(label, each)) for each in OVERLAPS]
-                parts = [_of_class(label, each, region) for each, region in columns]
+            for label in case.result.classes:
+                own = [or_none(getattr(label, each)) for each in OVERLAPS]
+                parts = [_class_score(label, each, region) for each, region in columns]
                 rows.append([name, label.value, label.name, raters, *own, *parts])
         return rows
 
@@ -192,31 +192,37 @@ class EvaluationReport:
         Raises
         ------
         InvalidParameterError
-            If the suffix is another, or the file cannot be written there.
+            If ``path`` has another suffix or cannot be written.
         """
         write_report(self, path)
 
-    def _of_status(self, status: str) -> tuple[Record, ...]:
+    def case_records(self) -> list[dict[str, Any]]:
+        """Each case's record with its scores, if it has any: the lines of `--json`."""
+        return [
+            case.record.to_json() | (case.result.to_json() if case.result else {})
+            for case in self.cases
+        ]
+
+    def _with_status(self, status: str) -> tuple[Record, ...]:
         records = (case.record for case in self.cases)
         return tuple(record for record in records if record.status == status)
 
-    def _average(self, value: Callable[[CaseEvaluation], float]) -> Average:
-        found = np.array([value(case) for case in self.scores], np.float64)
-        found = found[np.isfinite(found)]
-        if len(found) < 2:
-            return Average(
-                float(found[0]) if len(found) else None, None, None, len(found)
-            )
-        estimate = bootstrap(found, seed=self.seed)
-        return Average(estimate.mean, estimate.low, estimate.high, len(found))
+    def _average(self, score: Callable[[CaseEvaluation], float]) -> Average:
+        values = np.array([score(case) for case in self.scores], np.float64)
+        values = values[np.isfinite(values)]
+        if len(values) < 2:
+            mean = float(values[0]) if len(values) else None
+            return Average(mean, None, None, len(values))
+        estimate = bootstrap(values, seed=self.seed)
+        return Average(estimate.mean, estimate.low, estimate.high, len(values))
 
     def _class(self, at: int, label: ClassScores) -> ClassAverages:
         def average(name: str, region: str | None = None) -> Average:
-            def value(case: CaseEvaluation) -> float:
-                found = getattr(case.classes[at], name)
-                return float(found if region is None else found[region])
+            def score(case: CaseEvaluation) -> float:
+                value = getattr(case.classes[at], name)
+                return float(value if region is None else value[region])
 
-            return self._average(value)
+            return self._average(score)
 
         return ClassAverages(
             label.value,
@@ -231,15 +237,15 @@ def _class_mean(name: str) -> Callable[[CaseEvaluation], float]:
     return lambda case: case.class_mean(name)
 
 
-def _in(region: str, name: str) -> Callable[[CaseEvaluation], float]:
+def _region_score(region: str, name: str) -> Callable[[CaseEvaluation], float]:
     return lambda case: float(getattr(case.regions[region], name))
 
 
-def _published(name: str) -> Callable[[CaseEvaluation], float]:
+def _published_score(name: str) -> Callable[[CaseEvaluation], float]:
     return lambda case: float(getattr(case.published, name))
 
 
-def _of_class(label: ClassScores, name: str, region: str) -> float | None:
-    """Brier and ECE are of all classes together."""
+def _class_score(label: ClassScores, name: str, region: str) -> float | None:
+    """A class's score in a region; None for Brier and ECE, which are of all."""
     by_region = getattr(label, name, None)
-    return None if by_region is None else defined(by_region[region])
+    return None if by_region is None else or_none(by_region[region])

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from svls_cli.batch.records import Record
 from svls_cli.evaluation.regions import REGIONS
-from svls_cli.metrics.averages import defined, mean
+from svls_cli.metrics.averages import mean, or_none
 from svls_cli.metrics.calibration import Reliability
 
 # Scores of a class over the whole volume, and of a class or a case in each region.
@@ -21,24 +20,26 @@ CALIBRATION = ("nll", "brier", "ece", "tace")
 
 @dataclass(frozen=True)
 class ClassScores:
-    """One class; means over the raters.
+    """Scores of one class; means over the raters.
 
     Parameters
     ----------
     value, name
-        The class.
+        Label value and name of the class.
     voxels, predicted_voxels
-        How many the raters gave it, and how many have it as their most probable class.
+        Voxels that the raters gave the class, and voxels of which it is the most
+        probable class.
     dice, surface_dice
-        Of the most probable class; 0 if it is predicted or drawn, but not both; NaN if
-        neither.
-    hd95_mm
-        Of the most probable class, mm; the diagonal of the volume if the class is
+        Overlap of the most probable class with the raters' labels; 0 if the class is
         predicted or drawn, but not both; NaN if neither.
+    hd95_mm
+        95th percentile of the distance between their surfaces, mm; the diagonal of the
+        volume if the class is predicted or drawn, but not both; NaN if neither.
     soft_dice, ged
-        Of the probabilities; NaN if the class is neither drawn nor anywhere above 0.
+        Soft Dice and generalised energy distance of the probabilities; NaN if the class
+        is neither drawn nor anywhere above 0.
     nll, tace
-        By region: mean NLL where the raters said the class, and its TACE; NaN if there
+        Mean NLL where the raters said the class, and its TACE, by region; NaN if there
         are no such voxels.
     """
 
@@ -60,28 +61,28 @@ class ClassScores:
             "name": self.name,
             "voxels": self.voxels,
             "predicted_voxels": self.predicted_voxels,
-            **{name: defined(getattr(self, name)) for name in OVERLAPS},
-            "nll": {region: defined(x) for region, x in self.nll.items()},
-            "tace": {region: defined(x) for region, x in self.tace.items()},
+            **{name: or_none(getattr(self, name)) for name in OVERLAPS},
+            "nll": {region: or_none(x) for region, x in self.nll.items()},
+            "tace": {region: or_none(x) for region, x in self.tace.items()},
         }
 
 
 @dataclass(frozen=True)
 class RegionScores:
-    """Calibration in a region; NaN if it is empty.
+    """Calibration scores in a region; NaN if it is empty.
 
     Parameters
     ----------
     voxels
-        Of the region, once for each rater.
+        Voxels of the region, counted once for each rater.
     nll
         Mean of -ln(clip(p, 1e-3, 1)) for the class that the rater said.
     brier
         Mean of sum_c (p_c - [c is what the rater said])^2.
     tace
-        Mean over the classes without background.
+        Mean TACE of the classes other than background.
     reliability
-        Of the most probable class, and so the ECE.
+        Reliability of the most probable class, from which the ECE follows.
     """
 
     voxels: int
@@ -92,52 +93,53 @@ class RegionScores:
 
     @property
     def ece(self) -> float:
+        """Expected calibration error of the most probable class."""
         return self.reliability.ece
 
     def to_json(self) -> dict[str, Any]:
         return {
             "voxels": self.voxels,
-            **{name: defined(getattr(self, name)) for name in CALIBRATION},
+            **{name: or_none(getattr(self, name)) for name in CALIBRATION},
             "reliability": self.reliability.to_json(),
         }
 
 
 @dataclass(frozen=True)
 class PublishedScores:
-    """What the published code prints.
+    """Scores as the published code prints them.
 
     Parameters
     ----------
     ece
-        In the foreground.
+        ECE in the foreground.
     tace
-        Over the whole volume, divided by the number of bins twice; mean over the
-        classes without background that have as many forecasts as there are bins.
+        TACE over the whole volume, divided by the number of bins twice; mean over the
+        classes, without background, that have as many forecasts as there are bins.
     """
 
     ece: float
     tace: float
 
     def to_json(self) -> dict[str, float | None]:
-        return {"ece": defined(self.ece), "tace": defined(self.tace)}
+        return {"ece": or_none(self.ece), "tace": or_none(self.tace)}
 
 
 @dataclass(frozen=True)
 class CaseEvaluation:
-    """Everything measured on one case.
+    """All scores of one case.
 
     Parameters
     ----------
     raters
-        Names of the label maps that it is compared with.
+        Names of the label maps that the prediction is compared with.
     voxels, ignored_voxels
-        How many count, and how many some rater ignores or have no prediction.
+        Voxels that count, and voxels that a rater ignores or that have no prediction.
     classes
-        Without background, label value 0.
+        Scores of each class but background, label value 0.
     regions
-        By name.
+        Calibration by the name of the region.
     published
-        If it was asked for.
+        Scores as the published code prints them; None unless asked for.
     """
 
     raters: tuple[str, ...]
@@ -152,7 +154,7 @@ class CaseEvaluation:
         return mean([getattr(c, name) for c in self.classes])
 
     def to_json(self) -> dict[str, Any]:
-        """As reported; undefined values are None."""
+        """The scores as reported; undefined values are None."""
         published = (
             {} if self.published is None else {"paper": self.published.to_json()}
         )
@@ -160,21 +162,8 @@ class CaseEvaluation:
             "raters": list(self.raters),
             "voxels": self.voxels,
             "ignored_voxels": self.ignored_voxels,
-            **{name: defined(self.class_mean(name)) for name in OVERLAPS},
+            **{name: or_none(self.class_mean(name)) for name in OVERLAPS},
             "regions": {name: self.regions[name].to_json() for name in REGIONS},
             **published,
             "classes": [c.to_json() for c in self.classes],
         }
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """What became of a case, and its scores if it could be evaluated."""
-
-    record: Record
-    scores: CaseEvaluation | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The record and the scores: a line of `--json` output."""
-        scores = {} if self.scores is None else self.scores.to_json()
-        return {**self.record.to_json(), **scores}

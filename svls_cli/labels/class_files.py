@@ -13,18 +13,16 @@ from typing import Any
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 
 _VALUE_COLUMNS = ("value", "index", "label", "id")
-
-
 # BIDS writes n/a.
 _MISSING = (None, "", "n/a")
 
 
 @dataclass(frozen=True)
 class ClassSpec:
-    """What the user said about the classes.
+    """The classes that a user names, and the label value to ignore.
 
     Parameters
     ----------
@@ -52,7 +50,7 @@ def parse_classes(text: str) -> ClassSpec:
     Raises
     ------
     InputError
-        If the file cannot be read, or a value, name or colour is not one.
+        If the file cannot be read, or a value, name or colour is invalid.
 
     Examples
     --------
@@ -92,7 +90,7 @@ def _from_json(content: Any) -> ClassSpec:
     names = dict(pairs)
     if len(names) < len(pairs):
         twice = [v for v, n in Counter(v for v, _ in pairs).items() if n > 1]
-        raise InputError(f"class value given twice: {some(twice)}")
+        raise InputError(f"class value given twice: {listed(twice)}")
     ignore_label = None
     if "labels" in content:  # in nnU-Net the name alone makes it no class
         ignore_label = next((v for v, n in names.items() if n == "ignore"), None)
@@ -101,10 +99,10 @@ def _from_json(content: Any) -> ClassSpec:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; of a key given twice, JSON itself would keep the last."""
+    """A JSON object; refuse repeated keys, of which `json` would keep the last."""
     counts = Counter(key for key, _ in pairs)
     if twice := [key for key, n in counts.items() if n > 1]:
-        raise InputError(f"key given twice: {some(twice)}")
+        raise InputError(f"key given twice: {listed(twice)}")
     return dict(pairs)
 
 
@@ -124,8 +122,8 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
     names: dict[int, str] = {}
     colors: dict[int, str] = {}
     for row in rows:
-        given = {str(k).strip().lower(): v for k, v in row.items()}
-        fields = {k: v for k, v in given.items() if v not in _MISSING}
+        cells = {str(k).strip().lower(): v for k, v in row.items()}
+        fields = {k: v for k, v in cells.items() if v not in _MISSING}
         column = next((c for c in _VALUE_COLUMNS if c in fields), None)
         if column is None:
             raise InputError(

@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from svls_cli.arrays import UIntArray
+from svls_cli.arrays import IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.values import MAX_VALUE, look_up, some
+from svls_cli.labels.values import MAX_VALUE, listed, look_up
 
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.
@@ -23,7 +22,7 @@ _LOOKUP_LIMIT = 2**20
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class: its place in the soft label, its value in label maps, how to show it.
+    """One class: its channel in soft labels, its value in label maps, how to show it.
 
     Parameters
     ----------
@@ -32,9 +31,9 @@ class LabelClass:
     value
         Value in label maps.
     name
-        For people.
+        Name to show.
     color
-        Six hexadecimal digits, RRGGBB.
+        Colour to show: six hexadecimal digits, RRGGBB.
     """
 
     index: int
@@ -50,7 +49,12 @@ class ClassTable:
     Parameters
     ----------
     classes
-        Their indices are 0, 1, 2, ...; values and names occur once.
+        Classes of indices 0, 1, 2, ...; each value and each name occurs once.
+
+    Raises
+    ------
+    InputError
+        If there are no classes or too many, or a value or name occurs twice.
     """
 
     classes: tuple[LabelClass, ...]
@@ -67,7 +71,7 @@ class ClassTable:
             counts = Counter(getattr(c, field) for c in self.classes)
             twice = [v for v, n in counts.items() if n > 1]
             if twice:
-                raise InputError(f"class {field} given twice: {some(twice)}")
+                raise InputError(f"class {field} given twice: {listed(twice)}")
 
     @classmethod
     def from_values(
@@ -77,12 +81,12 @@ class ClassTable:
         names: Mapping[int, str] | None = None,
         colors: Mapping[int, str] | None = None,
     ) -> ClassTable:
-        """A table in the order of the values; what has no name or colour gets one.
+        """Build a table, ascending by value; names and colours are optional.
 
         Raises
         ------
         InputError
-            If a value or name stands twice, is out of range, or there are none.
+            If there are no values, or a value or name occurs twice or is out of range.
         """
         names, colors = names or {}, colors or {}
         ordered = sorted(values)
@@ -107,15 +111,17 @@ class ClassTable:
         return len(self.classes)
 
     @cached_property
-    def values(self) -> npt.NDArray[np.int64]:
-        """Label value of each channel."""
+    def values(self) -> IntArray:
+        """(classes,) label value of each channel."""
         return np.array([c.value for c in self.classes], dtype=np.int64)
 
     def to_json(self) -> list[dict[str, Any]]:
+        """One record per class, as stored."""
         return [asdict(c) for c in self.classes]
 
     @classmethod
     def from_json(cls, records: Sequence[Mapping[str, Any]]) -> ClassTable:
+        """Rebuild a table from its stored records."""
         return cls(
             tuple(
                 LabelClass(
@@ -126,7 +132,7 @@ class ClassTable:
         )
 
     def unknown(self, values: Iterable[int], *, ignore_label: int | None) -> list[int]:
-        """Those of ``values`` that are neither a class nor ignored, sorted."""
+        """Members of ``values`` that are neither a class nor ignored, sorted."""
         return sorted(set(values) - set(self.values.tolist()) - {ignore_label})
 
     def indices(
@@ -159,8 +165,8 @@ class ClassTable:
             return label_map.astype(dtype, copy=False)
         if values.max() > _LOOKUP_LIMIT:
             order = np.argsort(values)
-            found = np.searchsorted(values[order], label_map)
-            return order[found].astype(dtype)
+            ranks = np.searchsorted(values[order], label_map)
+            return order[ranks].astype(dtype)
         table = np.zeros(int(values.max()) + 1, dtype)
         table[values] = np.arange(len(values))
         return look_up(table, label_map)
@@ -171,7 +177,7 @@ class ClassTable:
 
 
 def check_ignore_label(ignore_label: int | None, table: ClassTable) -> None:
-    """Raise InvalidParameterError unless it can stand beside the classes."""
+    """Raise InvalidParameterError unless it is a label value that is not a class."""
     if ignore_label is None:
         return
     if not 0 <= ignore_label <= MAX_VALUE:
@@ -183,12 +189,12 @@ def check_ignore_label(ignore_label: int | None, table: ClassTable) -> None:
 
 
 def default_name(value: int) -> str:
-    """Name of a class that nobody named."""
+    """Default name of a class."""
     return "background" if value == 0 else f"label {value}"
 
 
 def default_color(value: int) -> str:
-    """Colour of a class that nobody coloured: hues a golden angle apart; 0 is black."""
+    """Default colour of a class: hues a golden angle apart; 0 is black."""
     if value == 0:
         return "000000"
     hue = value * 0.618033988749895 % 1

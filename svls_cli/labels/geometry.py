@@ -1,4 +1,4 @@
-"""Where the voxels of an image lie in the patient."""
+"""Voxel grids: the position of an image's voxels in the patient."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ class Geometry:
 
     @property
     def ndim(self) -> int:
+        """Number of spatial axes."""
         return len(self.shape)
 
     @property
@@ -45,7 +46,7 @@ class Geometry:
         return ("z", "y", "x")[-self.ndim :]
 
     def is_close(self, other: Geometry, *, relative: float) -> bool:
-        """Whether no voxel lies elsewhere, within a share of the image's extent."""
+        """Whether all voxels coincide, within a share of the image's extent."""
         extent = max(
             *(n * mm for n, mm in zip(self.shape, self.spacing_mm, strict=True)),
             *(abs(mm) for mm in self.origin_mm),
@@ -57,7 +58,7 @@ class Geometry:
         )
 
     def difference(self, other: Geometry) -> str:
-        """What sets two grids apart beyond a file format's rounding, or "".
+        """First difference of two grids beyond a file format's rounding, or "".
 
         Spacing and origin may differ by 1e-3 mm, direction cosines by 1e-4: files of
         one scan that went through several programs often differ by 1e-7.
@@ -96,7 +97,7 @@ class Geometry:
         return points
 
     def to_json(self) -> dict[str, Any]:
-        """As stored: this class's fields, plus the world they live in."""
+        """The fields as stored, with the physical space that they refer to."""
         fields = {name: list(value) for name, value in asdict(self).items()}
         world = ("S", "P", "L")[-self.ndim :]
         return {
@@ -108,6 +109,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Geometry:
+        """Rebuild a geometry from its stored fields."""
         return cls(
             shape=tuple(int(n) for n in record["shape"]),
             spacing_mm=tuple(float(x) for x in record["spacing_mm"]),

@@ -1,7 +1,7 @@
-"""What a file's own header promises: NIfTI, NRRD and MetaImage.
+"""Headers of NIfTI, NRRD and MetaImage files, read to check that a file is complete.
 
-SimpleITK reads the image; this reads only what it takes to know that the image is
-whole: where the voxels are, how many bytes they are, and how they are packed.
+SimpleITK reads the image; this reads only where the voxels are, how many bytes they
+take, and how they are compressed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ _META_BYTES = {
     "CHAR": 1, "UCHAR": 1, "SHORT": 2, "USHORT": 2, "INT": 4, "UINT": 4, "LONG": 4,
     "ULONG": 4, "LONG_LONG": 8, "ULONG_LONG": 8, "FLOAT": 4, "DOUBLE": 8,
 }  # fmt: skip
-
-
-# By NIfTI's datatype, as ITK does; its bitpix says the same, when it is right.
+# Bytes per voxel by NIfTI datatype, as ITK counts them; bitpix may be wrong.
 _NIFTI_BYTES = {
     2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8,
     1280: 8, 1536: 16, 1792: 16, 2048: 32, 2304: 4,
@@ -53,13 +51,13 @@ class Container:
     data_path
         The file that holds the voxels: ``path`` itself, or a detached one.
     data_offset
-        Where they start in it (in a ``.nii.gz``: in the unpacked stream).
+        Byte at which the voxels start (in a ``.nii.gz``: in the unpacked stream).
     data_bytes
-        How many they are when unpacked; None where only ITK can tell.
+        Bytes of the unpacked voxels; None where only ITK can tell.
     compression
         ``gzip``, ``bzip2``, ``zlib``, or ``""``.
     plain_header
-        Header of an uncompressed twin; its voxels follow at once.
+        Header of an uncompressed copy, in which the voxels follow directly.
     fields
         Key and value pairs of the header (NRRD and MetaImage).
     float_dtype
@@ -208,7 +206,7 @@ def _meta_image(path: Path) -> Container:
     local = data_file.upper() == "LOCAL"
     binary = fields.get("BinaryData", "True").lower() in ("true", "1")
     packed = fields.get("CompressedData", "False").lower() in ("true", "1")
-    # The twin's voxels follow its header at once, unpacked.
+    # In the uncompressed copy the voxels follow the header directly.
     dropped = (b"CompressedData", b"HeaderSize")
     plain = [ln for ln in lines if not ln.lstrip().startswith(dropped)]
     header_size = _whole(fields, "HeaderSize", 0)

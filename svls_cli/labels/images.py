@@ -1,6 +1,6 @@
 """Reading label maps and images; with `output`, the only user of SimpleITK.
 
-SimpleITK's (x, y, z) is reversed here, and nowhere else.
+SimpleITK's (x, y, z) is reversed here and in `output`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.headers import Container, read_container
 from svls_cli.labels.integrity import content_sha256, plain_file
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.values import as_labels, not_a_label, some
+from svls_cli.labels.values import as_labels, listed, not_a_label
 
-# ITK prints its opinion of a header to stderr; ours is the error message.
+# Silence ITK's warnings about headers on stderr; problems are raised as errors.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 # Voxels converted at a time: bounds the memory beside the label map itself.
@@ -33,14 +33,14 @@ _SLAB_VOXELS = 2**24
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image file that is whole and has one number per voxel, open for reading.
+    """An open image file, checked to be complete and to have one number per voxel.
 
     Parameters
     ----------
     geometry
         The voxel grid.
     container
-        What its own header says.
+        Header of the file.
     """
 
     geometry: Geometry
@@ -49,12 +49,12 @@ class ImageFile:
     _plain: Path
 
     def read(self, rows: slice) -> npt.NDArray[Any]:
-        """Voxels of some slices of the first axis, in the file's own type.
+        """Read a range of slices of the first axis, in the file's own type.
 
         Raises
         ------
         InputError
-            If ITK cannot read them.
+            If ITK cannot read the voxels.
         """
         size = list(reversed(self.geometry.shape))
         index = [0] * self._reader.GetDimension()
@@ -71,16 +71,16 @@ class ImageFile:
 
     @property
     def rows_at_a_time(self) -> int:
-        """How many slices to read at once: bounds the memory beside the image."""
+        """Number of slices to read at once: bounds the memory beside the image."""
         shape = self.geometry.shape
         if self._reader.GetImageIO() == "NrrdImageIO":
             return shape[0]  # ITK reads the whole file for any part of it
         return max(1, _SLAB_VOXELS // int(np.prod(shape[1:])))
 
     def not_finite(self) -> tuple[Any, tuple[Any, ...]] | None:
-        """The first NaN or infinity in a NIfTI file's own bytes, and its voxel.
+        """First NaN or infinity in a NIfTI file's own bytes, and its voxel; else None.
 
-        ITK's NIfTI reader makes it 0.
+        ITK's NIfTI reader turns it into 0.
         """
         container = self.container
         if not container.float_dtype:
@@ -93,20 +93,20 @@ class ImageFile:
         for start in range(0, count, _SLAB_VOXELS):
             finite = np.isfinite(voxels[start : start + _SLAB_VOXELS])
             if not finite.all():
-                place = start + int(np.argmin(finite))
-                voxel = np.unravel_index(place, self.geometry.shape)
-                return voxels[place], voxel
+                first = start + int(np.argmin(finite))
+                voxel = np.unravel_index(first, self.geometry.shape)
+                return voxels[first], voxel
         return None
 
 
 @dataclass(frozen=True)
 class LabelFile:
-    """A label map file that is whole and is a label map, open for reading.
+    """An open label map file, checked to be complete and to have one label per voxel.
 
     Parameters
     ----------
     image
-        The file.
+        The checked image file.
     segments
         Names and colours by label value, if the file has them (3D Slicer).
     """
@@ -120,35 +120,38 @@ class LabelFile:
         return self.image.geometry
 
     def slabs(self) -> Iterator[tuple[slice, UIntArray, list[int]]]:
-        """The voxels, a few slices of the first axis at a time, and their values.
+        """Read the labels, a few slices of the first axis at a time.
+
+        Yields the range of slices, their labels, and the sorted distinct values.
 
         Raises
         ------
         InputError
-            If a voxel is no label, with its value and place; or if ITK cannot read.
+            If a voxel is not a label, naming its value and position, or if ITK cannot
+            read the file.
         """
-        if found := self.image.not_finite():
-            raise not_a_label(*found)
+        if not_finite := self.image.not_finite():
+            raise not_a_label(*not_finite)
         n, step = self.geometry.shape[0], self.image.rows_at_a_time
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
             yield rows, *as_labels(self.image.read(rows), first_row=start)
 
     def distinct(self) -> list[int]:
-        """Sorted label values.
+        """The distinct label values, sorted.
 
         Raises
         ------
         InputError
             As `slabs`.
         """
-        found: set[int] = set()
+        distinct: set[int] = set()
         for _, _, values in self.slabs():
-            found.update(values)
-        return sorted(found)
+            distinct.update(values)
+        return sorted(distinct)
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
-        """The whole map as channels of ``table``, its length where ignored.
+        """Read the map as channels of ``table``; ``len(table)`` where ignored.
 
         Returns
         -------
@@ -164,8 +167,8 @@ class LabelFile:
         for rows, slab, values in self.slabs():
             if unknown := table.unknown(values, ignore_label=ignore_label):
                 raise InputError(
-                    f"label values {some(unknown)} are not among the classes "
-                    f"({some(table.values.tolist())})"
+                    f"label values {listed(unknown)} are not among the classes "
+                    f"({listed(table.values.tolist())})"
                 )
             result[rows] = table.indices(slab, ignore_label=ignore_label)
         return result
@@ -173,7 +176,7 @@ class LabelFile:
 
 @contextmanager
 def open_image_file(path: Path) -> Iterator[ImageFile]:
-    """Check an image file from its header inwards, then open it.
+    """Check an image file, its header first, and open it.
 
     Raises
     ------
@@ -187,12 +190,12 @@ def open_image_file(path: Path) -> Iterator[ImageFile]:
 
 @contextmanager
 def open_label_file(path: Path) -> Iterator[LabelFile]:
-    """Check a label map file from its header inwards, then open it.
+    """Check a label map file, its header first, and open it.
 
     Raises
     ------
     InputError
-        If it cannot be read, is broken, or is no label map: several components per
+        If it cannot be read, is broken, or is not a label map: several components per
         voxel, overlapping segments, a time series, or complex numbers.
     """
     container = read_container(path)
@@ -214,7 +217,7 @@ def _opened(
 
 
 def file_sha256(path: Path) -> str:
-    """Hash of a label map file's content, detached data included.
+    """SHA-256 of a label map file's content, detached data included.
 
     Raises
     ------
@@ -225,7 +228,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:
-    """Number of spatial axes, once the header has one real number per voxel."""
+    """Check that voxels are single real numbers; return the number of spatial axes."""
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
     pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     if components != 1 and overlapping:
@@ -248,7 +251,13 @@ def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool)
 
 
 def read_geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
-    """The grid as ITK's images have it: a negative spacing is a flipped direction."""
+    """Voxel grid of an ITK image; a negative spacing becomes a flipped direction.
+
+    Raises
+    ------
+    InputError
+        If the geometry is not finite, or the direction is singular.
+    """
     dimension = reader.GetDimension()
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:ndim, :ndim]
     spacing = np.array(reader.GetSpacing()[:ndim])
@@ -270,7 +279,13 @@ def read_geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
 
 
 def call_itk(call: Any, doing: str = "read") -> Any:
-    """Call ITK; its exceptions are all RuntimeError, their last line says why."""
+    """Call ITK, whose exceptions are RuntimeErrors with the reason in the last line.
+
+    Raises
+    ------
+    InputError
+        If ITK fails, with that reason.
+    """
     try:
         return call()
     except RuntimeError as error:

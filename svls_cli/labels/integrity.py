@@ -1,4 +1,4 @@
-"""Files checked whole before a voxel of theirs is believed.
+"""Integrity checks of image files, made before any voxel is used.
 
 SimpleITK reads a truncated NIfTI file, and a MetaImage file with a broken zlib stream,
 without an error and fills the rest with zeros. So compressed data are unpacked here,
@@ -23,7 +23,7 @@ from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.headers import Container
 
 _READ_BYTES = 2**20
-# Label maps can shrink a thousandfold: without a bound, one read could fill the memory.
+# Label maps compress a thousandfold: without a bound, one read could fill the memory.
 _WRITE_BYTES = 2**24
 _GZIP_MAGIC = b"\x1f\x8b"
 _PLAIN_SUFFIX = {
@@ -37,7 +37,7 @@ _PLAIN_SUFFIX = {
 
 
 def content_sha256(container: Container) -> str:
-    """Hash of the file's bytes, and of a detached data file's bytes after them.
+    """SHA-256 of a file's bytes, followed by those of a detached data file.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def content_sha256(container: Container) -> str:
 
 @contextmanager
 def plain_file(container: Container) -> Iterator[Path]:
-    """An uncompressed, complete file of the same image, while the block runs.
+    """An uncompressed, complete file of the same image, valid within the block.
 
     Raises
     ------

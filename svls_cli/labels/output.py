@@ -1,4 +1,4 @@
-"""Writing images, and bringing label maps onto another grid.
+"""Writing images, and resampling label maps onto another grid.
 
 SimpleITK's (x, y, z) is reversed here and in `images`, and nowhere else.
 """
@@ -26,8 +26,8 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     Parameters
     ----------
     path
-        Its suffix chooses the format. NRRD and MetaImage keep the geometry as
-        doubles; NIfTI-1 has room for single precision only.
+        File to write; its suffix chooses the format. NRRD and MetaImage keep the
+        geometry as doubles; NIfTI-1 has room for single precision only.
     voxels : (*geometry.shape)
         Any real type.
     geometry
@@ -39,9 +39,9 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
         If the file cannot be written whole, or its format cannot hold the geometry.
     """
     image = sitk.GetImageFromArray(voxels)
-    _place(image, geometry)
+    _set_geometry(image, geometry)
     call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
-    # ITK's NIfTI writer reports neither a full disk nor a direction it has to bend.
+    # ITK's NIfTI writer reports neither a full disk nor a direction it cannot hold.
     container = read_container(path)
     with plain_file(container) as plain:
         reader = sitk.ImageFileReader()
@@ -58,7 +58,7 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
 def resample_nearest(
     labels: UIntArray, source: Geometry, target: Geometry, *, outside: int
 ) -> UIntArray:
-    """Bring a label map onto another grid; each voxel gets its nearest one's label.
+    """Resample a label map onto another grid; each voxel gets the nearest one's label.
 
     Parameters
     ----------
@@ -83,21 +83,21 @@ def resample_nearest(
             f"a {source.ndim}-D label map cannot be resampled to {target.ndim}-D"
         )
     image = sitk.GetImageFromArray(labels)
-    _place(image, source)
-    grid = sitk.ResampleImageFilter()
-    grid.SetSize(target.shape[::-1])
-    grid.SetOutputSpacing(target.spacing_mm[::-1])
-    grid.SetOutputOrigin(target.origin_mm[::-1])
-    grid.SetOutputDirection(target.direction[::-1])
-    grid.SetInterpolator(sitk.sitkNearestNeighbor)
-    grid.SetDefaultPixelValue(outside)
-    resampled = call_itk(lambda: grid.Execute(image), "resample")
+    _set_geometry(image, source)
+    resampler = sitk.ResampleImageFilter()
+    resampler.SetSize(target.shape[::-1])
+    resampler.SetOutputSpacing(target.spacing_mm[::-1])
+    resampler.SetOutputOrigin(target.origin_mm[::-1])
+    resampler.SetOutputDirection(target.direction[::-1])
+    resampler.SetInterpolator(sitk.sitkNearestNeighbor)
+    resampler.SetDefaultPixelValue(outside)
+    resampled = call_itk(lambda: resampler.Execute(image), "resample")
     voxels: UIntArray = sitk.GetArrayFromImage(resampled)
     return voxels
 
 
-def _place(image: sitk.Image, geometry: Geometry) -> None:
-    """Give an image its grid; both reversed lists are SimpleITK's (x, y, z)."""
+def _set_geometry(image: sitk.Image, geometry: Geometry) -> None:
+    """Give an image its voxel grid; reversed lists are SimpleITK's (x, y, z)."""
     image.SetSpacing(geometry.spacing_mm[::-1])
     image.SetOrigin(geometry.origin_mm[::-1])
     image.SetDirection(geometry.direction[::-1])

@@ -19,16 +19,16 @@ from svls_cli.labels.segments import Segment, add_segments, check_names
 
 @dataclass(frozen=True)
 class RaterMaps:
-    """What the raters of one case drew.
+    """The label maps of all raters of one case, on one grid.
 
     Parameters
     ----------
     geometry
-        The grid, that of the first rater.
+        The voxel grid, that of the first rater.
     classes
-        What the numbers in ``maps`` are.
+        The classes that ``maps`` index.
     raters
-        Their names.
+        Names of the raters.
     maps : (z, y, x) or (y, x) each
         Class index of each voxel; ``len(classes)`` where the rater ignores it.
     """
@@ -57,14 +57,14 @@ def read_rater_maps(
     ignore_label
         Label value that means "no label here".
     resample_to_first
-        Bring maps of other grids onto the first rater's by nearest neighbour; what
-        lies outside of them is background, label 0. Without it they are an error.
+        Resample maps on other grids onto the first rater's by nearest neighbour; voxels
+        outside of them become background, label 0. By default they are an error.
 
     Raises
     ------
     InputError
         If a file cannot be read or is no label map, holds other values than
-        ``classes``, lies on another grid than the first, or names a label otherwise.
+        ``classes``, lies on another grid than the first, or names a label differently.
     """
     with ExitStack() as stack:
         files = [_open(stack, rater, path) for rater, path in case.raters]

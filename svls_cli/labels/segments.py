@@ -15,12 +15,12 @@ from svls_cli.labels.values import MAX_VALUE
 
 @dataclass(frozen=True)
 class Segment:
-    """What a file says of one label value.
+    """Name and colour that a file gives to one label value.
 
     Parameters
     ----------
     name
-        For people; may be empty.
+        Name to show; may be empty.
     color
         RRGGBB, or empty.
     """
@@ -39,26 +39,26 @@ def read_segments(container: Container) -> dict[int, Segment]:
         name, or a value in one layer.
     """
     fields = container.fields
-    found: dict[tuple[str, int], Segment] = {}
+    segments: dict[tuple[str, int], Segment] = {}  # by layer and label value
     for key in fields:
         if not (key.startswith("Segment") and key.endswith("_LabelValue")):
             continue
         prefix = key.removesuffix("LabelValue")
-        place = fields.get(f"{prefix}Layer", "0"), _number(fields[key], key)
-        if place in found:
-            raise InputError(f"two segments share label value {place[1]}")
-        name = fields.get(f"{prefix}Name", "")
-        found[place] = Segment(name, _hex_color(fields.get(f"{prefix}Color", "")))
-    # Segments of several layers overlap, and are refused for that.
-    single = len({layer for layer, _ in found}) == 1
-    names = Counter(segment.name for segment in found.values() if segment.name)
+        layer, value = fields.get(f"{prefix}Layer", "0"), _number(fields[key], key)
+        if (layer, value) in segments:
+            raise InputError(f"two segments share label value {value}")
+        name, color = fields.get(f"{prefix}Name", ""), fields.get(f"{prefix}Color", "")
+        segments[layer, value] = Segment(name, _hex_color(color))
+    # Segments of several layers overlap; `images` refuses the file for that.
+    single = len({layer for layer, _ in segments}) == 1
+    names = Counter(segment.name for segment in segments.values() if segment.name)
     if single and (twice := [name for name, n in names.items() if n > 1]):
         raise InputError(f"two segments are named {twice[0]!r}")
-    return {value: segment for (_, value), segment in found.items()}
+    return {value: segment for (_, value), segment in segments.items()}
 
 
 def add_segments(known: dict[int, Segment], more: Mapping[int, Segment]) -> None:
-    """Add another file's segments of the same case to those known.
+    """Add the segments of another file of the same case to those known so far.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def add_segments(known: dict[int, Segment], more: Mapping[int, Segment]) -> None
 
 
 def check_names(segments: Mapping[int, Segment], classes: ClassTable) -> None:
-    """A segment must not be smoothed under another's name.
+    """Check that no segment would be smoothed under another segment's name.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def _number(text: str, key: str) -> int:
 
 
 def _hex_color(text: str) -> str:
-    """RRGGBB of Slicer's three fractions; empty if there are none."""
+    """RRGGBB from Slicer's three fractions; empty if the text is anything else."""
     try:
         rgb = [float(x) for x in text.split()]
     except ValueError:

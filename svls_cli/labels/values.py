@@ -1,4 +1,4 @@
-"""Label values as numbers: which ones there are, and which are none."""
+"""Label values: which occur, which are valid, and looking them up in a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_VALUE = 2**32 - 1
 
 
 def distinct_values(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sorted distinct values, at the speed of one comparison a voxel.
+    """Sorted distinct values, at the cost of one comparison per voxel.
 
     Label maps are runs of equal voxels: only the first of each run is sorted. NaNs
     are kept.
@@ -42,22 +42,22 @@ def look_up(table: UIntArray, indices: UIntArray) -> UIntArray:
     """
     if table.dtype != np.uint8 or indices.dtype != np.uint8:
         return table[indices]
-    every = np.resize(table, 256)
-    mapped = indices.tobytes().translate(every.tobytes())
+    full_table = np.resize(table, 256)
+    mapped = indices.tobytes().translate(full_table.tobytes())
     return np.frombuffer(mapped, np.uint8).reshape(indices.shape)
 
 
 def as_labels(
     slab: npt.NDArray[Any], *, first_row: int = 0
 ) -> tuple[UIntArray, list[int]]:
-    """The same numbers as unsigned integers, and which ones there are, sorted.
+    """Label values as unsigned integers, and the distinct ones, sorted.
 
     Parameters
     ----------
     slab : (z, y, x) or (y, x), any real type
-        Some slices of a label map.
+        Consecutive slices of a label map.
     first_row
-        Where they start along the first axis, for the error message.
+        Index of the first slice in the label map, for the error message.
 
     Raises
     ------
@@ -82,15 +82,15 @@ def as_labels(
 
 def not_a_label(value: Any, voxel: tuple[Any, ...]) -> InputError:
     """The error for a voxel that no label map may hold."""
-    place = ", ".join(str(int(i)) for i in voxel)
+    position = ", ".join(str(int(i)) for i in voxel)
     axes = ", ".join(("z", "y", "x")[-len(voxel) :])
     return InputError(
-        f"{value} at voxel ({axes}) = ({place}) is not a label; labels are whole "
+        f"{value} at voxel ({axes}) = ({position}) is not a label; labels are whole "
         f"numbers from 0 to {MAX_VALUE}"
     )
 
 
-def some(values: Sequence[object], limit: int = 10) -> str:
+def listed(values: Sequence[object], limit: int = 10) -> str:
     """A list for an error message, cut to a readable length."""
     shown = ", ".join(str(v) for v in values[:limit])
     return shown + (f", ... ({len(values)} in all)" if len(values) > limit else "")

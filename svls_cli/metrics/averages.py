@@ -1,4 +1,4 @@
-"""Averages over what is defined, and their intervals over cases."""
+"""Means of defined values, and bootstrap intervals over cases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Estimate:
     Parameters
     ----------
     mean, low, high
-        Of the same unit as what was averaged.
+        In the unit of the averaged values.
     """
 
     mean: float
@@ -28,6 +28,7 @@ class Estimate:
     high: float
 
     def to_json(self) -> dict[str, float]:
+        """The record in a report."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
@@ -37,9 +38,9 @@ def bootstrap(values: FloatArray, *, seed: int) -> Estimate:
     Parameters
     ----------
     values : (cases,)
-        One number a case; for a paired comparison, the difference.
+        One number per case; for a paired comparison, the difference.
     seed
-        Of the resampling.
+        Seed of the resampling.
 
     References
     ----------
@@ -52,17 +53,17 @@ def bootstrap(values: FloatArray, *, seed: int) -> Estimate:
 
 
 def mean(values: npt.ArrayLike) -> float:
-    """Mean of what is defined; NaN if nothing is."""
-    found = np.asarray(values, np.float64)
-    found = found[np.isfinite(found)]
-    return float(found.mean()) if found.size else math.nan
+    """Mean of the finite values; NaN if there are none."""
+    array = np.asarray(values, np.float64)
+    finite = array[np.isfinite(array)]
+    return float(finite.mean()) if finite.size else math.nan
 
 
-def defined(value: float) -> float | None:
-    """None for NaN."""
+def or_none(value: float) -> float | None:
+    """The value as a float; None for NaN."""
     return None if math.isnan(value) else float(value)
 
 
-def whole(value: float) -> int | None:
-    """A count; None for NaN."""
+def count_or_none(value: float) -> int | None:
+    """The value as an int; None for NaN."""
     return None if math.isnan(value) else int(value)

@@ -66,7 +66,7 @@ def band_radius(
 
 
 def check_band_mm(band_mm: float) -> None:
-    """Raise InvalidParameterError unless it is a distance that a band can reach."""
+    """Raise InvalidParameterError unless the band is positive and finite."""
     if not 0 < band_mm < math.inf:
         raise InvalidParameterError(
             f"band_mm must be positive and finite, found {band_mm}"
@@ -89,8 +89,8 @@ def band_blocks(band: BoolArray) -> Iterator[Region]:
         box = []
         for axis, at in enumerate(corner):
             others = tuple(a for a in range(band.ndim) if a != axis)
-            (found,) = np.nonzero(inside.any(axis=others))
-            box.append(slice(at + int(found[0]), at + int(found[-1]) + 1))
+            (filled,) = np.nonzero(inside.any(axis=others))
+            box.append(slice(at + int(filled[0]), at + int(filled[-1]) + 1))
         yield tuple(box)
 
 
@@ -98,10 +98,10 @@ def _extreme(pick: np.ufunc, labels: UIntArray, radius: Sequence[int]) -> UIntAr
     """Minimum or maximum filter; shifted bytes are far faster than SciPy's doubles."""
     result = labels
     for axis, reach in enumerate(radius):
-        given, result = result, result.copy()
+        source, result = result, result.copy()
         before = (slice(None),) * axis
         for shift in range(1, reach + 1):
             low, high = (*before, slice(None, -shift)), (*before, slice(shift, None))
-            pick(result[low], given[high], out=result[low])
-            pick(result[high], given[low], out=result[high])
+            pick(result[low], source[high], out=result[low])
+            pick(result[high], source[low], out=result[high])
     return result

@@ -32,9 +32,9 @@ class LevelCounts:
     Parameters
     ----------
     count : (levels + 1,)
-        How many had ``p = k / levels``.
+        Number of forecasts of ``p = k / levels``.
     hits : (levels + 1,)
-        How many of these came true.
+        Number of these that came true.
     """
 
     count: IntArray
@@ -47,12 +47,12 @@ class LevelCounts:
 
     @property
     def nll(self) -> float:
-        """Sum of -ln(clip(p, 1e-3, 1)) over what came true."""
+        """Negative log-likelihood: sum of -ln(clip(p, 1e-3, 1)) over what came true."""
         return float(self.hits @ -np.log(np.maximum(self.p, CLIP)))
 
     @property
     def brier(self) -> float:
-        """Sum of (p - [it came true])^2."""
+        """Brier score: sum of (p - [it came true])^2."""
         missed = self.count - self.hits
         return float(missed @ self.p**2 + self.hits @ (1 - self.p) ** 2)
 
@@ -64,11 +64,11 @@ class Reliability:
     Parameters
     ----------
     count : (bins,)
-        How many there are, of ``i / bins < p <= (i + 1) / bins``.
+        Number of forecasts with ``i / bins < p <= (i + 1) / bins``.
     confidence : (bins,)
-        Sum of their p.
+        Sum of p over these.
     hits : (bins,)
-        How many came true.
+        Number of these that came true.
     """
 
     count: IntArray
@@ -96,7 +96,7 @@ class Reliability:
         return float(np.abs(self.hits - self.confidence).sum() / total)
 
     def to_json(self) -> dict[str, Any]:
-        """By bin; the means of an empty bin are None."""
+        """Counts and means of each bin; the means of an empty bin are None."""
 
         def means(sums: npt.NDArray[Any]) -> list[float | None]:
             return [
@@ -112,23 +112,24 @@ class Reliability:
 
 
 def reliability(forecasts: LevelCounts, *, bins: int) -> Reliability:
-    """Forecasts in bins of equal width, p = 0 in none, as published.
+    """Sort forecasts into bins of equal width, p = 0 into none, as published.
 
     Examples
     --------
     >>> half = LevelCounts(np.array([0, 4, 2]), np.array([0, 1, 2]))  # p = 0, 1/2, 1
-    >>> found = reliability(half, bins=2)
-    >>> found.count.tolist(), found.hits.tolist(), round(found.ece, 3)
+    >>> bars = reliability(half, bins=2)
+    >>> bars.count.tolist(), bars.hits.tolist(), round(bars.ece, 3)
     ([4, 2], [1, 2], 0.167)
     """
     levels = len(forecasts.count) - 1
     # In whole numbers: i / bins < k / levels <= (i + 1) / bins, without rounding.
-    place = (np.arange(1, levels + 1) * bins - 1) // levels
+    bin_of_level = (np.arange(1, levels + 1) * bins - 1) // levels
     count, hits = (
-        np.bincount(place, whole[1:], minlength=bins).astype(np.int64)
-        for whole in (forecasts.count, forecasts.hits)
+        np.bincount(bin_of_level, by_level[1:], minlength=bins).astype(np.int64)
+        for by_level in (forecasts.count, forecasts.hits)
     )
-    sums = np.bincount(place, (forecasts.count * forecasts.p)[1:], minlength=bins)
+    weights = (forecasts.count * forecasts.p)[1:]
+    sums = np.bincount(bin_of_level, weights, minlength=bins)
     return Reliability(count, sums.astype(np.float64), hits)
 
 
@@ -158,12 +159,12 @@ def tace(forecasts: LevelCounts, *, bins: int) -> float:
 
 
 def published_tace(forecasts: LevelCounts, *, bins: int) -> float:
-    """What the published code prints for one class: `tace` over the number of bins.
+    """`tace` of one class over ``bins``, which is what the published code prints.
 
-    It weighs each bin by its share, and takes the mean over bins of that. Its bins are
-    a whole number of voxels, and the last takes the rest. NaN where it divides by 0:
-    with fewer forecasts than bins. In which order it sorts forecasts of the same p is
-    not defined; here they share the bins that they reach.
+    The published code weighs each bin by its share, and takes the mean over bins of
+    that. Its bins are a whole number of voxels, and the last takes the rest. NaN where
+    it divides by 0: with fewer forecasts than bins. The order in which it sorts
+    forecasts of the same p is undefined; here they share the bins that they reach.
 
     References
     ----------
@@ -178,20 +179,20 @@ def published_tace(forecasts: LevelCounts, *, bins: int) -> float:
 
 
 def _above(forecasts: LevelCounts) -> LevelCounts:
-    """Those of a probability above the threshold; the others count 0."""
+    """Forecasts of a probability above the threshold; the others count 0."""
     above = forecasts.p > THRESHOLD
     return LevelCounts(forecasts.count * above, forecasts.hits * above)
 
 
 def _gaps(forecasts: LevelCounts, edges: FloatArray) -> FloatArray:
-    """(bins,) |sum of p - number that came true| between places in the order of p."""
+    """(bins,) |sum of p - number that came true| between edges in the order of p."""
     chosen = _above(forecasts)
     (used,) = np.nonzero(chosen.count)
     count, hits = chosen.count[used], chosen.hits[used]
-    places = np.append(0, np.cumsum(count))
+    ranks = np.append(0, np.cumsum(count))
 
     def between(weights: npt.NDArray[Any]) -> FloatArray:
         sums = np.append(0, np.cumsum(weights))
-        return np.diff(np.interp(edges, places, sums))
+        return np.diff(np.interp(edges, ranks, sums))
 
     return np.abs(between(count * forecasts.p[used]) - between(hits))

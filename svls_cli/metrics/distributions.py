@@ -1,4 +1,4 @@
-"""How well soft labels stand for what several raters drew, class by class."""
+"""Scores of soft labels against the masks of several raters, class by class."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def soft_dice(count: IntArray, hits: IntArray, overlaps: IntArray) -> float:
     Parameters
     ----------
     count : (levels + 1,)
-        Voxels of each level of p.
+        Number of voxels at each level of p.
     hits : (raters, levels + 1)
-        How many of these each rater gave the class.
+        Number of these that each rater gave the class.
     overlaps : (raters, raters)
-        Voxels that both of two raters gave the class.
+        Number of voxels that both of two raters gave the class.
 
     References
     ----------
@@ -53,7 +53,7 @@ def generalised_energy_distance(
     Returns
     -------
     float
-        0 if the distributions are the same, up to 2; NaN if nobody has the class.
+        0 if the distributions are the same, up to 2; NaN if neither has the class.
 
     References
     ----------
@@ -85,7 +85,7 @@ def _mean_distance(sizes: IntArray) -> float:
     Parameters
     ----------
     sizes : (n,)
-        Their voxels, descending.
+        Voxels of each mask, descending.
     """
     n, filled = len(sizes), sizes[sizes > 0].astype(np.float64)
     empty = n - len(filled)

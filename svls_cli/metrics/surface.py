@@ -1,4 +1,4 @@
-"""How far apart the surfaces of masks are, in millimetres."""
+"""Distances between the surfaces of masks, in millimetres."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-from svls_cli.arrays import BoolArray, FloatArray
+from svls_cli.arrays import BoolArray, FloatArray, Region
 from svls_cli.errors import InputError, InvalidParameterError
 
 # Coordinates are multiples of the spacing, rounded: a distance that is the tolerance
@@ -63,8 +63,8 @@ def surface_dice(
     >>> surface_dice(a, b, spacing_mm=(1, 0.5), tolerance_mm=0.5)  # 5 of 6 voxels
     0.8333333333333334
     """
-    found = pair_surface_dice((a, b), spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
-    return float(found[0])
+    dice = pair_surface_dice((a, b), spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
+    return float(dice[0])
 
 
 def pair_surface_dice(
@@ -105,7 +105,7 @@ def pair_surface_dice(
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """How far apart two surfaces are.
+    """Agreement and distance of the surfaces of two masks.
 
     Parameters
     ----------
@@ -160,13 +160,13 @@ def surface_scores(
         return SurfaceScores(0.0 if a.any() or b.any() else math.nan, math.nan)
     box = _bounding_box((a, b))
     first, second = (_Surface.of(mask[box], spacing_mm) for mask in (a, b))
-    ways = first.distances(second), second.distances(first)
-    hd95_mm = max(float(np.percentile(way, 95)) for way in ways)
-    return SurfaceScores(_share_within(ways, tolerance_mm), hd95_mm)
+    distances_mm = first.distances(second), second.distances(first)
+    hd95_mm = max(float(np.percentile(each, 95)) for each in distances_mm)
+    return SurfaceScores(_share_within(distances_mm, tolerance_mm), hd95_mm)
 
 
 def check_tolerance_mm(tolerance_mm: float) -> None:
-    """Raise InvalidParameterError unless it is a distance."""
+    """Raise InvalidParameterError unless the tolerance is finite and not negative."""
     if not 0 <= tolerance_mm < math.inf:
         raise InvalidParameterError(
             f"tolerance_mm must be finite and >= 0, found {tolerance_mm}"
@@ -187,14 +187,14 @@ def _check(
         )
 
 
-def _bounding_box(masks: Sequence[BoolArray]) -> tuple[slice, ...]:
-    """Around all masks, of which one is not empty."""
+def _bounding_box(masks: Sequence[BoolArray]) -> Region:
+    """Smallest box around all masks, of which at least one is not empty."""
     union = np.logical_or.reduce(masks)
     box = []
     for axis in range(union.ndim):
         others = tuple(other for other in range(union.ndim) if other != axis)
-        found = np.flatnonzero(union.any(axis=others))
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
+        filled = np.flatnonzero(union.any(axis=others))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
     return tuple(box)
 
 
@@ -205,50 +205,54 @@ class _Surface:
     Parameters
     ----------
     edge : (z, y, x) or (y, x), flat
-        Its voxels.
-    places : (n,)
-        Where in ``edge`` they are.
+        Whether each voxel is on the surface.
+    indices : (n,)
+        Indices into ``edge`` of the voxels on the surface.
     tree
-        Of their centres, mm.
+        Search tree of their centres, mm.
     """
 
     edge: BoolArray
-    places: npt.NDArray[np.intp]
+    indices: npt.NDArray[np.intp]
     tree: cKDTree
 
     @classmethod
     def of(cls, mask: BoolArray, spacing_mm: Sequence[float]) -> _Surface:
         edge = (mask & ~binary_erosion(mask)).ravel()
-        places = np.flatnonzero(edge)  # several times faster than in three axes
-        voxels = np.column_stack(np.unravel_index(places, mask.shape))
-        # Asked a few times only: building it fast is worth more than balance.
+        indices = np.flatnonzero(edge)  # several times faster than in three axes
+        voxels = np.column_stack(np.unravel_index(indices, mask.shape))
+        # Queried a few times only: fast building is worth more than balance.
         tree = cKDTree(
             voxels * np.asarray(spacing_mm, np.float64),
             balanced_tree=False,
             compact_nodes=False,
         )
-        return cls(edge, places, tree)
+        return cls(edge, indices, tree)
 
     def distances(self, other: _Surface, *, within_mm: float = math.inf) -> FloatArray:
-        """(n,) from each voxel to the other surface, mm; infinite if not within."""
-        found = np.zeros(self.tree.n)
-        # What is on both surfaces needs no search.
-        apart = ~other.edge[self.places]
-        found[apart], _ = other.tree.query(
+        """(n,) distances to the other surface, mm; infinite beyond ``within_mm``."""
+        distances_mm = np.zeros(self.tree.n)
+        # Voxels on both surfaces need no search.
+        apart = ~other.edge[self.indices]
+        distances_mm[apart], _ = other.tree.query(
             self.tree.data[apart], distance_upper_bound=within_mm
         )
-        return found
+        return distances_mm
 
 
 def _dice(a: _Surface, b: _Surface, tolerance_mm: float) -> float:
     if not (a.tree.n and b.tree.n):
         return 0.0 if a.tree.n or b.tree.n else math.nan
     within = tolerance_mm * _ROUNDING
-    ways = a.distances(b, within_mm=within), b.distances(a, within_mm=within)
-    return _share_within(ways, tolerance_mm)
+    distances_mm = (
+        a.distances(b, within_mm=within),
+        b.distances(a, within_mm=within),
+    )
+    return _share_within(distances_mm, tolerance_mm)
 
 
-def _share_within(ways: Sequence[FloatArray], tolerance_mm: float) -> float:
-    """Of the voxels of two surfaces, by their distances to the other."""
-    near = sum(int((way <= tolerance_mm * _ROUNDING).sum()) for way in ways)
-    return near / sum(map(len, ways))
+def _share_within(distances_mm: Sequence[FloatArray], tolerance_mm: float) -> float:
+    """Share of the voxels of two surfaces within the tolerance of the other."""
+    within = tolerance_mm * _ROUNDING
+    near = sum(int((each <= within).sum()) for each in distances_mm)
+    return near / sum(map(len, distances_mm))

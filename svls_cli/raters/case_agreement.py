@@ -1,4 +1,4 @@
-"""How far the raters of one case agree, by every measure.
+"""Agreement between the raters of one case, by every measure.
 
 An undefined value is NaN here and None in JSON. With one rater there is no agreement:
 everything but the sizes is undefined.
@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from svls_cli.arrays import FloatArray
-from svls_cli.metrics.averages import defined, mean, whole
+from svls_cli.metrics.averages import count_or_none, mean, or_none
 from svls_cli.raters.measures import rater_pairs
 
 
 @dataclass(frozen=True, eq=False)
 class ClassAgreement:
-    """One class that some rater of the case drew.
+    """Agreement on one class that some rater of the case drew.
 
     Parameters
     ----------
     value, name
-        The class.
+        Label value and name of the class.
     pair_dice, pair_surface_dice : (pairs,)
         In the order of `rater_pairs`; NaN if neither drew it.
     kappa
@@ -32,7 +32,7 @@ class ClassAgreement:
     disputed_voxels
         Voxels that some rater gave the class and another did not; NaN for one rater.
     sensitivity, specificity : (raters,)
-        Against the consensus by STAPLE.
+        Sensitivity and specificity of each rater against the consensus by STAPLE.
     """
 
     value: int
@@ -47,12 +47,12 @@ class ClassAgreement:
 
     @property
     def dice(self) -> float:
-        """Mean over the pairs."""
+        """Mean Dice over the pairs of raters."""
         return mean(self.pair_dice)
 
     @property
     def surface_dice(self) -> float:
-        """Mean over the pairs."""
+        """Mean surface Dice over the pairs of raters."""
         return mean(self.pair_surface_dice)
 
     @property
@@ -65,16 +65,16 @@ class ClassAgreement:
 
 @dataclass(frozen=True, eq=False)
 class CaseAgreement:
-    """What `measure_agreement` finds.
+    """Result of `measure_agreement`.
 
     Parameters
     ----------
     case
-        Its name.
+        Name of the case.
     raters
-        Their names.
+        Names of the raters.
     tolerance_mm
-        Of the surface Dice.
+        Tolerance of the surface Dice, mm.
     size_name
         ``volume_mm3``, or ``area_mm2`` in 2-D.
     kappa
@@ -86,11 +86,11 @@ class CaseAgreement:
     entropy_bits
         Mean entropy of the raters' labels over the rated voxels.
     classes
-        Those that some rater drew, without background.
+        Agreement on each class that some rater drew, without background.
     confusion_values : (k,)
         Label values of the axes of ``confusion``, background included.
     confusion : (raters, k, k)
-        Share of a class's consensus ``[rater, said, true]`` that the rater said.
+        Share ``[rater, said, true]`` of a class's consensus that the rater said.
     """
 
     case: str
@@ -107,11 +107,11 @@ class CaseAgreement:
 
     @property
     def disputed_share(self) -> float:
-        """Disputed voxels / rated voxels."""
+        """Share of the rated voxels that are disputed."""
         return self.disputed_voxels / (self.rated_voxels or math.nan)
 
     def class_mean(self, name: str) -> float:
-        """Mean over the classes of one of their values."""
+        """Mean of one measure over the classes."""
         return mean([getattr(c, name) for c in self.classes])
 
     def rater_mean(self, name: str, rater: int) -> float:
@@ -124,23 +124,23 @@ class CaseAgreement:
         return mean([mean(c.pair_dice[own]) for c in self.classes])
 
     def to_json(self) -> dict[str, Any]:
-        """As reported; undefined values are None."""
+        """The record in a report; undefined values are None."""
         tables = zip(self.raters, self.confusion, strict=True)
         return {
             "case": self.case,
             "raters": list(self.raters),
-            "kappa": defined(self.kappa),
+            "kappa": or_none(self.kappa),
             "rated_voxels": self.rated_voxels,
-            "disputed_voxels": whole(self.disputed_voxels),
-            "disputed_share": defined(self.disputed_share),
-            "entropy_bits": defined(self.entropy_bits),
-            "dice": defined(self.class_mean("dice")),
-            "surface_dice": defined(self.class_mean("surface_dice")),
+            "disputed_voxels": count_or_none(self.disputed_voxels),
+            "disputed_share": or_none(self.disputed_share),
+            "entropy_bits": or_none(self.entropy_bits),
+            "dice": or_none(self.class_mean("dice")),
+            "surface_dice": or_none(self.class_mean("surface_dice")),
             "classes": [self._class_json(c) for c in self.classes],
             "confusion": {
                 "values": list(self.confusion_values),
                 "said_true": {
-                    rater: [[defined(x) for x in row] for row in table]
+                    rater: [[or_none(x) for x in row] for row in table]
                     for rater, table in tables
                 },
             },
@@ -148,25 +148,25 @@ class CaseAgreement:
 
     def _class_json(self, c: ClassAgreement) -> dict[str, Any]:
         def by_rater(values: FloatArray) -> dict[str, float | None]:
-            return dict(zip(self.raters, map(defined, values), strict=True))
+            return dict(zip(self.raters, map(or_none, values), strict=True))
 
         pairs = rater_pairs(len(self.raters))
         return {
             "value": c.value,
             "name": c.name,
-            "dice": defined(c.dice),
-            "surface_dice": defined(c.surface_dice),
-            "kappa": defined(c.kappa),
-            "volume_spread": defined(c.volume_spread),
-            "disputed_voxels": whole(c.disputed_voxels),
+            "dice": or_none(c.dice),
+            "surface_dice": or_none(c.surface_dice),
+            "kappa": or_none(c.kappa),
+            "volume_spread": or_none(c.volume_spread),
+            "disputed_voxels": count_or_none(c.disputed_voxels),
             self.size_name: by_rater(c.sizes),
             "sensitivity": by_rater(c.sensitivity),
             "specificity": by_rater(c.specificity),
             "pairs": [
                 {
                     "raters": [self.raters[r], self.raters[s]],
-                    "dice": defined(c.pair_dice[at]),
-                    "surface_dice": defined(c.pair_surface_dice[at]),
+                    "dice": or_none(c.pair_dice[at]),
+                    "surface_dice": or_none(c.pair_surface_dice[at]),
                 }
                 for at, (r, s) in enumerate(pairs)
             ],

@@ -1,4 +1,4 @@
-"""Several raters made one: what each combination of their labels stands for."""
+"""Fusion of several raters: the classes behind each combination of their labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.values import look_up, some
+from svls_cli.labels.values import listed, look_up
 from svls_cli.raters.choices import (
     FUSIONS,
     MEASURED_WEIGHTS,
@@ -32,7 +32,7 @@ _LEAST_SHARE = 1e-7
 
 @dataclass(frozen=True)
 class Fusion:
-    """How the label maps of several raters become one.
+    """Method that fuses the label maps of several raters into one.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Fusion:
     Raises
     ------
     InvalidParameterError
-        If a name is unknown, weights are no weights, or do not apply.
+        If a name is unknown, or weights are invalid or do not apply.
     """
 
     name: FusionName = "mean"
@@ -89,14 +89,14 @@ class Fusion:
         if not isinstance(self.weights, Mapping):
             return
         if unnamed := [rater for rater in raters if rater not in self.weights]:
-            raise InvalidParameterError(f"weights lack rater {some(unnamed)}")
+            raise InvalidParameterError(f"weights lack rater {listed(unnamed)}")
         if unknown := [rater for rater in self.weights if rater not in raters]:
             raise InvalidParameterError(
-                f"weights name {some(unknown)}; the raters are {some(raters)}"
+                f"weights name {listed(unknown)}; the raters are {listed(raters)}"
             )
 
     def to_json(self) -> dict[str, Any]:
-        """As stored."""
+        """The parameters as stored."""
         weights: Any = self.weights or "equal"
         if isinstance(self.weights, Mapping):
             weights = {rater: float(w) for rater, w in sorted(self.weights.items())}
@@ -105,7 +105,7 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Fused:
-    """One case, fused.
+    """Fused label map of one case.
 
     Parameters
     ----------
@@ -114,16 +114,24 @@ class Fused:
     mixture
         None if every voxel has one class: all raters agree, or a majority decided.
     weights
-        Share of each rater, in the order of the votes; None for STAPLE, which has one
-        for every class.
+        Share of each rater, in the order of the votes; None for STAPLE, in which it
+        differs between classes.
     """
 
     labels: UIntArray
     mixture: Mixture | None
     weights: tuple[float, ...] | None
 
+    def raters_json(self, raters: Sequence[str]) -> list[dict[str, Any]]:
+        """``name`` and ``weight`` of each rater, as stored."""
+        weights = self.weights or (None,) * len(raters)
+        return [
+            {"name": rater, "weight": weight}
+            for rater, weight in zip(raters, weights, strict=True)
+        ]
+
     def hard(self, labels: UIntArray) -> UIntArray:
-        """Consensus class index of some of the voxels."""
+        """Consensus class index of each voxel of a part of ``labels``."""
         return labels if self.mixture is None else look_up(self.mixture.hard, labels)
 
 
@@ -133,9 +141,9 @@ def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
     Parameters
     ----------
     votes
-        What the raters said.
+        The raters' labels.
     raters
-        Their names, in the order of the columns of ``votes.rows``.
+        Names of the raters, in the order of the columns of ``votes.rows``.
     fusion
         The method.
 
@@ -158,16 +166,22 @@ def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
         weights = rater_weights(votes, raters, fusion)
         table = mean_shares(votes, weights)
     hard = _winner(table, votes, fusion.ties)
-    shown = None if weights is None else tuple(weights.tolist())
+    shares = None if weights is None else tuple(weights.tolist())
     if fusion.name == "majority" or not votes.disputed.any():
         dtype = np.min_scalar_type(votes.n_classes)
-        return Fused(look_up(hard.astype(dtype), votes.codes), None, shown)
+        return Fused(look_up(hard.astype(dtype), votes.codes), None, shares)
     mixture = Mixture.from_table(table, classes, hard, n_classes=votes.n_classes)
-    return Fused(votes.codes, mixture, shown)
+    return Fused(votes.codes, mixture, shares)
 
 
 def rater_weights(votes: Votes, raters: Sequence[str], fusion: Fusion) -> FloatArray:
-    """(raters,) weights of one case; they sum to 1 over those who annotated it."""
+    """(raters,) weights of one case; they sum to 1 over those who annotated it.
+
+    Raises
+    ------
+    InputError
+        If all raters of this case have weight 0.
+    """
     if fusion.weights == "dice":
         weights = mean_pair_dice(votes)
     elif fusion.weights == "staple":
@@ -178,7 +192,7 @@ def rater_weights(votes: Votes, raters: Sequence[str], fusion: Fusion) -> FloatA
         weights = np.ones(len(raters))
     if not weights.any():
         if isinstance(fusion.weights, Mapping):
-            raise InputError(f"every rater of this case has weight 0: {some(raters)}")
+            raise InputError(f"every rater of this case has weight 0: {listed(raters)}")
         weights = np.ones(len(raters))
     shares: FloatArray = weights / weights.sum()
     return shares
@@ -192,8 +206,8 @@ def mean_shares(votes: Votes, weights: FloatArray) -> FloatArray:
     classes = votes.classes
     table = np.zeros((len(votes.rows), len(classes)))
     for said, weight in zip(votes.rows.T, weights, strict=True):
-        given = np.flatnonzero(said < votes.n_classes)
-        table[given, np.searchsorted(classes, said[given])] += weight
+        rated = np.flatnonzero(said < votes.n_classes)
+        table[rated, np.searchsorted(classes, said[rated])] += weight
     total = table.sum(axis=1, keepdims=True)
     np.divide(table, total, out=table, where=total > 0)
     return table
@@ -205,27 +219,27 @@ def staple_shares(votes: Votes) -> FloatArray:
     disputed = votes.disputed
     if disputed.any():
         local, rows = _local(votes)
-        found = staple(rows, votes.counts[disputed], n_classes=len(local))
-        posterior = np.where(found.posterior < _LEAST_SHARE, 0, found.posterior)
+        estimate = staple(rows, votes.counts[disputed], n_classes=len(local))
+        posterior = np.where(estimate.posterior < _LEAST_SHARE, 0, estimate.posterior)
         posterior /= posterior.sum(axis=1, keepdims=True)
-        places = np.searchsorted(votes.classes, local)
-        table[np.ix_(disputed, places)] = posterior
+        columns = np.searchsorted(votes.classes, local)
+        table[np.ix_(disputed, columns)] = posterior
     return table
 
 
 def _staple_quality(votes: Votes) -> FloatArray:
-    """Mean over the disputed classes of each rater's sensitivity."""
+    """(raters,) mean sensitivity of each rater over the disputed classes."""
     disputed = votes.disputed
     if not disputed.any():
         return np.ones(votes.rows.shape[1])
     local, rows = _local(votes)
-    found = staple(rows, votes.counts[disputed], n_classes=len(local))
-    quality: FloatArray = found.confusion.diagonal(axis1=1, axis2=2).mean(axis=1)
+    estimate = staple(rows, votes.counts[disputed], n_classes=len(local))
+    quality: FloatArray = estimate.confusion.diagonal(axis1=1, axis2=2).mean(axis=1)
     return quality
 
 
 def _local(votes: Votes) -> tuple[IntArray, IntArray]:
-    """Classes of the disputed rows, and those rows numbered by them."""
+    """Classes of the disputed rows, and these rows as indices into the classes."""
     rows = votes.rows[votes.disputed]
     local = np.unique(rows)
     local = local[local < votes.n_classes]
@@ -233,12 +247,12 @@ def _local(votes: Votes) -> tuple[IntArray, IntArray]:
 
 
 def _winner(table: FloatArray, votes: Votes, ties: Ties) -> IntArray:
-    """Of the labels given to each row, the most probable; ``n_classes`` if none was."""
+    """Most probable label that a rater gave, per row; ``n_classes`` if nobody did."""
     classes = votes.classes
     if not len(classes):
         return np.full(len(table), votes.n_classes)
-    given = (votes.rows[:, :, np.newaxis] == classes).any(axis=1)
-    rank = np.where(given, table, -1)
+    candidates = (votes.rows[:, :, np.newaxis] == classes).any(axis=1)
+    rank = np.where(candidates, table, -1)
     # Sums of weights in another order differ in their last digits: that is a tie.
     best = rank >= np.maximum(rank.max(axis=1, keepdims=True), 0) * (1 - 1e-9)
     if ties == "lowest":

@@ -1,4 +1,4 @@
-"""How far raters agree, from their votes.
+"""Measures of agreement between raters, computed from their votes.
 
 An undefined value (a class that neither rater drew, one rater only) is NaN here and is
 left out of every mean.
@@ -78,9 +78,9 @@ def fleiss_kappa(votes: Votes, index: int | None = None) -> float:
     Parameters
     ----------
     votes
-        What the raters said.
+        The raters' labels.
     index
-        One class against all others; None: all classes.
+        One class, measured against all others; all classes if None.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def row_entropy(shares: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class RaterQuality:
-    """Each rater against the consensus; (raters, k), or NaN where undefined.
+    """Quality of each rater against the consensus, (raters, k); NaN if undefined.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class RaterQuality:
     specificity
         Share of all else that the rater did not give that class.
     confusion : (raters, k, k)
-        Share of a class's consensus ``[rater, said, true]`` that the rater said.
+        Share ``[rater, said, true]`` of a class's consensus that the rater said.
     """
 
     sensitivity: FloatArray
@@ -152,7 +152,7 @@ def rater_quality(votes: Votes, posterior: FloatArray) -> RaterQuality:
     Parameters
     ----------
     votes
-        What the raters said.
+        The raters' labels.
     posterior : (n, k)
         Probability of each of ``votes.classes`` for each row.
     """

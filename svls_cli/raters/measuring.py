@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from scipy.ndimage import find_objects
 
 from svls_cli.arrays import BoolArray, Region
-from svls_cli.batch.records import Outcome, Record, crashed, recorded
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable, LabelClass
 from svls_cli.labels.geometry import Geometry
@@ -163,11 +161,31 @@ def _class_box(
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What became of a case."""
+class AgreementMeasurer:
+    """Measures one case, in a worker process; parameters as in `measure_cases`."""
 
-    record: Record
-    agreement: CaseAgreement | None = None
+    classes: ClassTable | None
+    ignore_label: int | None
+    resample_to_first: bool
+    tolerance_mm: float
+
+    def __call__(self, case: RatedCase) -> Outcome[CaseAgreement]:
+        """Read the raters' label maps and measure how far they agree."""
+        drawn = read_rater_maps(
+            case,
+            self.classes,
+            ignore_label=self.ignore_label,
+            resample_to_first=self.resample_to_first,
+        )
+        agreement = measure_agreement(
+            case.name,
+            tally(drawn.maps, n_classes=len(drawn.classes)),
+            drawn.raters,
+            drawn.classes,
+            drawn.geometry,
+            tolerance_mm=self.tolerance_mm,
+        )
+        return Outcome(result=agreement)
 
 
 def measure_cases(
@@ -177,22 +195,21 @@ def measure_cases(
     ignore_label: int | None = None,
     resample_to_first: bool = False,
     tolerance_mm: float = 1.0,
-    jobs: int | Workers | None = None,
-    progress: Progress = no_progress,
+    batch: Batch | None = None,
 ) -> tuple[AgreementReport | None, list[Record]]:
     """Measure how far the raters of every case agree.
 
     Parameters
     ----------
     cases
-        What `find_rated_cases` found.
+        Label maps of the raters, as `find_rated_cases` lists them.
     classes
         Default: the label values of each case.
     ignore_label, resample_to_first
         As in `fuse_cases`.
     tolerance_mm
         Distance at which surfaces still agree, mm.
-    jobs, progress
+    batch
         As in `smooth_cases`.
 
     Returns
@@ -206,57 +223,9 @@ def measure_cases(
         If the tolerance is negative or not finite.
     """
     check_tolerance_mm(tolerance_mm)
-    task = partial(
-        _measure,
-        classes=classes,
-        ignore_label=ignore_label,
-        resample_to_first=resample_to_first,
-        tolerance_mm=tolerance_mm,
-    )
-    with (
-        Workers.of(jobs, items=len(cases)) as workers,
-        closing(workers.map(task, cases, crashed=_crashed)) as found,
-    ):
-        measured = list(progress(found, len(cases), "measure"))
+    measurer = AgreementMeasurer(classes, ignore_label, resample_to_first, tolerance_mm)
+    measured = run_cases(measurer, cases, batch or Batch(), doing="measure")
     measured.sort(key=lambda each: each.record.case)
-    agreements = [each.agreement for each in measured if each.agreement is not None]
-    failed = [each.record for each in measured if each.agreement is None]
+    agreements = [each.result for each in measured if each.result is not None]
+    failed = [each.record for each in measured if each.result is None]
     return AgreementReport(agreements) if agreements else None, failed
-
-
-def _measure(
-    case: RatedCase,
-    *,
-    classes: ClassTable | None,
-    ignore_label: int | None,
-    resample_to_first: bool,
-    tolerance_mm: float,
-) -> _Measured:
-    found: list[CaseAgreement] = []
-
-    def work() -> Outcome:
-        given = read_rater_maps(
-            case,
-            classes,
-            ignore_label=ignore_label,
-            resample_to_first=resample_to_first,
-        )
-        votes = tally(given.maps, n_classes=len(given.classes))
-        found.append(
-            measure_agreement(
-                case.name,
-                votes,
-                given.raters,
-                given.classes,
-                given.geometry,
-                tolerance_mm=tolerance_mm,
-            )
-        )
-        return Outcome()
-
-    record = recorded(case.name, case.inputs, work)
-    return _Measured(record, *found)
-
-
-def _crashed(case: RatedCase, how: str) -> _Measured:
-    return _Measured(crashed(case, how))

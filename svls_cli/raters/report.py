@@ -1,4 +1,4 @@
-"""How far the raters of a data set agree: numbers for programs, tables for people."""
+"""Report on the raters' agreement in a data set: records, and tables to print."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.files import aligned, write_report
-from svls_cli.metrics.averages import defined, mean
+from svls_cli.files import Cell, aligned, write_report
+from svls_cli.metrics.averages import mean, or_none
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 
-# As many cases as one looks at again.
+# Cases listed to be looked at again.
 _WORST_CASES = 5
 _CLASS_MEANS = ("dice", "surface_dice", "kappa", "volume_spread", "disputed_voxels")
 _CASE_MEANS = ("kappa", "disputed_voxels", "disputed_share", "entropy_bits")
@@ -26,8 +26,6 @@ _CLASS_HEADER = [
 _RATER_HEADER = ["rater", "cases", "sensitivity", "specificity", "Dice"]
 _WORST_HEADER = ["case", "Dice", "worst class", "its Dice"]
 
-Cell = str | int | float | None
-
 
 @dataclass(frozen=True, eq=False)
 class AgreementReport:
@@ -38,12 +36,12 @@ class AgreementReport:
     Parameters
     ----------
     cases
-        At least one; all of one tolerance.
+        Agreement in at least one case, all with the same tolerance.
 
     Raises
     ------
     InputError
-        If there are no cases, or one name stands twice.
+        If there are no cases, or a case occurs twice.
     InvalidParameterError
         If the tolerances differ.
     """
@@ -54,7 +52,7 @@ class AgreementReport:
         if not self.cases:
             raise InputError("no cases to report on")
         if len({case.case for case in self.cases}) < len(self.cases):
-            raise InputError("a case stands twice in the report")
+            raise InputError("a case occurs twice in the report")
         tolerances = {case.tolerance_mm for case in self.cases}
         if len(tolerances) > 1:
             raise InvalidParameterError(
@@ -63,16 +61,16 @@ class AgreementReport:
 
     @property
     def tolerance_mm(self) -> float:
-        """Of the surface Dice."""
+        """Tolerance of the surface Dice, mm."""
         return self.cases[0].tolerance_mm
 
     @property
     def raters(self) -> list[str]:
-        """Names, sorted."""
+        """Names of all raters, sorted."""
         return sorted({rater for case in self.cases for rater in case.raters})
 
     def to_json(self) -> dict[str, Any]:
-        """As written; undefined values are None."""
+        """The report as written; undefined values are None."""
         return {
             "tolerance_mm": self.tolerance_mm,
             "set": self._set(),
@@ -124,44 +122,45 @@ class AgreementReport:
         write_report(self, path)
 
     def _set(self) -> dict[str, Any]:
-        """Means over cases, of which the class values are means over classes."""
-        whole = {name: [getattr(c, name) for c in self.cases] for name in _CASE_MEANS}
-        parts = {name: [c.class_mean(name) for c in self.cases] for name in _SET_MEANS}
+        """Means over cases; class measures are first averaged over the classes."""
+        values = {name: [getattr(c, name) for c in self.cases] for name in _CASE_MEANS}
+        for name in _SET_MEANS:
+            values[name] = [c.class_mean(name) for c in self.cases]
         return {
             "cases": len(self.cases),
             "raters": len(self.raters),
-            **{name: defined(mean(found)) for name, found in (whole | parts).items()},
+            **{name: or_none(mean(each)) for name, each in values.items()},
         }
 
     def _classes(self) -> list[dict[str, Any]]:
-        found: dict[int, list[ClassAgreement]] = {}
+        by_value: dict[int, list[ClassAgreement]] = {}
         for case in self.cases:
             for c in case.classes:
-                found.setdefault(c.value, []).append(c)
+                by_value.setdefault(c.value, []).append(c)
         return [
             {
                 "value": value,
                 "name": group[0].name,
                 "cases": len(group),
                 **{
-                    name: defined(mean([getattr(c, name) for c in group]))
+                    name: or_none(mean([getattr(c, name) for c in group]))
                     for name in _CLASS_MEANS
                 },
                 **{
-                    name: defined(mean([mean(getattr(c, name)) for c in group]))
+                    name: or_none(mean([mean(getattr(c, name)) for c in group]))
                     for name in ("sensitivity", "specificity")
                 },
             }
-            for value, group in sorted(found.items())
+            for value, group in sorted(by_value.items())
         ]
 
     def _rater(self, name: str) -> dict[str, Any]:
         own = [(c, c.raters.index(name)) for c in self.cases if name in c.raters]
         rates = {
-            rate: defined(mean([case.rater_mean(rate, at) for case, at in own]))
+            rate: or_none(mean([case.rater_mean(rate, at) for case, at in own]))
             for rate in ("sensitivity", "specificity")
         }
-        dice = defined(mean([case.rater_dice(at) for case, at in own]))
+        dice = or_none(mean([case.rater_dice(at) for case, at in own]))
         return {"rater": name, "cases": len(own), **rates, "dice": dice}
 
     def _worst(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ _MAX_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Staple:
-    """What `staple` finds.
+    """Result of `staple`.
 
     Parameters
     ----------
@@ -25,9 +25,9 @@ class Staple:
     confusion : (raters, k, k)
         Probability that a rater says ``[rater, said, true]``; columns sum to 1.
     steps
-        Iterations it took.
+        Number of iterations.
     converged
-        False if it was stopped before the posterior stood still.
+        Whether the posterior came to rest within the steps allowed.
     """
 
     posterior: FloatArray
@@ -54,9 +54,9 @@ def staple(rows: IntArray, counts: IntArray, *, n_classes: int) -> Staple:
         Class index by each rater, 0 to ``n_classes - 1``; ``n_classes`` where a rater
         gives none.
     counts : (n,)
-        Voxels of each combination.
+        Number of voxels of each combination.
     n_classes
-        Classes that can be true: k.
+        Number of classes that can be true: k.
 
     Returns
     -------
@@ -74,10 +74,10 @@ def staple(rows: IntArray, counts: IntArray, *, n_classes: int) -> Staple:
     Two good raters and one who swaps the classes half of the time:
 
     >>> rows = np.array([[0, 0, 0], [0, 0, 1], [1, 1, 0], [1, 1, 1]])
-    >>> found = staple(rows, np.array([25, 25, 25, 25]), n_classes=2)
-    >>> found.posterior.round(3).tolist()
+    >>> result = staple(rows, np.array([25, 25, 25, 25]), n_classes=2)
+    >>> result.posterior.round(3).tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
-    >>> found.confusion[2].round(3).tolist()
+    >>> result.confusion[2].round(3).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
     """
     weights = counts.astype(np.float64)
@@ -114,7 +114,7 @@ def _expected(rows: IntArray, prior: FloatArray, confusion: FloatArray) -> Float
 
 
 def _fitted(rows: IntArray, expected: FloatArray, before: FloatArray) -> FloatArray:
-    """M-step: confusion of every rater; that of a class which is nowhere true stays."""
+    """M-step: confusion of every rater, unchanged for a class that is nowhere true."""
     k = expected.shape[1]
     result = before.copy()
     for rater, said in enumerate(rows.T):

@@ -1,4 +1,4 @@
-"""What several raters say of each voxel, every combination of labels once.
+"""Labels of several raters, with every combination of labels stored once.
 
 Raters agree on nearly all voxels, and where they do not, few combinations of labels
 occur. So a case becomes one volume of codes, and a small table that says which labels a
@@ -31,12 +31,12 @@ class Votes:
     Parameters
     ----------
     codes : (z, y, x) or (y, x), smallest unsigned type
-        Which row of the table each voxel is.
+        Row of the table that each voxel has.
     rows : (n, raters) int64
         Class index by each rater, ``n_classes`` where the rater ignores the voxel; in
         ascending order.
     counts : (n,) int64
-        Voxels of each row.
+        Number of voxels of each row.
     n_classes
         Classes of the data set.
     """
@@ -49,12 +49,12 @@ class Votes:
     @property
     def classes(self) -> IntArray:
         """Class indices that some rater gave to some voxel, ascending."""
-        found = np.unique(self.rows)
-        return found[found < self.n_classes]
+        labels = np.unique(self.rows)
+        return labels[labels < self.n_classes]
 
     @property
     def disputed(self) -> BoolArray:
-        """(n,) where two raters who do not ignore the voxel differ."""
+        """(n,) whether two raters who do not ignore the voxel differ."""
         ignored = self.rows == self.n_classes
         low = np.where(ignored, self.n_classes, self.rows).min(axis=1)
         high = np.where(ignored, -1, self.rows).max(axis=1)
@@ -63,7 +63,7 @@ class Votes:
 
 
 def tally(maps: Sequence[UIntArray], *, n_classes: int) -> Votes:
-    """Count which labels the raters gave together.
+    """Count the combinations of labels that the raters gave.
 
     Parameters
     ----------
@@ -102,7 +102,9 @@ def tally(maps: Sequence[UIntArray], *, n_classes: int) -> Votes:
 def _paired(
     codes: UIntArray, labels: UIntArray, n_labels: int
 ) -> tuple[UIntArray, IntArray]:
-    """New codes for pairs of a code and a label, and each one's ``code * n + label``.
+    """New codes for pairs of a code and a label, and each code's key.
+
+    The key of a pair is ``code * n_labels + label``.
 
     ``codes`` may have one voxel only, which then stands for all.
     """
@@ -115,8 +117,8 @@ def _paired(
         pair += labels[slab].astype(wide, copy=False)
         return pair
 
-    found = [distinct_values(key(slab)) for slab in _slabs(labels.shape)]
-    keys = np.unique(np.concatenate(found))
+    slab_keys = [distinct_values(key(slab)) for slab in _slabs(labels.shape)]
+    keys = np.unique(np.concatenate(slab_keys))
     dtype = np.min_scalar_type(len(keys) - 1)
     result: UIntArray = np.empty(labels.shape, dtype)
     table: npt.NDArray[Any] | None = None

@@ -1,4 +1,4 @@
-"""Probabilities as a store keeps them."""
+"""Levels: probabilities as a store keeps them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDING_MARGIN = 4e-7
 
 
 def levels(dtype: npt.DTypeLike) -> int:
-    """What a certain class is stored as: the largest integer, or 1 for floats.
+    """Stored value of probability 1: the largest integer, or 1 for floats.
 
     Examples
     --------
@@ -27,9 +27,9 @@ def levels(dtype: npt.DTypeLike) -> int:
 
 
 def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray:
-    """Levels of each class, less than one from the probability; their sum is exact.
+    """Round probabilities to levels, each by less than one, so that their sum is exact.
 
-    What rounding down leaves goes to the classes that lost most by it. Given to the
+    The rest after rounding down goes to the classes that lost most by it. Given to the
     most probable class instead, it would make networks of many classes look surer than
     they are.
 
@@ -43,7 +43,7 @@ def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray
     Returns
     -------
     same shape, ``dtype``
-        As levels: 0..255 for uint8, 0..65535 for uint16; floats as they are.
+        Levels: 0..255 for uint8, 0..65535 for uint16; floats as they are.
 
     Examples
     --------

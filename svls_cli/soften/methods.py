@@ -21,7 +21,7 @@ from svls_cli.soften.kernel import (
 
 @dataclass(frozen=True)
 class Softening:
-    """How hard labels become soft on one voxel grid.
+    """Weights that make hard labels soft on one voxel grid.
 
     ``y = (1 - strength - uniform) * onehot + strength * neighbours + uniform / C``.
 
@@ -41,6 +41,7 @@ class Softening:
 
     @property
     def radius(self) -> tuple[int, ...] | None:
+        """Voxels the window reaches along each axis; None without a window."""
         return self.neighbours.radius if self.neighbours else None
 
 
@@ -51,12 +52,12 @@ class Method:
     Parameters
     ----------
     name
-        ``svls``; ``gaussian`` (the same window with its centre in, all of it);
+        ``svls``; ``gaussian`` (Gaussian blur: the same window, its centre included);
         ``ls`` (uniform label smoothing); ``onehot``.
     sigma : one float, or one per spatial axis in array order
-        Standard deviation, voxels.
+        Standard deviation of the neighbour weights, voxels.
     sigma_mm
-        The same in mm, instead of ``sigma``.
+        Standard deviation in mm, instead of ``sigma``.
     size : one odd int, or one per spatial axis, or ``auto``
         Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
         By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
@@ -69,7 +70,7 @@ class Method:
     Raises
     ------
     InvalidParameterError
-        If a value is out of range or of another method.
+        If a value is out of range, or a parameter belongs to another method.
     """
 
     name: MethodName = "svls"
@@ -89,8 +90,8 @@ class Method:
             value = tuple(plain) if isinstance(plain, list) else plain
             object.__setattr__(self, name, value)
         self._check_applicable()
-        # Find what is wrong in itself before any file is read. What a sigma in mm is
-        # in voxels is not known yet; on a grid with this spacing it is 1.
+        # Refuse inconsistent parameters before any file is read. The sigma in voxels is
+        # not known yet for one in mm; on a grid with this spacing it is 1.
         spacing: Any = 1.0
         if self.sigma_mm is not None:
             spacing = self.sigma_mm
@@ -147,7 +148,7 @@ class Method:
         return {"sigma_vox": list(sigma_vox), "size_vox": list(size)}
 
     def to_json(self) -> dict[str, Any]:
-        """As stored: every parameter that the method has, defaults filled in."""
+        """Every parameter of the method as stored, defaults filled in."""
         if self.name == "onehot":
             return {"name": self.name}
         if self.name == "ls":
@@ -184,7 +185,7 @@ class Method:
         return 0.1 if self.alpha is None else float(self.alpha)
 
     def _check_applicable(self) -> None:
-        """Refuse parameters of other methods, and two for one thing."""
+        """Refuse parameters of other methods, and two sigmas."""
         window = self.name in ("svls", "gaussian")
         applies = {
             "sigma": window,
@@ -202,7 +203,7 @@ class Method:
             raise InvalidParameterError("give sigma or sigma_mm, not both")
 
     def _lengths(self) -> set[int]:
-        """Numbers of axes that parameters were given for."""
+        """Numbers of axes of the parameters that have one value per axis."""
         given = (self.sigma, self.sigma_mm, self.size)
         lengths = {len(value) for value in given if isinstance(value, tuple)}
         if len(lengths) > 1 or lengths - {2, 3}:
@@ -222,7 +223,7 @@ def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
 
 
 def _floats(value: float | tuple[float, ...]) -> float | list[float]:
-    """As JSON keeps them, so that 1 and 1.0 are one parameter."""
+    """Floats as stored, so that 1 and 1.0 are the same parameter."""
     return [float(v) for v in value] if isinstance(value, tuple) else float(value)
 
 
@@ -235,7 +236,7 @@ def parse_method(text: str) -> Method:
     Raises
     ------
     InvalidParameterError
-        If it is not understood, or a value is out of its range.
+        If the text cannot be parsed, or a value is out of range.
 
     Examples
     --------

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.labels.values import as_labels, some
+from svls_cli.labels.values import as_labels, listed
 from svls_cli.soften.choices import MethodName
 from svls_cli.soften.devices import block_softener, check_device
 from svls_cli.soften.methods import Method, Softening
@@ -214,7 +214,7 @@ def smooth(
     table = ClassTable.from_values(wanted)
     check_ignore_label(ignore_label, table)
     if unknown := table.unknown(values, ignore_label=ignore_label):
-        raise InputError(f"label values {some(unknown)} are not among the classes")
+        raise InputError(f"label values {listed(unknown)} are not among the classes")
     softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
     indices = table.indices(labels, ignore_label=ignore_label)
     return soften_volume(

@@ -1,27 +1,20 @@
-"""Where the cases of one run go: a new store, an existing one, or nowhere."""
+"""Destination of a run's cases: a new store, an existing one, or none."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, case_attributes_at, open_store
-from svls_cli.store.schema import StoreConfig, case_attributes
-from svls_cli.store.transaction import (
-    folder_bytes,
-    publish,
-    renamed,
-    replace_store,
-    workspace,
-)
+from svls_cli.store.schema import StoreConfig
+from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
 from svls_cli.store.uploads import put_case, put_root
 from svls_cli.store.writer import CaseWriter, create_root
 
@@ -38,16 +31,16 @@ class Destination:
     root
         The store's folder.
     shown
-        Where users will find it.
+        The store's folder as users know it.
     workspace
-        Folder for cases that are being built: beside a store on a disk; else on this
-        machine's own, and None if that is not the worker's.
+        Folder for cases that are being built: beside a store on a disk, else on this
+        machine's own disk, and None if workers may not share that.
     config
-        Of the store.
+        The store's configuration.
     dry_run
         Cases are built, and thrown away.
-    failed
-        Names of failed cases; kept by the parent process.
+    replaces
+        The old store whose place this one will take.
     """
 
     root: Folder
@@ -55,28 +48,40 @@ class Destination:
     workspace: Path | None
     config: StoreConfig
     dry_run: bool
-    failed: list[str] = field(default_factory=list)
+    replaces: Path | None = None
 
-    def holds(
-        self, name: str, config: StoreConfig, inputs: list[dict[str, Any]]
-    ) -> bool:
-        """Whether the case is complete, from these inputs, with this configuration."""
+    def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
+        """Whether the case is complete, made from these inputs as it would be now."""
         stored = case_attributes_at(self.root / name)
         return (
             stored is not None
-            and stored.get("config_hash") == config.hash
+            and stored.get("config_hash") == self.config.hash
             and stored.get("inputs") == inputs
         )
 
     def output(self, name: str) -> str:
-        """Where users will find a case."""
+        """Path of a case, as users know it."""
         return str(self.shown / name)
 
     @contextmanager
-    def building(self, name: str) -> Iterator[Path]:
-        """A folder that becomes the case when the block ends well."""
+    def writing(
+        self, name: str, geometry: Geometry, *, raters: Sequence[str] = ()
+    ) -> Iterator[CaseWriter]:
+        """A writer whose case appears in the store when the block ends well.
+
+        Parameters
+        ----------
+        name
+            The case.
+        geometry
+            Its voxel grid.
+        raters
+            Raters whose own label maps are kept.
+        """
         with self._scratch() as folder:
-            yield folder
+            yield CaseWriter(
+                folder, name, geometry=geometry, config=self.config, raters=raters
+            )
             if self.dry_run:
                 return
             self._claim()
@@ -86,9 +91,24 @@ class Destination:
             elif self.workspace is not None:
                 publish(folder, target, workspace=self.workspace)
 
+    def take_place(self, *, keep_old: bool) -> None:
+        """Put the finished store in the place of the old one, if it replaces one.
+
+        Parameters
+        ----------
+        keep_old
+            Keep the old one beside it, as ``STORE.old``.
+        """
+        if self.replaces is None or self.workspace is None:
+            return
+        if isinstance(self.root, Path) and _has_cases(self.root):
+            replace_store(
+                self.replaces, self.root, workspace=self.workspace, keep_old=keep_old
+            )
+
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A name for a folder in the workspace, gone after the block."""
+        """Path for a new folder in the workspace, removed after the block."""
         if self.workspace is not None and not self.workspace.is_dir():
             raise StoreError(
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
@@ -98,12 +118,12 @@ class Destination:
             yield Path(folder) / "case"
 
     def _claim(self) -> None:
-        """Have the store, which appears in one step, whichever run is first.
+        """Create the store atomically, or check the one another run created.
 
         Raises
         ------
         StoreError
-            If it is there, with another configuration.
+            If there is a store of another configuration.
         """
         store = existing_store(self.root)
         if store is None:
@@ -117,8 +137,8 @@ class Destination:
                 create_root(new, self.config)
                 put_root(new, self.root)
         elif self.workspace is not None:
-            with suppress(FileNotFoundError):  # this run's other worker was faster
-                renamed(self.workspace / _ROOT, self.root)
+            with suppress(FileNotFoundError):  # another worker of this run was faster
+                rename_if_free(self.workspace / _ROOT, self.root)
 
 
 def existing_store(path: Folder) -> Store | None:
@@ -127,7 +147,7 @@ def existing_store(path: Folder) -> Store | None:
     Raises
     ------
     StoreError
-        If there is something else.
+        If something else is there.
     """
     if not path.exists():
         return None
@@ -142,14 +162,14 @@ def existing_store(path: Folder) -> Store | None:
 
 
 def store_to_replace(path: Folder) -> Store | None:
-    """The store at ``path`` that a new one is to replace; None if there is nothing.
+    """The store at ``path``, checked to be replaceable; None if there is nothing.
 
     Raises
     ------
     InvalidParameterError
         If it is in an object store.
     StoreError
-        If there is something else.
+        If something else is there.
     """
     existing = existing_store(path)
     if existing is not None and isinstance(path, ObjectFolder):
@@ -162,7 +182,7 @@ def store_to_replace(path: Folder) -> Store | None:
 
 
 @contextmanager
-def destination(
+def open_destination(
     out: Folder,
     config: StoreConfig,
     *,
@@ -177,12 +197,11 @@ def destination(
     out
         The store; if it does not exist it is made when the first case is finished.
     config
-        Of the store.
+        Configuration of the store.
     replace
-        The store at ``out``, if a new one is to take its place when the block ends,
-        unless that has no case. If a case failed it is kept as ``OUT.old``.
+        The store at ``out``, if a new one is to take its place.
     dry_run
-        Leave ``out`` alone.
+        Whether to leave ``out`` as it is.
     remote
         Whether workers may be on other machines.
 
@@ -204,12 +223,10 @@ def destination(
     with workspace(out) as folder:
         new = folder / _ROOT
         create_root(new, config)
-        root = out if replace is None else new
-        place = Destination(root, shown, folder, config, dry_run)
-        yield place
-        if replace is not None and _has_cases(new):
-            keep_old = bool(place.failed)
-            replace_store(out, new, workspace=folder, keep_old=keep_old)
+        if replace is None:
+            yield Destination(out, shown, folder, config, dry_run)
+        else:
+            yield Destination(new, shown, folder, config, dry_run, replaces=out)
 
 
 def _has_cases(root: Path) -> bool:
@@ -220,47 +237,5 @@ def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:
     if difference := existing.config.difference(config):
         raise StoreError(
             f"{out} was made with other parameters: {difference}. Use the same "
-            "parameters, another store, or --overwrite to make it anew"
+            "parameters, another store, or --overwrite to replace it"
         )
-
-
-def store_case(
-    place: Destination,
-    name: str,
-    write: Callable[[CaseWriter], None],
-    *,
-    geometry: Geometry,
-    config: StoreConfig,
-    inputs: list[dict[str, Any]],
-    window: Mapping[str, Any] | None = None,
-    maps: Sequence[str] = (),
-    raters: list[dict[str, Any]] | None = None,
-) -> Outcome:
-    """Put a case into the store, whole or not at all.
-
-    Parameters
-    ----------
-    place, name
-        The store, and the case in it.
-    write
-        Writes all its shards.
-    geometry, config, inputs, window, raters
-        As in `case_attributes`.
-    maps
-        Raters whose own label maps are kept.
-    """
-    with place.building(name) as folder:
-        writer = CaseWriter(folder, name, geometry=geometry, config=config, raters=maps)
-        write(writer)
-        writer.finish(
-            case_attributes(
-                config,
-                geometry=geometry.to_json(),
-                window=window or {},
-                inputs=inputs,
-                shards=writer.shards,
-                raters=raters,
-            )
-        )
-        size = folder_bytes(folder)
-    return Outcome(place.output(name), size)

@@ -6,10 +6,9 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,12 +16,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.batch.records import Outcome, Record, recorded, until_failure
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.files import UNFINISHED
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.store.choices import CONTENTS, FORMATS, Content, Format
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase, open_store
@@ -69,10 +69,8 @@ def export_cases(
     *,
     cases: Sequence[str] = (),
     options: ExportOptions | None = None,
-    jobs: int | None = None,
-    fail_fast: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[Record]:
+    batch: Batch | None = None,
+) -> list[Record]:
     """Write cases of a store as image files.
 
     Parameters
@@ -85,18 +83,13 @@ def export_cases(
         Names; by default all.
     options
         What is written, and how.
-    jobs
-        Worker processes; default: one for each core this process may use.
-    fail_fast
-        End with the first case that fails.
-    progress
-        Shows how far it is.
+    batch
+        As in `smooth_cases`.
 
     Returns
     -------
-    generator of Record
-        One per case, in the order in which they finish; the work is done while they
-        are read.
+    list of Record
+        One per case, in the order in which they finish.
 
     Raises
     ------
@@ -113,48 +106,43 @@ def export_cases(
     folder.mkdir(parents=True, exist_ok=True)
     if options.bids:
         _write_table(folder / "dseg.tsv", opened.classes, options)
-    records = _export_all(chosen, folder, options, jobs, progress)
-    return until_failure(records, fail_fast=fail_fast)
+    with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as unfinished:
+        exporter = CaseExporter(folder, Path(unfinished), options)
+        finished = run_cases(exporter, chosen, batch or Batch(), doing="export")
+    return [each.record for each in finished]
 
 
-def _export_all(
-    chosen: Sequence[StoredCase],
-    folder: Path,
-    options: ExportOptions,
-    jobs: int | None,
-    progress: Progress,
-) -> Generator[Record]:
-    with (
-        TemporaryDirectory(prefix=".svls-", dir=folder) as parts,
-        Workers(jobs, items=len(chosen)) as workers,
-        closing(
-            workers.map(
-                partial(_export, folder=folder, parts=Path(parts), options=options),
-                chosen,
-                crashed=_crashed,
-            )
-        ) as records,
-    ):
-        yield from progress(records, len(chosen), "export")
+@dataclass(frozen=True)
+class CaseExporter:
+    """Writes the files of one case, in a worker process.
 
+    Parameters
+    ----------
+    folder
+        Where they go.
+    unfinished
+        Folder for files that are being written, on the same file system.
+    options
+        What is written, and how.
+    """
 
-def _export(
-    case: StoredCase, *, folder: Path, parts: Path, options: ExportOptions
-) -> Record:
-    def work() -> Outcome:
+    folder: Path
+    unfinished: Path
+    options: ExportOptions
+
+    def __call__(self, case: StoredCase) -> Outcome[None]:
+        """Verify a case and write its volumes, each whole or not at all."""
         # What is missing from a store reads as zeros, which nobody must export.
         if problems := verify_case(case):
-            raise StoreError(f"the stored case is damaged: {some(problems, 3)}")
+            raise StoreError(f"the stored case is damaged: {listed(problems, 3)}")
         paths = []
-        for name, voxels in _volumes(case, options):
-            path = folder / f"{name}.{options.format}"
-            with _replacing(path, parts, options) as part:
+        for name, voxels in _volumes(case, self.options):
+            path = self.folder / f"{name}.{self.options.format}"
+            with _replacing(path, self.unfinished, self.options) as part:
                 write_image(part, voxels, case.geometry)
             paths.append(path)
-        output = paths[0] if len(paths) == 1 else folder
+        output = paths[0] if len(paths) == 1 else self.folder
         return Outcome(str(output), sum(path.stat().st_size for path in paths))
-
-    return recorded(case.name, (str(case.path),), work)
 
 
 def _volumes(
@@ -221,7 +209,3 @@ def _replacing(path: Path, parts: Path, options: ExportOptions) -> Iterator[Path
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _crashed(case: StoredCase, how: str) -> Record:
-    return Record.failure(case.name, how, (str(case.path),))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from svls_cli.batch.records import Outcome, Record, recorded
-from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.labels.values import some
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
+from svls_cli.batch.workers import ThisProcess
+from svls_cli.labels.values import listed
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.store.verify import verify_case
@@ -23,29 +22,35 @@ class Inspected:
     Parameters
     ----------
     record
-        ``failed``, with the reason, if it is incomplete or damaged.
+        ``failed``, with the reason, if the case is incomplete or damaged.
     attributes
-        The case's own; empty if it is incomplete.
+        The case's own attributes; empty if it is incomplete.
     """
 
     record: Record
     attributes: dict[str, Any]
 
+    @classmethod
+    def of(cls, record: Record, store: Store) -> Inspected:
+        """A record with the attributes that the store has of its case."""
+        stored = store.get(record.case)
+        return cls(record, {} if stored is None else dict(stored.attributes))
+
     def to_json(self) -> dict[str, Any]:
         """The record, and what the attributes say of the case."""
         shown = ("geometry", "dtype", "method", "config_hash", "tool_version")
-        found = {key: self.attributes[key] for key in shown if key in self.attributes}
-        classes = len(self.attributes.get("classes", ()))
-        return {**self.record.to_json(), "classes": classes, **found}
+        told = {key: self.attributes[key] for key in shown if key in self.attributes}
+        return {
+            **self.record.to_json(),
+            "inputs": [each["name"] for each in self.attributes.get("inputs", ())],
+            "classes": len(self.attributes.get("classes", ())),
+            **told,
+        }
 
 
 def inspect_cases(
-    store: Store | str | Path,
-    *,
-    verify: bool = False,
-    jobs: int | None = None,
-    progress: Progress = no_progress,
-) -> Iterator[Inspected]:
+    store: Store | str | Path, *, verify: bool = False, batch: Batch | None = None
+) -> list[Inspected]:
     """Look at every case of a store.
 
     Parameters
@@ -54,15 +59,14 @@ def inspect_cases(
         A soft-label store.
     verify
         Read everything, as `verify_case` does.
-    jobs
-        Worker processes for that; default: one for each core this process may use.
-    progress
-        Shows how far it is.
+    batch
+        As in `smooth_cases`. Workers are needed to verify; to look takes none.
 
-    Yields
-    ------
-    Inspected
-        One per case; when verifying in the order in which they finish.
+    Returns
+    -------
+    list of Inspected
+        Cases that are incomplete first, then the others in the order in which they
+        finish.
 
     Raises
     ------
@@ -70,29 +74,41 @@ def inspect_cases(
         If ``store`` is no soft-label store.
     """
     opened = store if isinstance(store, Store) else open_store(store)
-    for name in opened.incomplete():
-        record = Record.failure(name, "incomplete or damaged: no case")
-        yield Inspected(record, {})
-    task = partial(_inspect, verify=verify, config_hash=opened.config.hash)
+    batch = batch or Batch()
     if not verify:
-        yield from map(task, opened.values())
-        return
-    with Workers(jobs, items=len(opened)) as workers:
-        found = workers.map(task, opened.values(), crashed=_crashed)
-        yield from progress(found, len(opened), "verify")
+        batch = replace(batch, jobs=ThisProcess())
+    records = [
+        Record.failure(name, "incomplete or damaged: no case")
+        for name in opened.incomplete()
+    ]
+    for record in records:
+        batch.on_record(record)
+    inspector = CaseInspector(verify, opened.config.hash)
+    doing = "verify" if verify else "inspect"
+    finished = run_cases(inspector, list(opened.values()), batch, doing=doing)
+    records += [each.record for each in finished]
+    return [Inspected.of(record, opened) for record in records]
 
 
-def _inspect(case: StoredCase, *, verify: bool, config_hash: str) -> Inspected:
-    def work() -> Outcome:
-        problems = verify_case(case) if verify else []
-        if case.attributes["config_hash"] != config_hash:
+@dataclass(frozen=True)
+class CaseInspector:
+    """Looks at one case, in a worker process if everything is read.
+
+    Parameters
+    ----------
+    verify
+        Read everything.
+    config_hash
+        What the case's own should be.
+    """
+
+    verify: bool
+    config_hash: str
+
+    def __call__(self, case: StoredCase) -> Outcome[None]:
+        """Find the case's size, and what is wrong with it."""
+        problems = verify_case(case) if self.verify else []
+        if case.attributes["config_hash"] != self.config_hash:
             problems.append("made with other parameters than its store")
         size = sum(file_sizes(case.path).values())
-        return Outcome(str(case.path), size, failure=some(problems, 3))
-
-    inputs = tuple(given["name"] for given in case.attributes["inputs"])
-    return Inspected(recorded(case.name, inputs, work), dict(case.attributes))
-
-
-def _crashed(case: StoredCase, how: str) -> Inspected:
-    return Inspected(Record.failure(case.name, how), dict(case.attributes))
+        return Outcome(str(case.path), size, failure=listed(problems, 3))

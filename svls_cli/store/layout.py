@@ -1,4 +1,4 @@
-"""How an array is cut into chunks, and chunks into shards."""
+"""Layout of a case's arrays in shards, and of shards in chunks."""
 
 from __future__ import annotations
 
@@ -80,24 +80,24 @@ class Layout:
         return tuple(s // c for s, c in zip(self.shard, self.chunk, strict=True))
 
     def shards(self) -> Iterator[tuple[int, ...]]:
-        """Spatial grid position of every shard."""
+        """Grid index of every shard, spatial axes."""
         counts = (-(-n // s) for n, s in zip(self.shape, self.shard, strict=True))
         return itertools.product(*map(range, counts))
 
     def blocks(
         self, shard: Sequence[int]
     ) -> Iterator[tuple[tuple[int, ...], list[slice]]]:
-        """Chunks of a shard that lie in the volume: place in the shard, and voxels."""
-        for place in itertools.product(*map(range, self.chunks_per_shard)):
+        """Chunks of a shard that lie in the volume: index in the shard, and voxels."""
+        for index in itertools.product(*map(range, self.chunks_per_shard)):
             starts = [
-                at * extent + p * c
-                for at, extent, p, c in zip(
-                    shard, self.shard, place, self.chunk, strict=True
+                at * extent + i * c
+                for at, extent, i, c in zip(
+                    shard, self.shard, index, self.chunk, strict=True
                 )
             ]
             if all(start < n for start, n in zip(starts, self.shape, strict=True)):
                 yield (
-                    place,
+                    index,
                     [
                         slice(start, min(start + c, n))
                         for start, c, n in zip(

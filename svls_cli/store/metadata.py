@@ -27,7 +27,7 @@ _LITTLE = {"endian": "little"}
 
 
 def group(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """A group."""
+    """Document of a group."""
     return {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
 
 
@@ -40,18 +40,18 @@ def array(
     axes: Sequence[str],
     attributes: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """An array in shards of zstd chunks, 0 where nothing is stored.
+    """Document of an array in shards of zstd chunks, 0 where nothing is stored.
 
     Parameters
     ----------
     shape, dtype
-        Of the array.
+        Shape and type of the array.
     chunk, shard
-        Their shapes; a shard is a whole number of chunks.
+        Shapes of chunks and shards; a shard is a whole number of chunks.
     axes
-        A name each.
+        Name of each axis.
     attributes
-        Of the array.
+        Attributes of the array.
     """
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if dtype.itemsize > 1:
@@ -95,7 +95,7 @@ def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> N
     folder
         Made if it does not exist.
     document
-        Of a `group` or an `array`.
+        Result of `group` or `array`.
     indent
         None leaves white space out: in small cases of many classes most bytes are
         metadata.
@@ -106,23 +106,23 @@ def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> N
 
 
 def read(folder: Folder) -> dict[str, Any]:
-    """The document of the group or array that ``folder`` is.
+    """Read the document of the group or array that ``folder`` is.
 
     Raises
     ------
     OSError, ValueError, TypeError
-        If it is neither, or damaged.
+        If the folder is neither, or its document is damaged.
     """
     return dict(json.loads((folder / NAME).read_text(encoding="utf-8")))
 
 
 def group_attributes(folder: Folder) -> dict[str, Any]:
-    """Attributes of the group that ``folder`` is.
+    """Read the attributes of the group that ``folder`` is.
 
     Raises
     ------
     OSError, ValueError, KeyError, TypeError
-        If it is none, or damaged.
+        If the folder is not a group, or its document is damaged.
     """
     document = read(folder)
     if document["zarr_format"] != 3 or document["node_type"] != "group":
@@ -132,7 +132,7 @@ def group_attributes(folder: Folder) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """What `array` describes: shapes of an array, its shards and its chunks."""
+    """Shape and type of a stored array, and shapes of its chunks and shards."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -141,12 +141,12 @@ class ArrayLayout:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> ArrayLayout | None:
-        """The layout of an array; None if it is not one that `array` describes."""
+        """Layout in a document; None if `array` would not write this document."""
         try:
             dtype = np.dtype(document["data_type"])
             shard = document["chunk_grid"]["configuration"]["chunk_shape"]
             chunk = document["codecs"][0]["configuration"]["chunk_shape"]
-            ours = array(
+            expected = array(
                 document["shape"],
                 dtype,
                 chunk=chunk,
@@ -156,6 +156,6 @@ class ArrayLayout:
             )
         except (KeyError, TypeError, ValueError):
             return None
-        if document != ours:
+        if document != expected:
             return None
         return cls(tuple(document["shape"]), dtype, tuple(chunk), tuple(shard))

@@ -1,7 +1,7 @@
 """Stores in an object store: the only user of s3fs, which is an extra.
 
-Objects have no folders and no rename. So a case is built on this machine's disk, as
-every case is, then its objects are put under its final name, and last its own
+Object stores have no folders and no rename. So a case is built on this machine's disk,
+as every case is, then its objects are uploaded under its final name, and last its own
 ``zarr.json``, the marker: without it there is no case for any reader.
 """
 
@@ -33,7 +33,7 @@ _NETWORK = {
 
 @dataclass(frozen=True)
 class ObjectFolder:
-    """All objects whose names begin alike, in the manner of a `Path`.
+    """All objects whose names share a prefix, with the interface of a `Path`.
 
     Parameters
     ----------
@@ -55,22 +55,22 @@ class ObjectFolder:
         return self.url.removeprefix("s3://")
 
     def exists(self) -> bool:
-        """Whether any object is here."""
+        """Whether the folder holds any object."""
         bucket, _, prefix = self.key.partition("/")
-        with reached(self, "no such bucket"):
-            found = object_store().call_s3(
+        with translated_errors(self, "no such bucket"):
+            listing = object_store().call_s3(
                 "list_objects_v2", Bucket=bucket, Prefix=f"{prefix}/", MaxKeys=1
             )
-        return bool(found.get("KeyCount"))
+        return bool(listing.get("KeyCount"))
 
     def is_file(self) -> bool:
-        """Whether this is an object."""
-        with reached(self):
+        """Whether there is an object of this very name."""
+        with translated_errors(self):
             return bool(object_store().isfile(self.key))
 
     def read_text(self, encoding: str) -> str:
         """The object's content."""
-        with reached(self):
+        with translated_errors(self):
             content: bytes = object_store().cat_file(self.key)
         return content.decode(encoding)
 
@@ -78,41 +78,41 @@ class ObjectFolder:
 Folder = Path | ObjectFolder
 
 
-def folder_at(given: str | Folder) -> Folder:
+def folder_at(location: str | Folder) -> Folder:
     """The folder that a user names, on a disk or as ``s3://bucket/name``.
 
     Raises
     ------
     StoreError
-        If it is in another kind of object store, or no object's name.
+        If it is in another kind of object store, or names a bucket only.
     """
-    if not isinstance(given, str):
-        return given
-    if not _URL.match(given):
-        return Path(given)
-    if not re.fullmatch(r"s3://[^/]+/[^/].*", given):
-        raise StoreError(f"{given}: expected a folder, or s3://bucket/name.zarr")
-    return ObjectFolder(given.rstrip("/"))
+    if not isinstance(location, str):
+        return location
+    if not _URL.match(location):
+        return Path(location)
+    if not re.fullmatch(r"s3://[^/]+/[^/].*", location):
+        raise StoreError(f"{location}: expected a folder, or s3://bucket/name.zarr")
+    return ObjectFolder(location.rstrip("/"))
 
 
-def disk_folder(given: str | Path) -> Path:
-    """A folder for what is no store.
+def disk_folder(location: str | Path) -> Path:
+    """A folder on a disk, for output that is not a store.
 
     Raises
     ------
     InputError
         If it is not on a disk.
     """
-    if _URL.match(str(given)):
+    if _URL.match(str(location)):
         raise InputError(
-            f"{given}: only stores are written into object stores, as "
+            f"{location}: only stores are written into object stores, as "
             "s3://bucket/name.zarr; expected a folder on a disk"
         )
-    return Path(given)
+    return Path(location)
 
 
 def zarr_store(folder: Folder) -> Any:
-    """What Zarr opens, for reading."""
+    """A folder as a read-only store that Zarr can open."""
     if isinstance(folder, Path):
         return folder
     objects = object_store()
@@ -128,44 +128,44 @@ def subfolders(folder: Folder) -> list[str]:
     """Names of the folders in a folder, sorted."""
     if isinstance(folder, Path):
         return sorted(path.name for path in folder.iterdir() if path.is_dir())
-    with reached(folder):
-        found = object_store().ls(folder.key, detail=True)
+    with translated_errors(folder):
+        entries = object_store().ls(folder.key, detail=True)
     return sorted(
         entry["name"].rpartition("/")[2]
-        for entry in found
+        for entry in entries
         if entry["type"] == "directory"
     )
 
 
 def file_sizes(folder: Folder) -> dict[str, int]:
-    """Bytes of every file in a folder, by its name inside."""
+    """Size of every file in a folder, bytes, by its path inside the folder."""
     if isinstance(folder, Path):
         return {
             path.relative_to(folder).as_posix(): path.stat().st_size
             for path in folder.rglob("*")
             if path.is_file()
         }
-    with reached(folder):
-        found = object_store().find(folder.key, detail=True)
+    with translated_errors(folder):
+        entries = object_store().find(folder.key, detail=True)
     start = len(folder.key) + 1
-    return {name[start:]: int(entry["size"]) for name, entry in found.items()}
+    return {name[start:]: int(entry["size"]) for name, entry in entries.items()}
 
 
 @contextmanager
-def reached(folder: Folder, missing: str = "") -> Iterator[None]:
-    """Have what goes wrong on the way to an object store told in one line.
+def translated_errors(folder: Folder, missing: str = "") -> Iterator[None]:
+    """Turn errors in reaching an object store into a one-line `UnreachableError`.
 
     Parameters
     ----------
     folder
-        Where the block reads or writes; on a disk, errors stay what they are.
+        Folder that the block reads or writes; on a disk, errors stay as they are.
     missing
-        What it means if there is no such object; by default it is the caller's matter.
+        What a missing object means; by default FileNotFoundError passes through.
 
     Raises
     ------
     UnreachableError
-        If the endpoint does not answer, or does not let us in.
+        If the endpoint does not answer, or denies access.
     """
     if isinstance(folder, Path):
         yield
@@ -185,7 +185,7 @@ def reached(folder: Folder, missing: str = "") -> Iterator[None]:
 
 
 def object_store() -> Any:
-    """The object store, as the usual environment variables say (AWS_ENDPOINT_URL ...).
+    """The object store that the environment names (AWS_ENDPOINT_URL and its like).
 
     Raises
     ------

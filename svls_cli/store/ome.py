@@ -23,13 +23,13 @@ def image(
     Parameters
     ----------
     name
-        The case.
+        Name of the case.
     geometry
-        Its grid.
+        Voxel grid of the case.
     classes
-        Channels.
+        Classes of the channels.
     top
-        Stored value of a certain class.
+        Stored value of probability 1.
     """
     window = {"start": 0, "end": top, "min": 0, "max": top}
     channels = [

@@ -27,37 +27,37 @@ from numcodecs.zstd import decompress
 from svls_cli.arrays import Region
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.metadata import ArrayLayout
-from svls_cli.store.shards import ABSENT, Place
+from svls_cli.store.shards import ABSENT, ChunkIndex
 
 
 def whole_region(region: Region, shape: Sequence[int]) -> Region:
-    """The region with every start and stop, once it is known to lie in the array.
+    """Fill in a region's starts and stops, and check that it lies in the array.
 
     Parameters
     ----------
     region
-        A slice of step 1 per axis; none for everything.
+        A slice of step 1 per axis; empty for the whole array.
     shape
-        Of the array.
+        Shape of the array.
 
     Raises
     ------
     InvalidParameterError
-        If it is empty or does not lie in the array: nothing counts from the end.
+        If it is empty or does not lie in the array; no index counts from the end.
 
     Examples
     --------
     >>> whole_region((slice(None), slice(2, 4)), (5, 6))
     (slice(0, 5, None), slice(2, 4, None))
     """
-    given = region or (slice(None),) * len(shape)
-    if len(given) != len(shape) or any(s.step not in (None, 1) for s in given):
+    slices = region or (slice(None),) * len(shape)
+    if len(slices) != len(shape) or any(s.step not in (None, 1) for s in slices):
         raise InvalidParameterError(
             f"expected {len(shape)} slices of step 1, found {region}"
         )
     whole = tuple(
         slice(0 if s.start is None else s.start, n if s.stop is None else s.stop)
-        for s, n in zip(given, shape, strict=True)
+        for s, n in zip(slices, shape, strict=True)
     )
     if any(not 0 <= s.start < s.stop <= n for s, n in zip(whole, shape, strict=True)):
         raise InvalidParameterError(
@@ -73,11 +73,11 @@ class PatchReader:
     Parameters
     ----------
     folder
-        Of the array.
+        Folder of the array.
     layout
-        As written.
+        Layout of the array.
     n_shards
-        How many shards have a file; those that are all 0 need none.
+        Number of shards that have a file; a shard that is all 0 needs none.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, *, n_shards: int) -> None:
@@ -89,17 +89,17 @@ class PatchReader:
         self._chunks_per_shard = tuple(s // c for s, c in pairs)
 
     def read(self, region: Region) -> npt.NDArray[Any]:
-        """The values of a region.
+        """Read the values of a region.
 
         Parameters
         ----------
         region
-            As `whole_region` gives it.
+            A region that `whole_region` returned.
 
         Raises
         ------
         StoreError
-            If what it is read from is damaged or missing.
+            If a file that it is read from is damaged or missing.
         """
         result = np.zeros([s.stop - s.start for s in region], self._layout.dtype)
         for shard in _touched(region, self._layout.shard):
@@ -117,18 +117,18 @@ class PatchReader:
     def _read_shard(
         self,
         file: BinaryIO,
-        shard: Place,
+        shard: ChunkIndex,
         region: Region,
         result: npt.NDArray[Any],
     ) -> None:
-        """Unpack the shard's part of a region into its place."""
+        """Unpack a shard's part of a region into ``result``."""
         index = self._index(file)
         size, little = self._layout.chunk, self._layout.dtype.newbyteorder("<")
         first = [at * n for at, n in zip(shard, self._chunks_per_shard, strict=True)]
         inside = _intersection(region, shard, self._layout.shard)
         for chunk in _touched(inside, size):
-            place = tuple(at - start for at, start in zip(chunk, first, strict=True))
-            offset, n_bytes = index[place].tolist()
+            inner = tuple(at - start for at, start in zip(chunk, first, strict=True))
+            offset, n_bytes = index[inner].tolist()
             if offset == ABSENT:
                 continue
             file.seek(offset)
@@ -148,8 +148,8 @@ class PatchReader:
         return np.frombuffer(table, "<u8").reshape(*self._chunks_per_shard, 2)
 
 
-def _touched(region: Region, size: Sequence[int]) -> Iterator[Place]:
-    """Grid positions of the blocks of a size that a region touches."""
+def _touched(region: Region, size: Sequence[int]) -> Iterator[ChunkIndex]:
+    """Grid indices of the blocks of a size that a region touches."""
     return itertools.product(
         *(
             range(s.start // n, -(-s.stop // n))
@@ -158,8 +158,8 @@ def _touched(region: Region, size: Sequence[int]) -> Iterator[Place]:
     )
 
 
-def _intersection(region: Region, at: Place, size: Sequence[int]) -> Region:
-    """What of a region lies in the block at a grid position."""
+def _intersection(region: Region, at: ChunkIndex, size: Sequence[int]) -> Region:
+    """Part of a region that lies in the block at a grid index."""
     return tuple(
         slice(max(s.start, i * n), min(s.stop, (i + 1) * n))
         for s, i, n in zip(region, at, size, strict=True)
@@ -167,7 +167,7 @@ def _intersection(region: Region, at: Place, size: Sequence[int]) -> Region:
 
 
 def _relative(region: Region, corner: Sequence[int]) -> Region:
-    """A region as seen from a voxel."""
+    """A region relative to a corner voxel."""
     return tuple(
         slice(s.start - c, s.stop - c) for s, c in zip(region, corner, strict=True)
     )

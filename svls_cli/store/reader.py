@@ -1,4 +1,4 @@
-"""Reading a store: its cases, their arrays and what is known of them."""
+"""Reading a store: its cases, their arrays and their metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store import metadata
 from svls_cli.store.metadata import NAME, ArrayLayout, group_attributes
-from svls_cli.store.objects import Folder, folder_at, reached, subfolders, zarr_store
+from svls_cli.store.objects import (
+    Folder,
+    folder_at,
+    subfolders,
+    translated_errors,
+    zarr_store,
+)
 from svls_cli.store.patches import PatchReader, whole_region
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
 
@@ -35,9 +41,9 @@ class StoredCase:
     Parameters
     ----------
     name
-        As in the store.
+        Name of the case in the store.
     path
-        Its folder.
+        Folder of the case.
     attributes
         The case's `svls` attributes: geometry, classes, method, inputs, hashes.
     """
@@ -47,8 +53,13 @@ class StoredCase:
     attributes: Mapping[str, Any]
 
     def __getstate__(self) -> dict[str, Any]:
-        # An open array does not travel: a process that gets the case opens its own.
+        # Open arrays are not pickled: a process that receives the case opens its own.
         return {key: self.__dict__[key] for key in ("name", "path", "attributes")}
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call it."""
+        return (str(self.path),)
 
     @property
     def geometry(self) -> Geometry:
@@ -67,7 +78,7 @@ class StoredCase:
 
     @cached_property
     def hard(self) -> zarr.Array[Any]:
-        """Label values as they were given, or fused, (z, y, x)."""
+        """Label values of the input, or of the fused raters, (z, y, x)."""
         return self.label_map(HARD)
 
     @property
@@ -78,21 +89,21 @@ class StoredCase:
         return tuple(name for name in names if name != HARD)
 
     def label_map(self, name: str) -> zarr.Array[Any]:
-        """Label values as one of `raters` gave them, (z, y, x).
+        """Label values by one of `raters`, (z, y, x).
 
         Raises
         ------
         StoreError
-            If there is none of this name, or it cannot be opened.
+            If there is no label map of this name, or it cannot be opened.
         """
         return _open_array(self.path, label_array(name))
 
     def patch(
         self, region: Region = (), *, classes: slice | int = slice(None)
     ) -> npt.NDArray[Any]:
-        """Soft labels as stored, several times faster than by way of `soft`.
+        """Read soft labels as stored, several times faster than through `soft`.
 
-        To train, move the patch to the device before it is divided by its scale: uint8
+        To train, move the patch to the device before dividing it by its scale: uint8
         is a quarter of the bytes. To draw many patches of one case, read it whole once.
 
         Parameters
@@ -100,7 +111,7 @@ class StoredCase:
         region
             A slice per spatial axis; everything by default.
         classes
-            Some of the class axis; an int drops the axis.
+            Part of the class axis; an int drops the axis.
 
         Returns
         -------
@@ -113,7 +124,7 @@ class StoredCase:
         InvalidParameterError
             If the region does not lie in the volume.
         StoreError
-            If what it is read from is damaged or missing.
+            If a file that it is read from is damaged or missing.
         """
         region = region or (slice(None),) * len(self.geometry.shape)
         if isinstance(classes, slice):
@@ -122,7 +133,7 @@ class StoredCase:
         return one.squeeze(axis=0)
 
     def label_patch(self, name: str, region: Region = ()) -> npt.NDArray[Any]:
-        """Label values of one of `raters`, or of "hard", as `patch` reads them.
+        """Read label values by one of `raters`, or "hard", as `patch` does.
 
         Raises
         ------
@@ -134,7 +145,7 @@ class StoredCase:
     def probabilities(
         self, region: Region = (), *, classes: slice | int = slice(None)
     ) -> npt.NDArray[np.float32]:
-        """A `patch` as probabilities.
+        """Read a `patch` as probabilities.
 
         Returns
         -------
@@ -157,7 +168,7 @@ class StoredCase:
         return {}
 
     def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
-        """A region of an array; by Zarr from afar, or if somebody stored it anew."""
+        """Read a region; through Zarr if it is remote or stored in another layout."""
         if name not in self._layouts:
             try:
                 document = metadata.read(self.path / name)
@@ -172,7 +183,7 @@ class StoredCase:
         array = _open_array(self.path, name)
         region = whole_region(region, array.shape)
         try:
-            with reached(self.path):
+            with translated_errors(self.path):
                 return np.asarray(array[region])
         except UnreachableError:
             raise
@@ -193,7 +204,7 @@ class Store(Mapping[str, StoredCase]):
     StoreError
         If it is not a soft-label store, or one of a newer format.
     UnreachableError
-        If an object store does not answer, or does not let us in.
+        If an object store does not answer, or denies access.
     """
 
     def __init__(self, path: str | Folder) -> None:
@@ -206,7 +217,7 @@ class Store(Mapping[str, StoredCase]):
         return self.config.classes
 
     def __getitem__(self, name: str) -> StoredCase:
-        inside = safe_name(name) == name  # what would lead out of the store is no case
+        inside = safe_name(name) == name  # no name may lead out of the store
         attributes = case_attributes_at(self.path / name) if inside else None
         if attributes is None:
             raise UnknownCaseError(f"{self.path}: no case {name!r}")
@@ -223,9 +234,10 @@ class Store(Mapping[str, StoredCase]):
         return sum(1 for _ in self)
 
     def incomplete(self) -> list[str]:
-        """Folders in the store that are no complete case.
+        """Folders in the store that are not complete cases.
 
-        In an object store, what has no marker is none yet, or no more.
+        In an object store, folders without a marker are left out: their cases are
+        being uploaded, or were removed.
         """
         return [
             name
@@ -248,19 +260,19 @@ def open_store(path: str | Folder) -> Store:
     StoreError
         If it is not a soft-label store, or one of a newer format.
     UnreachableError
-        If an object store does not answer, or does not let us in.
+        If an object store does not answer, or denies access.
     """
     return Store(path)
 
 
 def case_attributes_at(folder: Folder) -> dict[str, Any] | None:
-    """The `svls` attributes of a case; None unless complete and sound."""
+    """The `svls` attributes of a case; None unless it is complete and undamaged."""
     try:
         svls: Any = group_attributes(folder)["svls"]
         complete = svls["state"] == "complete"
         Geometry.from_json(svls["geometry"])
         StoreConfig.from_json(svls)
-        [given["name"] for given in svls["inputs"]]
+        [file["name"] for file in svls["inputs"]]
         dict(svls["shards"])
         return dict(svls) if complete else None
     except DAMAGE:
@@ -279,11 +291,11 @@ def _root_attributes(path: Folder) -> dict[str, Any]:
 
 
 def _open_array(case: Folder, name: str) -> zarr.Array[Any]:
-    # Only those who read voxels pay for the import.
+    # Imported here, so that only reading voxels pays for the import.
     import zarr
 
     try:
-        with reached(case):
+        with translated_errors(case):
             return zarr.open_array(zarr_store(case), path=name, mode="r", zarr_format=3)
     except DAMAGE as error:
         raise _cannot_open(case, name, error) from error

@@ -18,20 +18,18 @@ from svls_cli.soften.methods import Method
 
 FORMAT = "svls-soft-labels"
 FORMAT_VERSION = 1
-
-
-# What reading metadata that somebody else wrote, or damaged, may raise.
+# Exceptions that reading foreign or damaged metadata may raise.
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
 class StoreConfig:
-    """What all cases of a store share, and what their content depends on.
+    """Configuration shared by all cases of a store, which their content depends on.
 
     Parameters
     ----------
     method
-        `Method.to_json`.
+        The method's `Method.to_json`.
     classes
         The class axis.
     ignore_label
@@ -39,8 +37,8 @@ class StoreConfig:
     dtype
         Type of the soft labels: one of `DTYPES`.
     fusion
-        How several raters were fused and what was kept of them; None for one label map
-        a case.
+        How several raters were fused and which of their maps are kept; None for one
+        label map per case.
     """
 
     method: Mapping[str, Any]
@@ -65,16 +63,18 @@ class StoreConfig:
         dtype: str,
         fusion: Mapping[str, Any] | None = None,
     ) -> StoreConfig:
+        """The configuration of a new store."""
         return cls(method.to_json(), classes, ignore_label, dtype, fusion)
 
     @property
     def hash(self) -> str:
-        """Identifies everything but the inputs that a case's bytes depend on."""
+        """Hash of all that a case's bytes depend on, except the inputs."""
         content = {"format_version": FORMAT_VERSION, **self.to_json()}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
+        """The configuration as stored."""
         record = {
             "method": dict(self.method),
             "ignore_label": self.ignore_label,
@@ -85,6 +85,7 @@ class StoreConfig:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> StoreConfig:
+        """Rebuild a configuration from stored attributes."""
         return cls(
             {"name": record["method"]["name"], **record["method"]},
             ClassTable.from_json(record["classes"]),
@@ -94,7 +95,7 @@ class StoreConfig:
         )
 
     def difference(self, other: StoreConfig) -> str:
-        """What ``other`` has that this has not, for an error message; "" if nothing.
+        """Differences of another configuration, for an error message; "" if none.
 
         Examples
         --------
@@ -114,7 +115,7 @@ class StoreConfig:
 
 
 def label_array(name: str) -> str:
-    """Where in a case a label image is: the hard one or a rater's."""
+    """Path in a case of a label image's array: "hard" or a rater's."""
     return f"labels/{name}/0"
 
 
@@ -139,22 +140,22 @@ def case_attributes(
     shards: Mapping[str, int],
     raters: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The `svls` attribute of a case, its state aside.
+    """The `svls` attributes of a case, except its state.
 
     Parameters
     ----------
     config
-        Of the store.
+        Configuration of the store.
     geometry
-        `Geometry.to_json`.
+        The case's `Geometry.to_json`.
     window
-        `Method.window_json` of this case's grid.
+        The method's `Method.window_json` on this case's grid.
     inputs
         ``name``, ``rater`` and ``sha256`` of each file.
     shards
-        How many files each array has: a missing one would read as zeros.
+        Number of files of each array: a missing one would read as zeros.
     raters
-        ``name`` and ``weight`` of each, for fused cases.
+        ``name`` and ``weight`` of each rater, for fused cases.
     """
     rated = {} if raters is None else {"raters": raters}
     return {
@@ -171,12 +172,12 @@ def case_attributes(
 
 
 def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
-    """The configuration of a store that is ours and not newer than us.
+    """Check the attributes of a store's root; return the store's configuration.
 
     Raises
     ------
     StoreError
-        If it is another software's Zarr group, a newer format, or damaged.
+        If it is another program's Zarr group, of a newer format, or damaged.
     """
     svls = attributes.get("svls")
     if not isinstance(svls, Mapping) or svls.get("format") != FORMAT:
@@ -194,7 +195,7 @@ def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
 
 
 def scale_factor(dtype: str) -> float | None:
-    """What turns stored levels into probabilities (CF); None for floats."""
+    """Factor from stored levels to probabilities (CF convention); None for floats."""
     kind = np.dtype(dtype)
     return 1 / np.iinfo(kind).max if kind.kind == "u" else None
 

@@ -26,11 +26,13 @@ from svls_cli.store.metadata import ZSTD_LEVEL
 
 ABSENT = 2**64 - 1  # in the index of a shard
 
-Place = tuple[int, ...]
+# Position of a chunk in its shard, or of a shard in its array, one integer per axis.
+ChunkIndex = tuple[int, ...]
+EncodedChunk = tuple[ChunkIndex, bytes]
 
 
 def encode_chunk(chunk: npt.NDArray[Any]) -> bytes:
-    """A whole chunk, C order and little-endian, as one zstd frame with a checksum."""
+    """Encode a whole chunk, C order, little-endian, as one zstd frame with checksum."""
     little = np.ascontiguousarray(chunk, chunk.dtype.newbyteorder("<"))
     return bytes(Zstd(level=ZSTD_LEVEL, checksum=True).encode(little))
 
@@ -39,31 +41,31 @@ def encode_chunk(chunk: npt.NDArray[Any]) -> bytes:
 def encode_constant(
     vector: tuple[Any, ...], shape: Sequence[int], dtype: np.dtype[Any]
 ) -> bytes:
-    """A chunk (len(vector), *shape) whose every voxel holds ``vector``.
+    """Encode a chunk (len(vector), *shape) whose every voxel holds ``vector``.
 
-    Most of a label map is of one class, over and over, in every case.
+    Cached, because most chunks of most cases hold one and the same class.
     """
     column = np.array(vector, dtype).reshape(-1, *[1] * len(shape))
     return encode_chunk(np.broadcast_to(column, (len(vector), *shape)))
 
 
 def encode_shard(
-    chunks: Iterable[tuple[Place, bytes]], chunks_per_shard: Sequence[int]
+    chunks: Iterable[EncodedChunk], chunks_per_shard: Sequence[int]
 ) -> bytes:
-    """The bytes of a shard.
+    """Join encoded chunks into the bytes of a shard.
 
     Parameters
     ----------
     chunks
-        Place in the shard and encoded bytes of every chunk that is not all fill value.
+        Index in the shard and bytes of every chunk that is not all fill value.
     chunks_per_shard
-        Per axis of the array.
+        Number of chunks in a shard, per axis of the array.
     """
     index = np.full((math.prod(chunks_per_shard), 2), ABSENT, "<u8")
     parts: list[bytes] = []
     offset = 0
-    for place, encoded in sorted(chunks):
-        entry = np.ravel_multi_index(place, tuple(chunks_per_shard))
+    for chunk_index, encoded in sorted(chunks):
+        entry = np.ravel_multi_index(chunk_index, tuple(chunks_per_shard))
         index[entry] = offset, len(encoded)
         parts.append(encoded)
         offset += len(encoded)

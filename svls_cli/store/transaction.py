@@ -1,4 +1,4 @@
-"""Cases appear in a store whole or not at all.
+"""Transactions: cases appear in a store whole or not at all.
 
 A case is built in ``OUT.tmp/<run>/``, beside the store and on its file system, and
 renamed into place when it is complete and on the disk. An old case is moved aside
@@ -23,8 +23,8 @@ from svls_cli.errors import StoreError
 
 # Files flushed at a time.
 _FLUSHES = 8
-# Made by the run alone, so it tells a run that goes on from folders that a worker,
-# writing on after its end, makes again.
+# Made by the run alone. A worker that outlives the run may make the workspace again by
+# writing into it, but not this folder, whose absence tells that the run has ended.
 _REPLACED = "replaced"
 _OLD_STORE = "old store"
 _ATTEMPTS = 100
@@ -32,7 +32,7 @@ _ATTEMPTS = 100
 
 @contextmanager
 def workspace(root: Path) -> Iterator[Path]:
-    """A folder for building cases of the store at ``root``; gone after the block."""
+    """A folder to build cases of the store at ``root`` in; removed after the block."""
     area = root.with_name(f"{root.name}.tmp")
     _tidy(area, root)
     folder = area / f"{machine()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
@@ -47,16 +47,16 @@ def workspace(root: Path) -> Iterator[Path]:
 
 
 def publish(built: Path, target: Path, *, workspace: Path) -> None:
-    """Put a finished folder in its place, on the disk before it is seen.
+    """Move a finished folder into place, flushed to the disk before it is visible.
 
     Parameters
     ----------
     built
         The folder, inside ``workspace``.
     target
-        Where it goes; a folder already there is replaced.
+        Final path; a folder already there is replaced.
     workspace
-        Of this run.
+        Workspace of this run.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
     aside = workspace / _REPLACED / target.name
     if not (_owner_lives(workspace) and aside.parent.is_dir()):
         raise StoreError("the run that this case belonged to has ended")
-    while not renamed(built, target):
+    while not rename_if_free(built, target):
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(FileNotFoundError):  # another run may move it first
             target.rename(aside)
@@ -76,7 +76,7 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
 
 
 def replace_store(root: Path, new: Path, *, workspace: Path, keep_old: bool) -> None:
-    """Put a finished store in the place of an old one.
+    """Replace an old store with a finished new one.
 
     Parameters
     ----------
@@ -85,13 +85,13 @@ def replace_store(root: Path, new: Path, *, workspace: Path, keep_old: bool) -> 
     new
         The new one, inside ``workspace``.
     workspace
-        Of this run.
+        Workspace of this run.
     keep_old
-        Keep the old one beside it, as ``ROOT.old``.
+        Whether to keep the old one beside it, as ``ROOT.old``.
     """
     aside = workspace / _OLD_STORE
     root.rename(aside)
-    renamed(new, root)
+    rename_if_free(new, root)
     if keep_old:
         _keep(aside, root)
     else:
@@ -110,10 +110,10 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def renamed(folder: Path, target: Path) -> bool:
-    """Whether the folder got its name; False if there is one of that name already.
+def rename_if_free(folder: Path, target: Path) -> bool:
+    """Rename a folder unless ``target`` already holds files; return whether it was.
 
-    All of it is on the disk before it has the name, and the name when this returns.
+    The contents are flushed to the disk before the folder is renamed, the name after.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def renamed(folder: Path, target: Path) -> bool:
 
 
 def machine() -> str:
-    """Where process numbers mean something: host and, on Linux, PID namespace."""
+    """Identifier of where a process id is valid: host and, on Linux, PID namespace."""
     try:
         namespace = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
@@ -141,7 +141,7 @@ def machine() -> str:
 
 
 def _make(folder: Path) -> None:
-    """Make a workspace, also while another run removes the area that it left empty."""
+    """Make a workspace, even while another run removes the empty area around it."""
     for _ in range(_ATTEMPTS):
         with suppress(FileNotFoundError):
             folder.mkdir(parents=True)
@@ -150,7 +150,7 @@ def _make(folder: Path) -> None:
 
 
 def _tidy(area: Path, root: Path) -> None:
-    """Clear what runs of this machine left when they were killed."""
+    """Remove what killed runs of this machine left behind."""
     try:
         folders = list(area.iterdir())
     except FileNotFoundError:
@@ -161,16 +161,16 @@ def _tidy(area: Path, root: Path) -> None:
 
 
 def _owner_lives(folder: Path) -> bool:
-    """Whether a workspace's run may be alive; on another machine it may."""
+    """Whether a workspace's run may be alive, as any on another machine may."""
     host, _, rest = folder.name.partition("~")
     pid = rest.partition("~")[0]
     return host != machine() or not pid.isdigit() or _alive(int(pid))
 
 
 def _discard(folder: Path, root: Path) -> None:
-    """Remove a run's folder; what it had moved aside and not replaced goes back.
+    """Remove a run's folder; restore what it moved aside and did not replace.
 
-    It loses its name first, so that no worker publishes from what is half removed.
+    It is renamed first, so that no worker publishes from a half-removed folder.
     """
     gone = folder.with_name(f"{folder.name}~gone")
     try:
@@ -185,7 +185,7 @@ def _discard(folder: Path, root: Path) -> None:
     replaced = folder / _REPLACED
     for old in replaced.iterdir() if replaced.is_dir() else ():
         if root.is_dir():
-            renamed(old, root / old.name)
+            rename_if_free(old, root / old.name)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -194,14 +194,14 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # it lives, and is somebody else's
+    except PermissionError:  # alive, and owned by another user
         return True
     return True
 
 
 def _flush(folder: Path) -> None:
-    """Have the disk hold a folder and all in it: a rename may outrun the data."""
-    with ThreadPoolExecutor(_FLUSHES) as pool:  # at once, they wait for the disk once
+    """fsync a folder and its contents: a rename may reach the disk before the data."""
+    with ThreadPoolExecutor(_FLUSHES) as pool:  # together they wait for the disk once
         deque(pool.map(_flush_path, [folder, *folder.rglob("*")]), maxlen=0)
 
 

@@ -1,4 +1,4 @@
-"""Putting what was built on this machine into an object store."""
+"""Uploading what was built on this machine into an object store."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from svls_cli.store.objects import (
     ObjectFolder,
     file_sizes,
     object_store,
-    reached,
+    translated_errors,
 )
 
-# Objects put at a time: each is in memory while it is put.
+# Objects uploaded at a time: each is held in memory meanwhile.
 _AT_ONCE = 4
 
 
 def put_root(built: Path, target: ObjectFolder) -> None:
-    """Put a store's root, unless another run was faster."""
+    """Upload a store's root, unless another run already has."""
     content = (built / NAME).read_bytes()
-    with reached(target, "no such bucket"), suppress(FileExistsError):
+    with translated_errors(target, "no such bucket"), suppress(FileExistsError):
         object_store().pipe_file(f"{target.key}/{NAME}", content, mode="create")
 
 
 def put_case(built: Path, target: ObjectFolder) -> None:
-    """Put a finished case under its name, marker last; an old one is gone before.
+    """Upload a finished case, its marker last; an old case is removed first.
 
-    Two runs may put the same case at a time: their objects are the same.
+    Two runs may upload the same case at a time: their objects are the same.
 
     Raises
     ------
     StoreError
-        If its name cannot be that of an object.
+        If its name is not valid Unicode, as an object's must be.
     UnreachableError
-        If an object cannot be put; the case does not exist then.
+        If an object cannot be uploaded; the case does not exist then.
     """
     try:
         target.key.encode()
     except UnicodeEncodeError as error:
-        raise StoreError("its name is no Unicode, as object stores need") from error
+        raise StoreError(
+            "its name is not valid Unicode, which object stores require"
+        ) from error
     names = sorted(file_sizes(built))
     names.remove(NAME)
-    with reached(target, "no such bucket"):
+    with translated_errors(target, "no such bucket"):
         objects = object_store()
         objects.rm_file(f"{target.key}/{NAME}")
         for name in file_sizes(target).keys() - set(names):

@@ -1,4 +1,4 @@
-"""Does a stored case hold what was written?"""
+"""Verification that a stored case holds what was written."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from svls_cli.arrays import Region
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import StoredCase
 
-# Rounding of the sum over classes, in units of 1.
+# Allowed error of the sum over classes, as a probability.
 _SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
 
 
 def verify_case(case: StoredCase) -> list[str]:
-    """Read everything of a case and say what is wrong with it.
+    """Read a whole case and list what is wrong with it.
 
     Checked: shape, type and files of the arrays; every checksum; that soft labels sum
     to exactly the largest integer (floats: 1), or to 0 where the voxel is ignored,
@@ -47,9 +48,9 @@ def verify_case(case: StoredCase) -> list[str]:
     if soft.dtype != case.attributes["dtype"]:
         return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
     for array, expected in case.attributes["shards"].items():
-        found = len(file_sizes(case.path / array / "c"))
-        if found != expected:
-            return [f"array {array} has {found} of {expected} files"]
+        n_files = len(file_sizes(case.path / array / "c"))
+        if n_files != expected:
+            return [f"array {array} has {n_files} of {expected} files"]
     return [
         f"{problem} in voxels {_text(block)}"
         for block in _blocks(soft)
@@ -75,26 +76,26 @@ def _block_problems(
     case: StoredCase,
     soft: zarr.Array[Any],
     maps: Mapping[str, zarr.Array[Any]],
-    block: tuple[slice, ...],
+    block: Region,
 ) -> list[str]:
-    # What a damaged file makes the codecs raise is theirs to choose; none of it may
-    # end the verification.
+    # Codecs may raise anything for a damaged file, which must not end the
+    # verification.
     try:
         values = np.asarray(soft[(slice(None), *block)])
     except Exception as error:
         return [f"soft labels cannot be decoded ({error})"]
-    found = {}
+    blocks = {}
     for name, array in maps.items():
         try:
-            found[name] = np.asarray(array[block])
+            blocks[name] = np.asarray(array[block])
         except Exception as error:
             return [f"{name} labels cannot be decoded ({error})"]
     table, ignore_label = case.classes, case.attributes["ignore_label"]
-    for name, labels in found.items():
-        given = np.unique(labels).tolist()
-        if unknown := table.unknown(given, ignore_label=ignore_label):
-            return [f"{name} labels {unknown} are no classes"]
-    return _check_values(case, values, found[HARD])
+    for name, labels in blocks.items():
+        present = np.unique(labels).tolist()
+        if unknown := table.unknown(present, ignore_label=ignore_label):
+            return [f"{name} labels {unknown} are not classes"]
+    return _check_values(case, values, blocks[HARD])
 
 
 def _check_values(
@@ -112,15 +113,15 @@ def _check_values(
         return [f"soft labels of {int(wrong.sum())} voxels do not sum to {top}"]
     if not keeps_argmax(case.attributes):
         return []
-    place = np.where(ignored, 0, indices)[np.newaxis].astype(np.intp)
-    own = np.take_along_axis(values, place, axis=0)[0]
+    channel = np.where(ignored, 0, indices)[np.newaxis].astype(np.intp)
+    own = np.take_along_axis(values, channel, axis=0)[0]
     less = ~ignored & (own < values.max(axis=0) - tolerance)
     if less.any():
         return [f"{int(less.sum())} voxels favour another class than their hard label"]
     return []
 
 
-def _blocks(array: zarr.Array[Any]) -> list[tuple[slice, ...]]:
+def _blocks(array: zarr.Array[Any]) -> list[Region]:
     """The array's chunks, as slices of its spatial axes."""
     starts = [
         range(0, n, c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)
@@ -134,5 +135,5 @@ def _blocks(array: zarr.Array[Any]) -> list[tuple[slice, ...]]:
     ]
 
 
-def _text(block: tuple[slice, ...]) -> str:
+def _text(block: Region) -> str:
     return ", ".join(f"{s.start}:{s.stop}" for s in block)

@@ -19,30 +19,37 @@ from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
 from svls_cli.store.schema import (
     StoreConfig,
+    case_attributes,
     label_array,
     root_attributes,
     scale_factor,
 )
-from svls_cli.store.shards import Place, encode_chunk, encode_constant, encode_shard
+from svls_cli.store.shards import (
+    ChunkIndex,
+    encode_chunk,
+    encode_constant,
+    encode_shard,
+)
+from svls_cli.store.transaction import folder_bytes
 
-EncodedChunk = tuple[Place, bytes]
+EncodedChunk = tuple[ChunkIndex, bytes]
 
 
 def create_root(folder: Path, config: StoreConfig) -> None:
-    """An empty store."""
+    """Write an empty store."""
     metadata.write(folder, metadata.group(root_attributes(config)), indent=2)
 
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """The chunks of one block of voxels, compressed, by their place in the shard.
+    """The compressed chunks of one block of voxels, with their index in the shard.
 
     Parameters
     ----------
     soft
-        Those of each shard along the class axis; none for absent classes.
+        Soft label chunks, by shard along the class axis; none for absent classes.
     labels
-        At most one of each label image: none where every label is 0.
+        At most one chunk of each label image; none where every label is 0.
     """
 
     soft: dict[int, list[EncodedChunk]]
@@ -55,20 +62,20 @@ class CaseWriter:
     Parameters
     ----------
     folder
-        Does not exist yet.
+        Folder to write, which does not exist yet.
     name
         The case, as it will be called in the store.
     geometry
-        Its voxel grid.
+        Voxel grid of the case.
     config
-        Of the store.
+        Configuration of the store.
     raters
-        Whose own label maps are kept beside the hard one.
+        Raters whose own label maps are kept beside the hard one.
 
     Attributes
     ----------
     shards
-        Files written so far, per array.
+        Number of files written so far, per array.
     """
 
     def __init__(
@@ -90,33 +97,37 @@ class CaseWriter:
         arrays = ("0", *map(label_array, self._label_images))
         self.shards = dict.fromkeys(arrays, 0)
         self._config = config
+        self._geometry = geometry
         self._hard_dtype = classes.value_dtype(config.ignore_label)
         self._hard_values = np.append(classes.values, config.ignore_label or 0).astype(
             self._hard_dtype
         )
         self._image = ome.image(name, geometry, classes, top=levels(dtype))
-        self._describe_arrays(geometry, dtype)
+        self._describe_arrays(dtype)
 
     def encode(
-        self, place: Place, block: SoftBlock, indices: Mapping[str, npt.NDArray[Any]]
+        self,
+        chunk_index: ChunkIndex,
+        block: SoftBlock,
+        indices: Mapping[str, npt.NDArray[Any]],
     ) -> EncodedBlock:
         """Compress one block of voxels; several threads may call it at a time.
 
         Parameters
         ----------
-        place
-            Of the block's chunks in their shard, spatial axes.
+        chunk_index
+            Index of the block's chunks in their shard, spatial axes.
         block
-            Its soft labels.
+            Soft labels of the block.
         indices : (z, y, x) each
-            Its hard labels and each rater's, as class indices, ``n_classes`` where
-            ignored.
+            Hard labels of the block and each rater's labels, as class indices;
+            ``n_classes`` where ignored.
         """
         labels = {}
-        for name, found in indices.items():
-            if encoded := self._encode_labels(found):
-                labels[name] = [(place, encoded)]
-        return EncodedBlock(self._encode_soft(place, block), labels)
+        for name, label_indices in indices.items():
+            if encoded := self._encode_labels(label_indices):
+                labels[name] = [(chunk_index, encoded)]
+        return EncodedBlock(self._encode_soft(chunk_index, block), labels)
 
     def write_shard(self, shard: Sequence[int], blocks: Iterable[EncodedBlock]) -> None:
         """Write one spatial shard, all classes, from all its blocks."""
@@ -136,23 +147,44 @@ class CaseWriter:
             content = encode_shard(chunks, layout.chunks_per_shard)
             self._write(label_array(name), shard, content)
 
-    def finish(self, attributes: dict[str, Any]) -> None:
-        """Mark the case complete; the last thing written."""
+    def finish(
+        self,
+        inputs: list[dict[str, Any]],
+        *,
+        window: Mapping[str, Any] | None = None,
+        raters: list[dict[str, Any]] | None = None,
+    ) -> int:
+        """Mark the case complete, the last thing written, and return its size in bytes.
+
+        Parameters
+        ----------
+        inputs, window, raters
+            As in `case_attributes`.
+        """
+        attributes = case_attributes(
+            self._config,
+            geometry=self._geometry.to_json(),
+            window=window or {},
+            inputs=inputs,
+            shards=self.shards,
+            raters=raters,
+        )
         svls = {**attributes, "state": "complete"}
         group = metadata.group({"ome": self._image, "svls": svls})
         metadata.write(self._folder, group, indent=None)
+        return folder_bytes(self._folder)
 
     def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
         """A chunk of a label image; None where every label is 0."""
         chunk, indices = self.layout.chunk, np.ascontiguousarray(indices)
         first = indices.min()
         if first < indices.max():
-            return encode_chunk(_whole(look_up(self._hard_values, indices), chunk))
+            return encode_chunk(_padded(look_up(self._hard_values, indices), chunk))
         value = self._hard_values[first]
         return encode_constant((value,), chunk, value.dtype) if value else None
 
     def _encode_soft(
-        self, place: Place, block: SoftBlock
+        self, chunk_index: ChunkIndex, block: SoftBlock
     ) -> dict[int, list[EncodedChunk]]:
         layout = self.layout
         if layout.chunk_classes > 1 or layout.n_classes == 1:
@@ -163,12 +195,13 @@ class CaseWriter:
                 shape = (1,) * len(shape)
             together = np.zeros((layout.n_classes, *shape), dtype)
             together[block.classes] = block.soft[(slice(None), *map(slice, shape))]
-            return {0: [((0, *place), self._encode(together, constant=block.constant))]}
+            encoded = self._encode(together, constant=block.constant)
+            return {0: [((0, *chunk_index), encoded)]}
         chunks: dict[int, list[EncodedChunk]] = {}
         for index, values in zip(block.classes.tolist(), block.soft, strict=True):
             class_shard, at = divmod(index, layout.shard_classes)
             encoded = self._encode(values[np.newaxis], constant=block.constant)
-            chunks.setdefault(class_shard, []).append(((at, *place), encoded))
+            chunks.setdefault(class_shard, []).append(((at, *chunk_index), encoded))
         return chunks
 
     def _encode(self, values: npt.NDArray[Any], *, constant: bool) -> bytes:
@@ -177,9 +210,10 @@ class CaseWriter:
         if constant:
             vector = values.reshape(len(values), -1)[:, 0]
             return encode_constant(tuple(vector.tolist()), chunk, values.dtype)
-        return encode_chunk(_whole(values, (len(values), *chunk)))
+        return encode_chunk(_padded(values, (len(values), *chunk)))
 
-    def _describe_arrays(self, geometry: Geometry, dtype: np.dtype[Any]) -> None:
+    def _describe_arrays(self, dtype: np.dtype[Any]) -> None:
+        geometry = self._geometry
         layout, folder, factor = self.layout, self._folder, scale_factor(dtype.name)
         soft = metadata.array(
             (layout.n_classes, *layout.shape),
@@ -198,9 +232,9 @@ class CaseWriter:
             attributes={},
         )
         names = list(self._label_images)
-        every = metadata.group({"ome": ome.label_list(names)})
+        label_list = metadata.group({"ome": ome.label_list(names)})
         metadata.write(folder / "0", soft, indent=None)
-        metadata.write(folder / "labels", every, indent=None)
+        metadata.write(folder / "labels", label_list, indent=None)
         for name in names:
             image = ome.label_image(name, geometry, self._config.classes)
             group = metadata.group({"ome": image})
@@ -214,11 +248,11 @@ class CaseWriter:
         self.shards[array] += 1
 
 
-def _whole(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
-    """A whole chunk, also where it reaches beyond the volume.
+def _padded(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+    """Values padded to a whole chunk where it reaches beyond the volume.
 
-    What lies there is never read. Repeating the edge packs better than zeros, which
-    would be a boundary of their own: a sixth of the bytes of a 155x240x240 volume.
+    The padding is never read. Repeating the edge packs better than zeros, which would
+    be a boundary of their own: a sixth of the bytes of a 155x240x240 volume.
     """
     missing = [(0, full - n) for full, n in zip(shape, values.shape, strict=True)]
     return np.pad(values, missing, "edge") if any(m for _, m in missing) else values

@@ -1,7 +1,7 @@
 """Training on soft-label stores, with PyTorch and MONAI (extra ``train``).
 
-`train` and `predict_cases` are what the commands do; `SoftLabelDataset` and the losses
-work in any other training loop.
+`SoftLabelDataset` and the losses work in any training loop; `svls_cli.train` and
+`svls_cli.predict_cases` are what the commands do.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
         soft_cross_entropy,
         soft_dice_loss,
     )
-    from svls_cli.training.predict import predict_cases
-    from svls_cli.training.train import train
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
@@ -28,10 +26,8 @@ _HOME = {
     "TrainingConfig": "config",
     "as_probabilities": "losses",
     "find_images": "image_cache",
-    "predict_cases": "predict",
     "soft_cross_entropy": "losses",
     "soft_dice_loss": "losses",
-    "train": "train",
     "unpack_images": "image_cache",
 }
 
@@ -41,10 +37,8 @@ __all__ = [
     "TrainingConfig",
     "as_probabilities",
     "find_images",
-    "predict_cases",
     "soft_cross_entropy",
     "soft_dice_loss",
-    "train",
     "unpack_images",
 ]
 

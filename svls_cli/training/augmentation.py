@@ -1,4 +1,4 @@
-"""Random changes of patches, by MONAI; none that interpolates."""
+"""Random augmentation of patches, by MONAI, without interpolation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from monai.transforms.spatial.dictionary import RandFlipd
 
 
 class Augmentation:
-    """Mirrors a sample along axes or not; scales, shifts and roughens its image.
+    """Random mirroring of a sample; random scale, shift and noise of its image.
 
     The same seed makes the same changes. Soft labels are moved, never interpolated.
 
@@ -39,12 +39,12 @@ class Augmentation:
         )
 
     def __call__(self, sample: dict[str, Any], seed: int) -> dict[str, Any]:
-        """A changed sample; ``affine`` no longer says where a mirrored one lies."""
+        """Return a changed sample; its ``affine`` ignores the mirroring."""
         self._changes.set_random_state(seed=seed)
         changed = self._changes(sample)
         return {key: _plain(value) for key, value in changed.items()}
 
 
 def _plain(value: Any) -> Any:
-    """Without MONAI's own metadata, which would travel with every patch."""
+    """Drop MONAI's own metadata, which would travel with every patch."""
     return value.as_tensor().contiguous() if isinstance(value, MetaTensor) else value

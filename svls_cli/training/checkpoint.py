@@ -1,4 +1,4 @@
-"""A run's folder: weights with all that they mean, a log, curves."""
+"""The folder of a training run: checkpoints, a log and learning curves."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What `save` writes and `load` reads.
+    """The state of a training run after an epoch.
 
     Parameters
     ----------
     plan
-        What was trained.
+        Plan of the run.
     history
-        A log per epoch.
+        Log of each epoch so far.
     network, optimizer
-        Their states.
+        State dicts of the network and the optimizer.
     """
 
     plan: Plan
@@ -44,7 +44,7 @@ class Checkpoint:
     optimizer: Mapping[str, Any]
 
     def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the checkpoint, whole or not at all."""
         record = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -54,18 +54,19 @@ class Checkpoint:
             "network": dict(self.network),
             "optimizer": dict(self.optimizer),
         }
-        content = io.BytesIO()  # whose writer does not hide what a full disk says
+        # Saved to a file, torch hides the error of a full disk.
+        content = io.BytesIO()
         torch.save(record, content)
         with replacing(path) as part:
             part.write_bytes(content.getbuffer())
 
     def trained_network(self) -> torch.nn.Module:
-        """With its weights.
+        """Build the network, with its trained weights.
 
         Raises
         ------
         InputError
-            If they are another network's.
+            If the weights do not fit the network of the plan.
         """
         network = self.plan.network()
         try:
@@ -76,12 +77,12 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Read it; only numbers and text, so nothing in the file is ever executed.
+        """Read a checkpoint; only numbers and text, so nothing in it is ever executed.
 
         Raises
         ------
         InputError
-            If it is none, damaged, or of a newer svls-cli.
+            If the file is missing, damaged, not a checkpoint, or of a newer svls-cli.
         """
         if not path.is_file():
             raise InputError(f"{path}: no such checkpoint")
@@ -97,10 +98,10 @@ class Checkpoint:
                 )
         except Exception as error:  # damaged files make the unpickler raise anything
             raise InputError(
-                f"{path}: damaged, or no checkpoint of svls-cli train"
+                f"{path}: damaged, or not a checkpoint of svls-cli train"
             ) from error
         if record["format"] != FORMAT:
-            raise InputError(f"{path}: no checkpoint of svls-cli train")
+            raise InputError(f"{path}: not a checkpoint of svls-cli train")
         raise InputError(
             f"{path}: format version {version} is newer than this svls-cli "
             f"({FORMAT_VERSION}); upgrade svls-cli"
@@ -109,18 +110,24 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its files.
+    """The folder of a run, and the files in it.
 
     Parameters
     ----------
     path
-        The folder.
+        Path of the folder.
     """
 
     path: Path
 
     def checkpoint(self, name: str) -> Path:
-        """``last`` or ``best``."""
+        """Path of the checkpoint ``last`` or ``best``.
+
+        Raises
+        ------
+        InvalidParameterError
+            If ``name`` is neither of them.
+        """
         if name not in CHECKPOINTS:
             raise InvalidParameterError(
                 f"checkpoint must be one of {', '.join(CHECKPOINTS)}, found {name!r}"
@@ -129,12 +136,12 @@ class RunFolder:
 
     @property
     def tensorboard(self) -> Path:
-        """Events."""
+        """Folder of TensorBoard's event files."""
         return self.path / "tensorboard"
 
     @property
     def cache(self) -> Path:
-        """Unpacked images, unless they are elsewhere."""
+        """Folder of unpacked images, unless the run was told another."""
         return self.path / "cache"
 
     @property
@@ -146,7 +153,7 @@ class RunFolder:
         return self.path / "curves.png"
 
     def clear_cache(self) -> None:
-        """Remove unpacked images, and what a killed process left of a file."""
+        """Remove unpacked images, and unfinished files of a killed process."""
         clear_cache(self.cache)
         for folder in (self.path, self.cache):
             for left in folder.glob(f"{UNFINISHED}*"):
@@ -189,18 +196,18 @@ class RunFolder:
         return found
 
     def _foreign(self) -> list[str]:
-        """What is no trace of a run that was ended before its first checkpoint."""
+        """Names of files that no run leaves before its first checkpoint."""
         own = (self.cache.name, self.tensorboard.name)
         names = sorted(path.name for path in self.path.iterdir())
         return [n for n in names if n not in own and not n.startswith(UNFINISHED)]
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Save one, the last; then what follows from it, which may be made again."""
+        """Save a checkpoint as the last one, then all that is derived from it."""
         checkpoint.save(self.checkpoint("last"))
         self.derive(checkpoint)
 
     def derive(self, checkpoint: Checkpoint) -> None:
-        """``best.pt``, if this is it, the log and the curves."""
+        """Write the log, the curves and, if the last epoch is the best, ``best.pt``."""
         history = checkpoint.history
         known = [each.dice for each in history if each.dice is not None]
         highest = bool(known) and history[-1].dice == max(known)
@@ -212,6 +219,6 @@ class RunFolder:
         draw_curves(history, self._curves)
 
     def _holds(self, name: str, history: tuple[EpochLog, ...]) -> bool:
-        """Whether a checkpoint is of these epochs."""
+        """Whether a checkpoint has this history."""
         path = self.checkpoint(name)
         return path.exists() and Checkpoint.load(path).history == history

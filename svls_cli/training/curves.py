@@ -1,4 +1,4 @@
-"""Learning curves."""
+"""A figure of the learning curves."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def draw_curves(history: Sequence[EpochLog], path: Path) -> None:
     Parameters
     ----------
     history
-        A log per epoch.
+        Log of each epoch.
     path
-        A PNG file.
+        PNG file to write.
     """
     from matplotlib.figure import Figure
 

@@ -22,9 +22,9 @@ class Data:
     Parameters
     ----------
     cases, images
-        By name.
+        Cases and their images, by name.
     loaders
-        Processes that read patches ahead; 0: this one does.
+        Number of processes that read patches ahead; 0 reads them in this process.
     """
 
     cases: Mapping[str, StoredCase]
@@ -34,7 +34,7 @@ class Data:
     def dataset(
         self, plan: Plan, names: tuple[str, ...], **more: Any
     ) -> SoftLabelDataset:
-        """Patches of some of the cases."""
+        """Patches of the named cases; ``more`` as in `SoftLabelDataset`."""
         return SoftLabelDataset(
             {name: self.cases[name] for name in names},
             {name: self.images[name] for name in names},
@@ -46,7 +46,7 @@ class Data:
         )
 
     def batches(self, dataset: SoftLabelDataset, numbers: range, size: int) -> Any:
-        """Patches by their numbers, in batches."""
+        """Batches of the patches with these numbers."""
         return DataLoader(
             dataset,
             batch_size=size,
@@ -55,5 +55,5 @@ class Data:
             # Forked processes deadlock in libraries that start threads.
             multiprocessing_context="spawn" if self.loaders else None,
             pin_memory=torch.cuda.is_available(),
-            generator=torch.Generator(),  # leaves the global one, of weights, alone
+            generator=torch.Generator(),  # leaves the global one to the weights
         )

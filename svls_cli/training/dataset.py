@@ -11,9 +11,10 @@ import numpy.typing as npt
 from torch import Tensor, from_numpy
 from torch.utils.data import Dataset
 
+from svls_cli.arrays import FloatArray, Region
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import HARD
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.soften.levels import levels
 from svls_cli.store.reader import StoredCase
 from svls_cli.training.choices import Target
@@ -22,9 +23,9 @@ from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.sampling import Landmarks, corner_of
 
 Sample = dict[str, Any]
-# Streams of random numbers.
+# Streams of random numbers: positions of patches, order of cases.
 _PATCH, _ORDER = 1, 2
-# Given a sample and a seed of its own.
+# Called with a sample and a seed of its own.
 Transform = Callable[[Sample, int], Sample]
 
 
@@ -33,11 +34,11 @@ class SoftLabelDataset(Dataset[Sample]):
 
     Patch n is the same whenever and wherever it is asked for, so any sampler, number of
     workers or resumed run sees the same ones: ``dataset[n]`` is defined for every
-    n >= 0, and each case comes once in ``len(cases)`` of them. Nothing is open between
-    two patches and nothing open travels, so workers may be forked or spawned.
+    n >= 0, and each case comes once in ``len(cases)`` of them. No file stays open
+    between two patches or travels to a worker, so workers may be forked or spawned.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
-    ``target`` (classes, z, y, x), as stored: uint8, where 255 is certain, is a
+    ``target`` (classes, z, y, x) as stored: uint8, where 255 is certain, takes a
     quarter of the bytes of probabilities (`as_probabilities` makes them on the device;
     uint16 comes as int32); ``weight`` (1, z, y, x) uint8, 0 where the voxel is ignored
     or outside the volume, so that its target is all 0; ``case``; ``corner``, the
@@ -47,24 +48,24 @@ class SoftLabelDataset(Dataset[Sample]):
     Parameters
     ----------
     cases
-        By name: a `Store`, or some of its cases.
+        Cases by name: a `Store`, or some of its cases.
     images
-        As `unpack_images` gives them; None for targets only.
+        Images by name, from `unpack_images`; None for targets only.
     patch_size
         Voxels per spatial axis; what reaches beyond the volume is 0.
     target, foreground_share, boundary_share
         As in `TrainingConfig`.
     seed
-        Of where patches lie.
+        Seed of the order of the cases and of the positions of patches.
     transform
-        Applied to each sample, with a seed of its own.
+        Function applied to each sample, with a seed of its own.
 
     Raises
     ------
     InvalidParameterError
         If a parameter is out of its range.
     InputError
-        If there are no cases, or one lacks what is asked for.
+        If there are no cases, or one lacks its image or its raters' label maps.
     """
 
     def __init__(
@@ -101,12 +102,12 @@ class SoftLabelDataset(Dataset[Sample]):
         if self.target == "rater" and unrated:
             raise InputError(
                 "target rater needs a store of fuse-raters, which keeps each rater's "
-                f"label map; there are none for {some(unrated)}"
+                f"label map; there are none for {listed(unrated)}"
             )
         if self._images is not None and (
             lost := sorted({*self._names} - {*self._images})
         ):
-            raise InputError(f"no image for {some(lost)}")
+            raise InputError(f"no image for {listed(lost)}")
         for name, case in self._cases.items():
             if case.geometry.ndim != len(self.patch_size):
                 raise InvalidParameterError(
@@ -118,11 +119,11 @@ class SoftLabelDataset(Dataset[Sample]):
         return len(self._names)
 
     def __iter__(self) -> Iterator[Sample]:
-        """One pass."""
+        """One pass over the cases."""
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, number: int) -> Sample:
-        """Patch ``number``, which may be any from 0 on."""
+        """Return patch ``number``, any whole number from 0 on."""
         rng = np.random.default_rng((self._seed, _PATCH, number))
         name = self._name(number)
         case = self._cases[name]
@@ -137,7 +138,7 @@ class SoftLabelDataset(Dataset[Sample]):
         return sample
 
     def _name(self, number: int) -> str:
-        """Each pass has an order of its own."""
+        """Name of the case of a patch; each pass has an order of its own."""
         passed, at = divmod(number, len(self._names))
         rng = np.random.default_rng((self._seed, _ORDER, passed))
         order: list[int] = rng.permutation(len(self._names)).tolist()
@@ -166,7 +167,7 @@ class SoftLabelDataset(Dataset[Sample]):
         return sample
 
     def _target(
-        self, case: StoredCase, region: tuple[slice, ...], rng: np.random.Generator
+        self, case: StoredCase, region: Region, rng: np.random.Generator
     ) -> npt.NDArray[Any]:
         if self.target == "soft":
             return case.patch(region)
@@ -207,13 +208,13 @@ class SoftLabelDataset(Dataset[Sample]):
 
 
 def _tensor(values: npt.NDArray[Any]) -> Tensor:
-    """PyTorch computes little with uint16."""
+    """Convert to a tensor; uint16 to int32, as PyTorch computes little with uint16."""
     if values.dtype == np.uint16:
         values = values.astype(np.int32)
     return from_numpy(np.ascontiguousarray(values))
 
 
-def _affine(case: StoredCase, corner: Sequence[int]) -> npt.NDArray[np.float64]:
+def _affine(case: StoredCase, corner: Sequence[int]) -> FloatArray:
     geometry, n = case.geometry, case.geometry.ndim
     affine = np.eye(n + 1)
     affine[:n, :n] = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm

@@ -1,4 +1,4 @@
-"""What one epoch of a run came to."""
+"""The log of an epoch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EpochLog:
-    """One line of the log.
+    """The log of an epoch: a line of ``log.csv``.
 
     Parameters
     ----------
     epoch, step
-        Done so far.
+        Number of epochs and steps done so far.
     seconds
-        Spent on this epoch.
+        Time that the epoch took.
     learning_rate
-        At its end.
+        Learning rate of its last step.
     loss
-        Mean over its steps.
+        Mean training loss of its steps.
     validation_loss
         Cross-entropy with the target, over fixed patches of the validation cases; None
         without any.
     dice
-        Of these patches taken together, mean over foreground classes; None likewise.
+        Dice of the same patches, taken together; mean over foreground classes, None
+        without any.
     """
 
     epoch: int
@@ -36,4 +37,5 @@ class EpochLog:
     dice: float | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """The log as saved."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""The network on a device: precision and memory."""
+"""Forward passes of the network on a device: precision and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from svls_cli.training.plan import Plan
 
 
 def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Tensor:
-    """(b, classes, z, y, x) of an image (b, c, z, y, x) on the network's device."""
+    """Logits (b, classes, z, y, x) of images (b, c, z, y, x) on the same device."""
     with torch.autocast(image.device.type, torch.bfloat16, enabled=amp):
         logits: Tensor = network(image)
     return logits.float()
@@ -21,12 +21,12 @@ def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Ten
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise DeviceError where the GPU's memory does not do for the block."""
+    """Raise DeviceError if the GPU runs out of memory in the block."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise DeviceError(
-            "the GPU's memory is too small: take a smaller patch, batch or network"
+            "the GPU's memory is too small: use a smaller patch, batch or network"
         ) from error
 
 

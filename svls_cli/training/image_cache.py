@@ -13,9 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import Region
-from svls_cli.batch.records import Outcome, Record, recorded
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.records import Outcome
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.files import replacing, write_json
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.scans import Scan, find_scans
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
 
@@ -127,24 +125,35 @@ def find_images(
     names = sorted(cases)
     if missing := [name for name in names if name not in scans]:
         raise InputError(
-            f"no image for {len(missing)} of {len(names)} cases: {some(missing)}; "
-            f"there are images of {some(sorted(scans), 3)}"
+            f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "
+            f"there are images of {listed(sorted(scans), 3)}"
         )
     first = scans[names[0]].channels
     if odd := [name for name in names if scans[name].channels != first]:
         raise InputError(
-            f"the image of {names[0]} has {len(first)} channels ({some(first)}), that "
-            f"of {odd[0]} has {some(scans[odd[0]].channels)}: give all cases the same"
+            f"the image of {names[0]} has {len(first)} channels ({listed(first)}), "
+            f"that of {odd[0]} has {listed(scans[odd[0]].channels)}: give all cases "
+            "the same"
         )
     return {name: scans[name] for name in names}
 
 
 @dataclass(frozen=True)
-class _Task:
-    """An image to unpack, and what it has to lie on."""
+class ScanOnGrid:
+    """An image, and the voxel grid that it has to lie on."""
 
     scan: Scan
     grid: Geometry
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.scan.name
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What records call its files."""
+        return self.scan.inputs
 
 
 def unpack_images(
@@ -153,8 +162,7 @@ def unpack_images(
     cache: str | Path,
     *,
     window: tuple[float, float] | None = None,
-    jobs: int | Workers | None = None,
-    progress: Progress = no_progress,
+    batch: Batch | None = None,
 ) -> dict[str, CachedImage]:
     """Unpack each case's image, unless it was from the same files before.
 
@@ -168,7 +176,7 @@ def unpack_images(
         Folder for the unpacked images; made if it does not exist.
     window
         As in `TrainingConfig`.
-    jobs, progress
+    batch
         As in `smooth_cases`.
 
     Raises
@@ -178,22 +186,20 @@ def unpack_images(
     """
     folder = disk_folder(cache)
     folder.mkdir(parents=True, exist_ok=True)
-    tasks = [_Task(scan, cases[name].geometry) for name, scan in scans.items()]
-    unpack = partial(_unpack, folder=folder)
-    with (
-        Workers.of(jobs, items=len(tasks)) as workers,
-        closing(workers.map(unpack, tasks, crashed=_crashed)) as records,
-    ):
-        found = {r.case: r for r in progress(records, len(tasks), "read images")}
-    failed = [r for r in found.values() if r.status == "failed"]
+    images = [ScanOnGrid(scan, cases[name].geometry) for name, scan in scans.items()]
+    finished = run_cases(
+        ImageUnpacker(folder), images, batch or Batch(), doing="read images"
+    )
+    failed = [each.record for each in finished if each.record.status == "failed"]
     if failed:
         reasons = sorted(f"{record.case}: {record.reason}" for record in failed)
         more = f"; and {len(failed) - 10} more" if len(failed) > 10 else ""
         raise InputError(
-            f"{len(failed)} of {len(found)} images cannot be used: "
+            f"{len(failed)} of {len(finished)} images cannot be used: "
             f"{'; '.join(reasons[:10])}{more}"
         )
-    return {name: _unpacked(Path(str(found[name].output)), window) for name in scans}
+    arrays = {each.record.case: each.result for each in finished}
+    return {name: _unpacked(arrays[name], window) for name in scans}
 
 
 def clear_cache(folder: Path) -> None:
@@ -207,30 +213,33 @@ def clear_cache(folder: Path) -> None:
         folder.rmdir()
 
 
-def _unpack(task: _Task, *, folder: Path) -> Record:
-    scan = task.scan
+@dataclass(frozen=True)
+class ImageUnpacker:
+    """Unpacks the image of one case into a folder, in a worker process."""
 
-    def work() -> Outcome:
+    folder: Path
+
+    def __call__(self, image: ScanOnGrid) -> Outcome[Path]:
+        """Unpack an image, unless it was from the same files before; the array."""
+        scan = image.scan
         sources = [_source(path) for path in scan.paths]
-        content = json.dumps([sources, task.grid.to_json()]).encode()
+        content = json.dumps([sources, image.grid.to_json()]).encode()
         key = sha256(content).hexdigest()[:16]
-        array = folder / f"{scan.name}.{key}.npy"
+        array = self.folder / f"{scan.name}.{key}.npy"
         notes = array.with_suffix(".json")
-        if _usable(array, notes):
-            return Outcome(str(array), skipped="unpacked before")
-        grid, voxels = scan.read()
-        if difference := task.grid.difference(grid):
-            raise InputError(f"labels and image on different grids: {difference}")
-        with replacing(array) as part:
-            np.save(part, voxels)
-        scaling = Scaling.of(voxels)
-        write_json({"shift": scaling.shift, "scale": scaling.scale}, notes)
-        return Outcome(str(array))
-
-    return recorded(scan.name, scan.inputs, work)
+        if not _usable(array, notes):
+            grid, voxels = scan.read()
+            if difference := image.grid.difference(grid):
+                raise InputError(f"labels and image on different grids: {difference}")
+            with replacing(array) as part:
+                np.save(part, voxels)
+            scaling = Scaling.of(voxels)
+            write_json({"shift": scaling.shift, "scale": scaling.scale}, notes)
+        return Outcome(str(array), result=array)
 
 
-def _unpacked(array: Path, window: tuple[float, float] | None) -> CachedImage:
+def _unpacked(array: Path | None, window: tuple[float, float] | None) -> CachedImage:
+    assert array is not None, "no image failed"
     record = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
     scaling = Scaling(tuple(record["shift"]), tuple(record["scale"]))
     return CachedImage(array, scaling.within(window))
@@ -250,7 +259,3 @@ def _source(path: Path) -> list[Any]:
     """What tells that a file is the same, without reading it."""
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]
-
-
-def _crashed(task: _Task, how: str) -> Record:
-    return Record.failure(task.scan.name, how, task.scan.inputs)

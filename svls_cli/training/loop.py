@@ -22,7 +22,7 @@ from svls_cli.training.losses import soft_cross_entropy, soft_dice_loss
 from svls_cli.training.plan import Plan
 from svls_cli.training.validation import Validation
 
-# As nnU-Net: rarely reached, and then it saves the run.
+# Largest norm of a gradient, as in nnU-Net: rarely reached, and then it saves the run.
 _LARGEST_GRADIENT = 12.0
 
 
@@ -34,25 +34,30 @@ def train_network(
     checkpoint: Checkpoint | None = None,
     progress: Progress = no_progress,
 ) -> Generator[Checkpoint]:
-    """Train; a checkpoint after each epoch, the work is done while they are read.
+    """Train the network of a plan; each epoch runs when its checkpoint is asked for.
 
     Parameters
     ----------
     plan
-        What to train.
+        Plan of the run.
     data
-        On what.
+        Cases of the plan.
     device
-        Where.
+        Device to train on.
     checkpoint
-        Go on from here.
+        Checkpoint to resume from; None to start anew.
     progress
-        Shows how far an epoch is.
+        Progress bar of each epoch.
+
+    Yields
+    ------
+    Checkpoint
+        The state after each epoch.
 
     Raises
     ------
     InputError
-        If the loss is no number any more.
+        If the loss is no longer a finite number.
     DeviceError
         If the device's memory is too small.
     """
@@ -65,20 +70,20 @@ def train_network(
     for epoch in range(len(history), config.epochs):
         start, total = perf_counter(), torch.zeros(2, device=device)
         network.train()
-        of_epoch = islice(batches, config.steps_per_epoch)
-        doing = f"epoch {epoch + 1}/{config.epochs}"
-        for batch in progress(of_epoch, config.steps_per_epoch, doing):
+        epoch_batches = islice(batches, config.steps_per_epoch)
+        label = f"epoch {epoch + 1}/{config.epochs}"
+        for batch in progress(epoch_batches, config.steps_per_epoch, label):
             rate = config.learning_rate * (1 - step / config.steps) ** 0.9
             for group in optimizer.param_groups:
                 group["lr"] = rate
             with enough_memory():
                 total += _step(network, optimizer, batch, plan, device)
             step += 1
-        validated = validation.scores(network, device) if validation else {}
-        if not math.isfinite(sum(total.tolist(), validated.get("loss") or 0)):
+        scores = validation.scores(network, device) if validation else {}
+        if not math.isfinite(sum(total.tolist(), scores.get("loss") or 0)):
             raise InputError(
-                f"the loss is no number any more in epoch {epoch + 1}; lower the "
-                f"learning rate ({config.learning_rate})"
+                f"the loss is no longer a finite number in epoch {epoch + 1}; lower "
+                f"the learning rate ({config.learning_rate})"
             )
         log = EpochLog(
             epoch + 1,
@@ -86,8 +91,8 @@ def train_network(
             seconds=perf_counter() - start,
             learning_rate=rate,
             loss=float(total[0]) / config.steps_per_epoch,
-            validation_loss=validated.get("loss"),
-            dice=validated.get("dice"),
+            validation_loss=scores.get("loss"),
+            dice=scores.get("dice"),
         )
         history.append(log)
         yield Checkpoint(
@@ -98,7 +103,7 @@ def train_network(
 def _restored(
     plan: Plan, checkpoint: Checkpoint | None, device: torch.device
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
-    """Network and optimiser, as they are at the start or were at a checkpoint."""
+    """Network and optimizer, new or as they were at a checkpoint."""
     network = plan.network() if checkpoint is None else checkpoint.trained_network()
     network = network.to(device)
     optimizer = torch.optim.AdamW(
@@ -112,7 +117,7 @@ def _restored(
 
 
 def _batches(plan: Plan, data: Data, *, first_step: int) -> Iterator[Sample]:
-    """Of all steps from the first on: patches have numbers, whoever draws them."""
+    """Batches of all steps from the first on, the same ones in a resumed run."""
     config, axes = plan.config, len(plan.patch_size)
     change = Augmentation(config.mirrored(axes)) if config.augment else None
     dataset = data.dataset(plan, plan.train, seed=config.seed, transform=change)
@@ -127,7 +132,7 @@ def _step(
     plan: Plan,
     device: torch.device,
 ) -> Tensor:
-    """One step; (2,) its loss and the size of its gradient."""
+    """Take one step; return its loss and the norm of its gradient, (2,)."""
     loss = _loss(network, batch, plan, device)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]

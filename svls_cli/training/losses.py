@@ -1,4 +1,4 @@
-"""Losses against soft labels; voxels whose soft label is all 0 carry none."""
+"""Losses on soft labels; voxels whose soft label is all 0 are left out."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _EPSILON = 1e-6
 
 
 def as_probabilities(target: Tensor) -> Tensor:
-    """Soft labels as stored, as float32 probabilities; on the target's device.
+    """Convert soft labels as stored to float32 probabilities, on the same device.
 
     Parameters
     ----------
     target : any shape
-        uint8 (255 is certain), int32 (uint16's 65535 is), or floats, left as they are.
+        uint8 (255 is certain), uint16 as int32 (65535 is certain), or floats, which are
+        probabilities already.
     """
     if target.dtype.is_floating_point:
         return target.float()
@@ -31,7 +32,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Parameters
     ----------
     logits : (b, c, z, y, x) or (b, c, y, x)
-        Of the network.
+        Logits of the network.
     target : same shape
         Soft labels as stored, or probabilities.
 

@@ -11,16 +11,21 @@ import torch
 from monai.networks.nets.dynunet import DynUNet
 
 _MOST_FILTERS = 320
-# DynUNet has no fewer: a patch too short to be halved so often keeps its size in some.
+# DynUNet has at least three: on short patches, some levels do not halve.
 _LEAST_LEVELS, _MOST_LEVELS = 3, 6
-# An axis is halved while so many voxels are left of it.
+# Least number of voxels that halving may leave of an axis.
 _LEAST_VOXELS = 4
-# Beyond this, what is told of sizes in voxels says little of sizes in mm.
+# Ratio of spacings beyond which sizes in voxels say little of sizes in mm.
 LARGEST_SPACING_RATIO = 1.5
 
 
 def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
-    """How many times as long as another's one image's voxels are, on any axis.
+    """Largest ratio of the spacings of two images along the same axis.
+
+    Parameters
+    ----------
+    spacings_mm
+        Voxel spacing of each image, mm per axis; at least one image.
 
     Examples
     --------
@@ -46,18 +51,18 @@ class Levels:
 
 
 def choose_levels(patch_size: Sequence[int], spacing_mm: Sequence[float]) -> Levels:
-    """Halve each axis while it is long enough, coarse axes only when the others are.
+    """Choose the levels of a U-Net by patch size and spacing, as nnU-Net does.
 
-    As nnU-Net: an axis of more than twice the finest spacing is neither convolved nor
-    halved until the others have caught up; one voxel is never convolved, so a patch of
-    one slice makes a 2-D network.
+    Each axis is halved while it is long enough. An axis of more than twice the finest
+    spacing is neither convolved nor halved until the others have caught up. An axis of
+    one voxel is never convolved, so a patch of one slice makes a 2-D network.
 
     Parameters
     ----------
     patch_size
-        Voxels per axis; more than one of them in all.
+        Voxels per axis; more than one in all.
     spacing_mm
-        Of the images, per axis.
+        Voxel spacing of the images, mm per axis.
 
     References
     ----------
@@ -97,9 +102,9 @@ def plan_patch(shape: Sequence[int], *, voxels: int = 96**3) -> tuple[int, ...]:
     Parameters
     ----------
     shape
-        Of the smallest volume.
+        Shape of the smallest volume.
     voxels
-        No more than these, unless every axis is at its shortest.
+        Largest number of voxels, unless every axis is at its shortest.
 
     Examples
     --------
@@ -123,11 +128,11 @@ def build_network(
     Parameters
     ----------
     channels, classes
-        Of the image, and of the logits.
+        Number of channels of the image, and of classes of the logits.
     levels
-        As `choose_levels` gives them.
+        Kernels and strides, from `choose_levels`.
     filters
-        Of the first level.
+        Number of filters of the first level.
     """
     doubling = [
         min(filters * 2**level, _MOST_FILTERS) for level in range(len(levels.strides))

@@ -1,4 +1,4 @@
-"""What a run trains on what, decided before it starts."""
+"""The plan of a training run, made before it starts."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from svls_cli.training.network import (
 )
 from svls_cli.training.splitting import split_cases
 
-# Voxels of the patch that is chosen, by number of axes.
+# Largest number of voxels of an automatic patch, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
-# Bytes at either end of an image file that tell it from another.
+# Bytes at each end of an image file that tell it from another.
 _END_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is trained on what: a resumed run must have the same.
+    """The network and data of a run; a resumed run must have the same plan.
 
     Parameters
     ----------
     config
         With the patch size that was chosen, per axis.
     classes
-        Of the logits.
+        Classes of the logits.
     channels
-        Of the images, by name.
+        Names of the image channels.
     spacing_mm
-        Median over the cases to train on, per axis; it shapes the network.
+        Median spacing of the cases to train on, mm per axis; it shapes the network.
     train, validation
-        Cases.
+        Names of the cases to train on and to validate on.
     inputs_hash
-        Of what the soft labels and the images were made from and how.
+        Hash of what the soft labels and images were made from, and how.
     """
 
     config: TrainingConfig
@@ -68,7 +68,7 @@ class Plan:
         return self.config.patch_size
 
     def network(self) -> torch.nn.Module:
-        """With weights drawn from the seed."""
+        """Build the network, its weights drawn from the seed."""
         torch.manual_seed(self.config.seed)
         return build_network(
             channels=len(self.channels),
@@ -78,7 +78,7 @@ class Plan:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As saved."""
+        """The plan as saved."""
         return {
             "config": self.config.to_json(),
             "classes": self.classes.to_json(),
@@ -91,6 +91,7 @@ class Plan:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Plan:
+        """Read a plan as saved."""
         return cls(
             TrainingConfig.from_json(record["config"]),
             ClassTable.from_json(record["classes"]),
@@ -102,7 +103,7 @@ class Plan:
         )
 
     def difference(self, other: Plan) -> str:
-        """What ``other`` has that this has not, for an error message."""
+        """Differences from another plan, for an error message; empty without any."""
         mine, theirs = self._flat(), other._flat()
         return "; ".join(
             f"{key} is {mine[key]} in the run, {theirs[key]} now"
@@ -129,12 +130,22 @@ def plan_training(
 ) -> Plan:
     """Split the cases and choose the patch size.
 
+    Parameters
+    ----------
+    store
+        Store of the soft labels.
+    cases, scans
+        Cases to train on or to validate on, and their images, by name.
+    config
+        Training parameters.
+
     Raises
     ------
     InputError
-        If the store holds 2-D and 3-D cases.
+        If the store holds 2-D and 3-D cases, or the split leaves no case to train on
+        or to validate on.
     InvalidParameterError
-        If the split is none.
+        If ``config.validation`` describes no split.
     """
     names, validation = split_cases(
         list(cases), config.validation, seed=config.split_seed
@@ -178,7 +189,7 @@ def plan_training(
 def _inputs_hash(
     store: Store, cases: Mapping[str, StoredCase], scans: Mapping[str, Scan]
 ) -> str:
-    """Of the store's parameters, the label maps, and the images, wherever they lie."""
+    """Hash of the store's parameters, label maps and images, whatever their folders."""
     made_from = [
         [name, cases[name].attributes["inputs"], *map(_fingerprint, scan.paths)]
         for name, scan in sorted(scans.items())
@@ -188,7 +199,7 @@ def _inputs_hash(
 
 
 def _fingerprint(path: Path) -> list[Any]:
-    """Tells image files apart by their ends: that of gzip is a checksum of it all."""
+    """Name, size and hash of both ends of a file; gzip files end in a checksum."""
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_END_BYTES)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
-from svls_cli.batch.records import Outcome, Record, recorded, until_failure
-from svls_cli.batch.workers import Progress, no_progress
+from svls_cli.batch.records import Outcome, Record
+from svls_cli.batch.run import Batch, run_cases
+from svls_cli.batch.workers import ThisProcess
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256
@@ -25,12 +24,7 @@ from svls_cli.labels.raters import HARD
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.soften.levels import quantise
 from svls_cli.soften.smoothing import SoftBlock
-from svls_cli.store.destination import (
-    Destination,
-    destination,
-    store_case,
-    store_to_replace,
-)
+from svls_cli.store.destination import Destination, open_destination, store_to_replace
 from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.writer import CaseWriter
@@ -54,9 +48,8 @@ def predict_cases(
     dtype: str = "uint8",
     device: str = "auto",
     overwrite: bool = False,
-    fail_fast: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[Record]:
+    batch: Batch | None = None,
+) -> list[Record]:
     """Predict class probabilities of images, in the form of soft labels.
 
     A window of the patch's size slides over the image, and its predictions are averaged
@@ -81,13 +74,13 @@ def predict_cases(
         As in `smooth_cases`.
     device
         As in `train`.
-    overwrite, fail_fast, progress
-        As in `smooth_cases`.
+    overwrite, batch
+        As in `smooth_cases`; the work is done by this process, whatever ``batch.jobs``.
 
     Returns
     -------
-    generator of Record
-        One per case; the work is done while they are read.
+    list of Record
+        One per case.
 
     Raises
     ------
@@ -124,10 +117,23 @@ def predict_cases(
     )
     network = loaded.trained_network().to(where).eval()
     predictor = Predictor(loaded.plan, network, where, overlap, batch_size)
-    records = _predict_all(
-        list(scans.values()), predictor, config, folder_at(out), overwrite, progress
-    )
-    return until_failure(records, fail_fast=fail_fast)
+    # The network is here, not in other processes.
+    batch = replace(batch or Batch(), jobs=ThisProcess())
+    target = folder_at(out)
+    replaced = store_to_replace(target) if overwrite else None
+    with open_destination(
+        target, config, replace=replaced, dry_run=False, remote=False
+    ) as destination:
+        finished = run_cases(
+            CasePredictor(predictor, destination),
+            list(scans.values()),
+            batch,
+            doing="predict",
+        )
+        failed = any(each.record.status == "failed" for each in finished)
+        if not (failed and batch.fail_fast):
+            destination.take_place(keep_old=failed)
+    return [each.record for each in finished]
 
 
 @dataclass(frozen=True)
@@ -192,60 +198,52 @@ class Predictor:
         return torch.softmax(predict_logits(self.network, windows, amp=amp), dim=1)
 
 
-def _predict_all(
-    scans: list[Scan],
-    predictor: Predictor,
-    config: StoreConfig,
-    out: Any,
-    overwrite: bool,
-    progress: Progress,
-) -> Generator[Record]:
-    replaced = store_to_replace(out) if overwrite else None
-    with destination(
-        out, config, replace=replaced, dry_run=False, remote=False
-    ) as place:
-        records = (_predict_case(scan, predictor, config, place) for scan in scans)
-        with closing(records):
-            for record in progress(records, len(scans), "predict"):
-                if record.status == "failed":
-                    place.failed.append(record.case)
-                yield record
+@dataclass(frozen=True)
+class CasePredictor:
+    """Predicts one case and puts it into a store.
 
+    Parameters
+    ----------
+    predictor
+        The network.
+    destination
+        The store.
+    """
 
-def _predict_case(
-    scan: Scan, predictor: Predictor, config: StoreConfig, place: Destination
-) -> Record:
-    def work() -> Outcome:
-        inputs = [
+    predictor: Predictor
+    destination: Destination
+
+    def __call__(self, scan: Scan) -> Outcome[None]:
+        """Predict a case and store it, whole or not at all."""
+        destination, plan = self.destination, self.predictor.plan
+        inputs, output = self._inputs(scan), destination.output(scan.name)
+        if destination.holds(scan.name, inputs):
+            return Outcome(output, skipped="already complete")
+        _check_channels(scan, plan.channels)
+        geometry, voxels = scan.read()
+        probabilities = self.predictor.probabilities(voxels)
+        with destination.writing(scan.name, geometry) as writer:
+            _write(writer, probabilities, destination.config.dtype)
+            size = writer.finish(inputs)
+        return Outcome(output, size, note=_unlike_training(geometry, plan))
+
+    def _inputs(self, scan: Scan) -> list[dict[str, Any]]:
+        return [
             {"name": path.name, "rater": None, "sha256": file_sha256(path)}
             for path in scan.paths
         ]
-        if place.holds(scan.name, config, inputs):
-            return Outcome(place.output(scan.name), skipped="already complete")
-        expected = predictor.plan.channels
-        if len(expected) != len(scan.channels):
-            raise InputError(
-                f"{len(scan.channels)} channels; the network was trained on "
-                f"{len(expected)}"
-            )
-        if len(expected) > 1 and expected != scan.channels:
-            raise InputError(
-                f"channels {', '.join(scan.channels)}; the network was trained on "
-                f"{', '.join(expected)}"
-            )
-        geometry, voxels = scan.read()
-        found = predictor.probabilities(voxels)
-        outcome = store_case(
-            place,
-            scan.name,
-            partial(_write, probabilities=found, dtype=config.dtype),
-            geometry=geometry,
-            config=config,
-            inputs=inputs,
-        )
-        return replace(outcome, note=_unlike_training(geometry, predictor.plan))
 
-    return recorded(scan.name, scan.inputs, work)
+
+def _check_channels(scan: Scan, expected: Sequence[str]) -> None:
+    if len(expected) != len(scan.channels):
+        raise InputError(
+            f"{len(scan.channels)} channels; the network was trained on {len(expected)}"
+        )
+    if len(expected) > 1 and expected != scan.channels:
+        raise InputError(
+            f"channels {', '.join(scan.channels)}; the network was trained on "
+            f"{', '.join(expected)}"
+        )
 
 
 def _unlike_training(geometry: Geometry, plan: Plan) -> str | None:

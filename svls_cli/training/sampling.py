@@ -1,69 +1,67 @@
-"""Where in a case patches lie."""
+"""Positions of patches in a case."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from svls_cli.arrays import UIntArray
+from svls_cli.arrays import BoolArray, IndexArray, UIntArray, VoxelArray
 
-Voxels = npt.NDArray[np.int32]
-# Of a class and of a case: enough to choose from, few enough to keep for every case of
-# a data set.
+# Voxels kept of each class and of a case: enough to choose from, few enough to keep
+# for every case of a data set.
 _KEPT_VOXELS, _KEPT_OF_CASE = 2000, 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Some voxels of a case that patches may be centred on.
+    """Random voxels of a case that patches may be centred on.
 
     Parameters
     ----------
     foreground : (n, axes) each
-        By class, those that occur.
+        Voxels of each foreground class that occurs.
     boundary : (n, axes)
         Voxels beside another class.
     """
 
-    foreground: tuple[Voxels, ...]
-    boundary: Voxels
+    foreground: tuple[VoxelArray, ...]
+    boundary: VoxelArray
 
     @classmethod
     def of(cls, labels: UIntArray, *, ignore_label: int | None, name: str) -> Landmarks:
-        """Of a hard label map.
+        """Draw voxels of a hard label map.
 
         Parameters
         ----------
         labels : (z, y, x) or (y, x)
             Label values.
         ignore_label
-            No foreground, as 0 is none; and what is beside it is no boundary.
+            Label value that, like 0, is no foreground; voxels beside it are not on a
+            boundary.
         name
-            The case's: the same voxels are kept for it, whoever asks.
+            Name of the case, which seeds the draw: it always gives the same voxels.
         """
         rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
         edges = np.flatnonzero(_beside_another(labels, ignore_label))
         flat = labels.reshape(-1)
-        kept = flat != 0  # np.isin takes ten times as long
+        foreground = flat != 0  # np.isin takes ten times as long
         if ignore_label is not None:
-            kept &= flat != ignore_label
-        inside = np.flatnonzero(kept)
+            foreground &= flat != ignore_label
+        inside = np.flatnonzero(foreground)
         values = flat[inside]
         classes = [inside[values == value] for value in np.unique(values)]
-        kept_voxels = min(_KEPT_VOXELS, -(-_KEPT_OF_CASE // (len(classes) + 1)))
+        limit = min(_KEPT_VOXELS, -(-_KEPT_OF_CASE // (len(classes) + 1)))
 
-        def some(places: npt.NDArray[Any]) -> Voxels:
-            if len(places) > kept_voxels:
-                places = np.sort(rng.choice(places, kept_voxels, replace=False))
-            place = np.unravel_index(places, labels.shape)
-            return np.stack(place, axis=1).astype(np.int32)
+        def sample(voxels: IndexArray) -> VoxelArray:
+            if len(voxels) > limit:
+                voxels = np.sort(rng.choice(voxels, limit, replace=False))
+            axes = np.unravel_index(voxels, labels.shape)
+            return np.stack(axes, axis=1).astype(np.int32)
 
-        return cls(tuple(map(some, classes)), some(edges))
+        return cls(tuple(map(sample, classes)), sample(edges))
 
     def centre(
         self,
@@ -72,7 +70,7 @@ class Landmarks:
         foreground_share: float,
         boundary_share: float,
     ) -> Sequence[int] | None:
-        """A voxel to centre a patch on; None for anywhere."""
+        """Draw a voxel to centre a patch on; None if it may lie anywhere."""
         kind = rng.random()
         if kind < foreground_share and self.foreground:
             chosen = self.foreground[rng.integers(len(self.foreground))]
@@ -92,10 +90,10 @@ def corner_of(
     patch_size: Sequence[int],
     centre: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """First voxel of a patch: around ``centre``, or anywhere; in the volume if it fits.
+    """First voxel of a patch around ``centre``, or anywhere if that is None.
 
-    On an axis that is shorter than the patch it is negative, and the volume in its
-    middle.
+    The patch lies within the volume. On an axis that is shorter than the patch, the
+    volume lies in its middle and the first voxel is negative.
     """
     corner = []
     for axis, (n, size) in enumerate(zip(shape, patch_size, strict=True)):
@@ -108,10 +106,8 @@ def corner_of(
     return tuple(corner)
 
 
-def _beside_another(
-    labels: UIntArray, ignore_label: int | None
-) -> npt.NDArray[np.bool_]:
-    """Voxels one of whose face neighbours has another label, neither ignored."""
+def _beside_another(labels: UIntArray, ignore_label: int | None) -> BoolArray:
+    """Voxels with a face neighbour of another label, neither of them ignored."""
     result = np.zeros(labels.shape, bool)
     for axis in range(labels.ndim):
         lower = (slice(None),) * axis + (slice(None, -1),)

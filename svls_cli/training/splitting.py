@@ -1,4 +1,4 @@
-"""Which cases are trained on, and which are kept for validation."""
+"""The split of the cases into training and validation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ def split_cases(
     Parameters
     ----------
     names
-        All cases; their order does not matter.
+        Names of all cases; their order does not matter.
     validation
         As in `TrainingConfig`: share, fold or file.
     seed
-        Of the draw, for shares and folds.
+        Seed of the draw, for shares and folds.
 
     Raises
     ------
     InvalidParameterError
-        If it is none of the three.
+        If ``validation`` is none of the three.
     InputError
-        If nothing is left to train on, or the file names unknown cases.
+        If no case is left to train on or to validate on, or the file names unknown
+        cases.
 
     Examples
     --------
@@ -73,5 +74,5 @@ def _listed(path: Path, known: set[str]) -> set[str]:
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     held = {line.strip() for line in lines if line.strip()}
     if unknown := sorted(held - known):
-        raise InputError(f"{path} names cases that there are not: {unknown[:5]}")
+        raise InputError(f"{path} names unknown cases: {unknown[:5]}")
     return held

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.run import Batch
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import open_store
@@ -33,12 +33,12 @@ def train(
     pattern: str | None = None,
     cache: str | Path | None = None,
     overwrite: bool = False,
-    jobs: int | Workers | None = None,
     loaders: int = 0,
     device: str = "auto",
     tensorboard: bool = False,
-    progress: Progress = no_progress,
-) -> Generator[EpochLog]:
+    on_epoch: Callable[[EpochLog], None] | None = None,
+    batch: Batch | None = None,
+) -> list[EpochLog]:
     """Train a U-Net on the soft labels of a store.
 
     Parameters
@@ -58,8 +58,6 @@ def train(
     overwrite
         Start again, and replace the run in ``out`` once the first epoch is done. By
         default a run that was ended goes on.
-    jobs
-        Workers that unpack images, as in `smooth_cases`.
     loaders
         Number of processes that read patches ahead; 0: this one reads them.
     device
@@ -67,13 +65,15 @@ def train(
         ``cuda:1``.
     tensorboard
         Also write events for TensorBoard.
-    progress
-        Shows how far it is.
+    on_epoch
+        Called with the log of each epoch as soon as it is finished.
+    batch
+        Workers that unpack images, and progress, as in `smooth_cases`.
 
     Returns
     -------
-    generator of EpochLog
-        One per epoch that was done now; the work is done while they are read.
+    list of EpochLog
+        One per epoch that was done now.
 
     Raises
     ------
@@ -90,6 +90,8 @@ def train(
     where = choose_device(device)
     writer = _summary_writer() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
+    batch = batch or Batch()
+    logs: list[EpochLog] = []
     opened = open_store(store)
     cases = dict(opened)
     if not cases:
@@ -107,21 +109,29 @@ def train(
             scans,
             folder.cache if cache is None else cache,
             window=config.window,
-            jobs=jobs,
-            progress=progress,
+            batch=batch,
         )
         data = Data(cases, unpacked, loaders)
         events = None
-        for each in train_network(
-            plan, data, device=where, checkpoint=checkpoint, progress=progress
-        ):
+        checkpoints = train_network(
+            plan,
+            data,
+            device=where,
+            checkpoint=checkpoint,
+            progress=batch.progress,
+        )
+        for each in checkpoints:
             if overwrite and len(each.history) == 1:
                 folder.clear_run()  # not before: inputs or memory may have failed
             if writer is not None and events is None:
                 events = writer(str(folder.tensorboard))
-            yield _keep(each, folder, events)
+            log = _keep(each, folder, events)
+            logs.append(log)
+            if on_epoch is not None:
+                on_epoch(log)
     if cache is None:
         folder.clear_cache()
+    return logs
 
 
 def _summary_writer() -> Callable[[str], Any]:

@@ -1,4 +1,4 @@
-"""How good a network is on cases that it is not trained on."""
+"""Scores of a network on the validation cases."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.losses import soft_cross_entropy
 from svls_cli.training.plan import Plan
 
-# Passes over the cases, and no more patches than.
+# Number of passes over the cases, and the largest number of patches.
 _PASSES, _PATCHES = 2, 100
 
 
@@ -24,7 +24,7 @@ class Validation:
     Parameters
     ----------
     plan, data
-        Of the run.
+        Plan and cases of the run.
     dataset
         The validation cases; kept, so that each is searched for landmarks once.
     """
@@ -35,6 +35,7 @@ class Validation:
 
     @classmethod
     def of(cls, plan: Plan, data: Data) -> Validation:
+        """Validation of a run, its patches read in this process."""
         here = Data(data.cases, data.images)  # workers would not keep landmarks
         return cls(plan, here, here.dataset(plan, plan.validation))
 
@@ -42,7 +43,7 @@ class Validation:
     def scores(
         self, network: torch.nn.Module, device: torch.device
     ) -> dict[str, float | None]:
-        """``loss``, and ``dice`` of all patches together: mean of the classes."""
+        """Mean ``loss``; ``dice`` of all patches together, averaged over classes."""
         network.eval()
         plan, losses = self.plan, []
         overlap = torch.zeros(3, len(plan.classes), device=device)
@@ -62,7 +63,7 @@ class Validation:
 
 
 def _overlap(logits: Tensor, target: Tensor) -> Tensor:
-    """(3, classes) voxels of both, of the prediction, and of the target."""
+    """Voxels of both, of the prediction and of the target, by class, (3, classes)."""
     counts = (target != 0).any(dim=1)
     n_classes = logits.shape[1]
 

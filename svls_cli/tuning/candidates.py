@@ -1,4 +1,4 @@
-"""Which windows and strengths of SVLS are tried, and how one is chosen."""
+"""The windows and strengths of SVLS to try, and the search for the best."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLISHED = Method("svls", sigma=1.0, size=3, strength=0.5)
 DEFAULT_SIGMAS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DEFAULT_STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
-# What the best candidate is also named of, by what is fixed.
+# Groups of candidates whose best is reported as well.
 KINDS: dict[str, Callable[[Method], bool]] = {
     "mm": lambda method: method.sigma_mm is not None and method.size == "auto",
     "voxels": lambda method: method.sigma is not None and method.size == "auto",
@@ -29,8 +29,8 @@ KINDS: dict[str, Callable[[Method], bool]] = {
 
 
 @dataclass(frozen=True)
-class Grid:
-    """All candidates: windows times strengths.
+class Candidates:
+    """The smoothing methods to try: every window with every strength.
 
     Parameters
     ----------
@@ -65,41 +65,42 @@ class Grid:
 
     @cached_property
     def windows(self) -> tuple[Method, ...]:
-        """SVLS of strength 1; of equal scores the first counts, mm before voxels."""
-        made = [
+        """Windows as SVLS of strength 1; mm first: the first of equal scores wins."""
+        windows = [
             *(Method(sigma_mm=s, size="auto", strength=1.0) for s in self.sigmas),
             *(Method(sigma=s, size="auto", strength=1.0) for s in self.sigmas),
             *(Method(sigma=s, size=3, strength=1.0) for s in self.sigmas),
             *(Method(sigma_mm=s, size=3, strength=1.0) for s in self.sigmas),
         ]
-        return tuple(dict.fromkeys([*made, replace(PUBLISHED, strength=1.0)]))
+        return tuple(dict.fromkeys([*windows, replace(PUBLISHED, strength=1.0)]))
 
     @cached_property
     def tried_strengths(self) -> tuple[float, ...]:
-        """Those asked for and the published one, which all are compared with."""
+        """The strengths to try, and the published one for comparison; ascending."""
         return tuple(sorted({*self.strengths, 0.5}))
 
     @cached_property
-    def candidates(self) -> tuple[Method, ...]:
-        """By window, then strength: the order of scores (windows, strengths)."""
+    def methods(self) -> tuple[Method, ...]:
+        """All candidates, in the order of flattened (windows, strengths) scores."""
         return tuple(
             replace(window, strength=strength)
             for window in self.windows
             for strength in self.tried_strengths
         )
 
-    def edges(self, best: Method) -> list[str]:
-        """What to say if a larger or smaller value than any tried might be better.
+    def edge_warnings(self, best: Method) -> list[str]:
+        """Warnings where a larger or smaller value than any tried may be better.
 
         Examples
         --------
-        >>> Grid(sigmas=(1, 2)).edges(Method(sigma_mm=2, strength=0.3))
+        >>> candidates = Candidates(sigmas=(1, 2))
+        >>> candidates.edge_warnings(Method(sigma_mm=2, strength=0.3))
         ['sigma 2 is the largest that was tried: try larger sigmas']
         """
-        # One number each: `windows` makes no others.
+        # Numbers, as no window has one sigma per axis.
         sigma: Any = best.sigma if best.sigma_mm is None else best.sigma_mm
         strength: Any = best.strength
-        found = []
+        warnings = []
         tried = (
             ("sigma", sigma, self.sigmas, math.inf),
             ("strength", strength, self.tried_strengths, 1.0),
@@ -107,20 +108,20 @@ class Grid:
         for name, value, values, limit in tried:
             many = "sigmas" if name == "sigma" else "strengths"
             if value >= values[-1] and value < limit:
-                found.append(
+                warnings.append(
                     f"{name} {value:g} is the largest that was tried: try larger {many}"
                 )
             elif value <= values[0]:
-                found.append(
+                warnings.append(
                     f"{name} {value:g} is the smallest that was tried: try smaller "
                     f"{many}"
                 )
-        return found
+        return warnings
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the best candidate is found; parameters as in `svls_cli.tune_smoothing`.
+    """The search for the best candidate; parameters as in `tune_smoothing`.
 
     Raises
     ------
@@ -128,7 +129,7 @@ class Search:
         If a parameter is out of range.
     """
 
-    grid: Grid
+    candidates: Candidates
     score: ScoreName
     band_mm: float
     folds: int
@@ -147,9 +148,10 @@ class Search:
                 )
 
     def to_json(self) -> dict[str, Any]:
+        """The parameters as reported."""
         return {
-            "sigmas": list(self.grid.sigmas),
-            "strengths": list(self.grid.tried_strengths),
+            "sigmas": list(self.candidates.sigmas),
+            "strengths": list(self.candidates.tried_strengths),
             "score": self.score,
             "band_mm": self.band_mm,
             "folds": self.folds,
@@ -158,16 +160,16 @@ class Search:
 
 
 def smooth_options(method: Method) -> str:
-    """A method of SVLS as options of `svls-cli smooth`.
+    """A method of SVLS as command-line options of `svls-cli smooth`.
 
     Examples
     --------
     >>> smooth_options(Method(sigma_mm=1, strength=0.8))
     '--sigma-mm 1 --size auto --strength 0.8'
     """
-    given = method.to_json()
-    del given["name"]
+    options = method.to_json()
+    del options["name"]
     return " ".join(
         f"--{key.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
-        for key, value in given.items()
+        for key, value in options.items()
     )

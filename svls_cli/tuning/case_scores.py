@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-from svls_cli.arrays import FloatArray
-from svls_cli.batch.records import Outcome, Record, recorded
+from svls_cli.arrays import FloatArray, IntArray
+from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import RaterMaps, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.metrics.boundary_band import band_radius, boundary_band
 from svls_cli.soften.methods import Method, Softening
-from svls_cli.tuning.candidates import Grid, smooth_options
+from svls_cli.tuning.candidates import Candidates, smooth_options
 from svls_cli.tuning.forecasts import forecast_scores
 from svls_cli.tuning.pair_scores import PairCounts, PairScores, mean_per_class
 
@@ -28,22 +25,23 @@ class CaseScores:
     Parameters
     ----------
     name, raters
-        Of the case, and how many raters it has.
+        Name of the case, and its number of raters.
     values : (c,)
-        Label values of its class axis.
+        Label value of each class.
     band_voxels
-        Size of the boundary band.
+        Number of voxels in the boundary band.
     counts
-        Pairs of raters that agree there and that differ.
+        Pairs of raters that agree in the band, and that differ.
     nll, brier : (windows, strengths)
         Means over the band's voxels and ordered pairs of raters.
     class_nll : (windows, strengths, c)
-        Means over the pairs of which at least one said the class; NaN without any.
+        Means over the pairs of which at least one rater said the class; NaN without
+        any.
     """
 
     name: str
     raters: int
-    values: npt.NDArray[np.int64]
+    values: IntArray
     band_voxels: int
     counts: PairCounts
     nll: FloatArray
@@ -52,98 +50,76 @@ class CaseScores:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What became of a case; its scores if it counts."""
-
-    record: Record
-    scores: CaseScores | None = None
-
-    @classmethod
-    def crashed(cls, case: RatedCase, how: str) -> Scored:
-        return cls(Record.failure(case.name, how, case.inputs))
-
-    @classmethod
-    def left_out(cls, case: RatedCase, why: str) -> Scored:
-        inputs = case.inputs
-        return cls(Record(case.name, "skipped", why, inputs, None, 0.0))
-
-
-@dataclass(frozen=True)
-class CaseTask:
-    """What is done to each case.
+class CaseScorer:
+    """Scores all candidates on one case, in a worker process.
 
     Parameters
     ----------
-    grid
-        The candidates.
+    candidates
+        The windows and strengths to score.
     band_mm
         Reach of the boundary band either side, mm.
     classes
-        None: the label values of each case.
+        Classes of the data set; None for the label values of each case.
     ignore_label, resample_to_first
         As in `read_rater_maps`.
     threads
-        For one case.
+        Number of threads for one case.
     """
 
-    grid: Grid
+    candidates: Candidates
     band_mm: float
     classes: ClassTable | None
     ignore_label: int | None = None
     resample_to_first: bool = False
     threads: int = 1
 
-    def __call__(self, case: RatedCase) -> Scored:
-        found: list[CaseScores] = []
-
-        def work() -> Outcome:
-            maps = read_rater_maps(
-                case,
-                self.classes,
-                ignore_label=self.ignore_label,
-                resample_to_first=self.resample_to_first,
+    def __call__(self, case: RatedCase) -> Outcome[CaseScores]:
+        """Score all candidates on a case, unless nothing of it counts."""
+        maps = read_rater_maps(
+            case,
+            self.classes,
+            ignore_label=self.ignore_label,
+            resample_to_first=self.resample_to_first,
+        )
+        scores = self._score(case.name, maps)
+        if scores is None:
+            return Outcome(
+                skipped="no boundary, or no voxel there that two raters label"
             )
-            scores = self._score(case.name, maps)
-            if scores is None:
-                why = "no boundary, or no voxel there that two raters label"
-                return Outcome(skipped=why)
-            found.append(scores)
-            return Outcome()
+        return Outcome(result=scores)
 
-        record = recorded(case.name, case.inputs, work)
-        return Scored(record, *found)
-
-    def _score(self, name: str, given: RaterMaps) -> CaseScores | None:
-        spacing_mm, n_classes = given.geometry.spacing_mm, len(given.classes)
-        radius = band_radius(self.band_mm, given.geometry.shape, spacing_mm)
-        band = boundary_band(given.maps, n_classes=n_classes, radius=radius)
+    def _score(self, name: str, rated: RaterMaps) -> CaseScores | None:
+        spacing_mm, n_classes = rated.geometry.spacing_mm, len(rated.classes)
+        radius = band_radius(self.band_mm, rated.geometry.shape, spacing_mm)
+        band = boundary_band(rated.maps, n_classes=n_classes, radius=radius)
         # On voxels of 1 mm, sigmas in mm and in voxels are the same windows.
-        windows = [_on_grid(window, spacing_mm) for window in self.grid.windows]
-        places = [window.window(spacing_mm) for window in self.grid.windows]
-        first = [places.index(place) for place in places]
+        windows = [_on_grid(window, spacing_mm) for window in self.candidates.windows]
+        in_voxels = [window.window(spacing_mm) for window in self.candidates.windows]
+        first = [in_voxels.index(window) for window in in_voxels]
         distinct = sorted(set(first))
         sums = forecast_scores(
-            given.maps,
+            rated.maps,
             band,
             [windows[at] for at in distinct],
-            self.grid.tried_strengths,
+            self.candidates.tried_strengths,
             n_classes=n_classes,
             threads=self.threads,
         )
         if not sums.counts.pairs:
             return None
         rows = [distinct.index(at) for at in first]
-        return _means(sums, rows, name, given, int(band.sum()))
+        return _means(sums, rows, name, rated, int(band.sum()))
 
 
 def _means(
-    sums: PairScores, rows: list[int], name: str, given: RaterMaps, band_voxels: int
+    sums: PairScores, rows: list[int], name: str, rated: RaterMaps, band_voxels: int
 ) -> CaseScores:
     counts = sums.counts
     return CaseScores(
         name,
-        len(given.raters),
-        given.classes.values,
+        len(rated.raters),
+        rated.classes.values,
         band_voxels,
         counts,
         nll=sums.nll[rows] / counts.pairs,

@@ -1,4 +1,4 @@
-"""From the scores of cases to a choice."""
+"""The choice of a candidate by the scores of all cases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BASELINES = (
 )
 
 
-def summarise(
+def choose_candidate(
     cases: Sequence[CaseScores],
     records: Sequence[Record],
     classes: ClassTable,
@@ -41,27 +41,27 @@ def summarise(
     *,
     other: Mapping[str, Any],
 ) -> TuningResult:
-    """Choose a candidate and say how good it is.
+    """Choose the best candidate and measure how good it is.
 
     Parameters
     ----------
     cases
-        At least one.
+        Scores of each case that counts, at least one.
     records
-        What became of all cases, those left out and failed among them.
+        Outcomes of all cases, also of those left out and failed.
     classes
-        Of the data set.
+        Classes of the data set.
     search
-        The candidates and how one is chosen.
+        The candidates, and the score to choose by.
     other
-        Further parameters, to be told.
+        Further parameters to report.
     """
     table = _Table(cases, classes, search)
     per_class = tuple(table.class_nll(at) for at in range(len(classes)))
     best, baselines = table.scores[table.best], table.baselines()
-    doubts = _warnings(search, best, baselines, per_class)
+    warnings = _warnings(search, best, baselines, per_class)
     if len(cases) == 1:
-        doubts.insert(0, "one case only: nothing is held out to score the choice on")
+        warnings.insert(0, "one case only: nothing is held out to score the choice on")
     return TuningResult(
         parameters={**search.to_json(), **other, "classes": classes.to_json()},
         classes=classes,
@@ -75,13 +75,13 @@ def summarise(
         best=best,
         held_out=table.held_out() if len(cases) > 1 else None,
         per_class=per_class,
-        warnings=tuple(doubts),
+        warnings=tuple(warnings),
     )
 
 
 @dataclass(frozen=True)
 class _Table:
-    """Cases by candidates."""
+    """Scores of cases (rows) by candidates (columns)."""
 
     cases: Sequence[CaseScores]
     classes: ClassTable
@@ -89,35 +89,43 @@ class _Table:
 
     @cached_property
     def nll(self) -> FloatArray:
+        """(cases, candidates) NLL."""
         return np.stack([case.nll.ravel() for case in self.cases])
 
     @cached_property
     def brier(self) -> FloatArray:
+        """(cases, candidates) Brier scores."""
         return np.stack([case.brier.ravel() for case in self.cases])
 
     @cached_property
     def chosen_by(self) -> FloatArray:
+        """(cases, candidates) scores that the choice goes by."""
         return self.brier if self.search.score == "brier" else self.nll
 
     @cached_property
     def best(self) -> int:
+        """Column of the best candidate."""
         return least_mean(self.chosen_by)
 
     @cached_property
     def published(self) -> int:
-        return self.search.grid.candidates.index(PUBLISHED)
+        """Column of SVLS as published."""
+        return self.search.candidates.methods.index(PUBLISHED)
 
     @cached_property
     def scores(self) -> list[Score]:
+        """Mean scores of each candidate."""
         means = (self.nll.mean(axis=0).tolist(), self.brier.mean(axis=0).tolist())
         return [
             Score(method, *values)
-            for method, *values in zip(self.search.grid.candidates, *means, strict=True)
+            for method, *values in zip(
+                self.search.candidates.methods, *means, strict=True
+            )
         ]
 
     @cached_property
     def uniform(self) -> dict[Method, list[MeanScores]]:
-        """One-hot and uniform label smoothing, by case."""
+        """Scores of one-hot and uniform label smoothing, by method and case."""
         return {
             method: [
                 uniform_scores(
@@ -131,6 +139,7 @@ class _Table:
         }
 
     def baselines(self) -> tuple[Score, ...]:
+        """Mean scores of one-hot and uniform label smoothing."""
         return tuple(
             Score(
                 method,
@@ -143,13 +152,14 @@ class _Table:
     def best_of(self) -> dict[str, Score]:
         """The best candidate of each kind."""
         means = self.chosen_by.mean(axis=0)
-        found = {}
+        best = {}
         for kind, belongs in KINDS.items():
             of_kind = [at for at, s in enumerate(self.scores) if belongs(s.method)]
-            found[kind] = self.scores[min(of_kind, key=means.__getitem__)]
-        return found
+            best[kind] = self.scores[min(of_kind, key=means.__getitem__)]
+        return best
 
     def used(self) -> tuple[UsedCase, ...]:
+        """The cases, with what the report tells of each."""
         return tuple(
             UsedCase(
                 case.name,
@@ -164,13 +174,14 @@ class _Table:
         )
 
     def held_out(self) -> HeldOut:
+        """Cross-validated scores of the choice."""
         search = self.search
         folds = cross_validate(self.chosen_by, folds=search.folds, seed=search.seed)
         nll, brier = held_out(self.nll, folds), held_out(self.brier, folds)
         choices = tuple(
             FoldChoice(
                 held_out=tuple(self.cases[row].name for row in fold.cases),
-                method=search.grid.candidates[fold.chosen],
+                method=search.candidates.methods[fold.chosen],
                 nll=float(nll[list(fold.cases)].mean()),
                 brier=float(brier[list(fold.cases)].mean()),
             )
@@ -187,19 +198,20 @@ class _Table:
         )
 
     def class_nll(self, index: int) -> ClassNll:
-        """Over the cases in whose band some pair of raters has the class."""
+        """Mean NLL of a class, over the cases whose raters say it in the band."""
         label = self.classes.classes[index]
         onehot, ls = _BASELINES[:2]
         rows = []
         for at, case in enumerate(self.cases):
-            (place,) = np.nonzero(case.values == label.value)
-            if not len(place) or not case.counts.per_class[place[0]]:
+            channels = np.flatnonzero(case.values == label.value)
+            if not len(channels) or not case.counts.per_class[channels[0]]:
                 continue
+            channel = channels[0]
             uniform = (self.uniform[method][at] for method in (onehot, ls))
-            svls = case.class_nll[..., place[0]].ravel()
+            svls = case.class_nll[..., channel].ravel()
             rows.append(
                 [
-                    *(scores.class_nll[place[0]] for scores in uniform),
+                    *(scores.class_nll[channel] for scores in uniform),
                     svls[self.published],
                     svls[self.best],
                 ]
@@ -214,20 +226,20 @@ def _warnings(
     baselines: Sequence[Score],
     per_class: Sequence[ClassNll],
 ) -> list[str]:
-    found = search.grid.edges(best.method)
+    warnings = search.candidates.edge_warnings(best.method)
     least = min(baselines, key=lambda score: getattr(score, search.score))
     if getattr(least, search.score) <= getattr(best, search.score):
         name = "one-hot" if least.method.name == "onehot" else "label smoothing"
-        found.append(
+        warnings.append(
             f"{name} forecasts these raters no worse than any SVLS that was tried: "
             "smoothing boundaries does not help here"
         )
-    # Large classes rule the mean over voxels; small ones may want something else.
+    # Large classes dominate the mean over voxels; small ones may need another method.
     scored = [(row.best, row.published) for row in per_class if row.cases]
     worse = sum(best > published for best, published in scored)  # type: ignore[operator]
     if worse > len(scored) / 2:
-        found.append(
+        warnings.append(
             f"SVLS as published has the better NLL in {worse} of {len(scored)} "
             "classes, each by itself: see the scores by class"
         )
-    return found
+    return warnings

@@ -1,4 +1,4 @@
-"""Choosing a candidate on some cases and scoring it on others."""
+"""Cross-validation: choose a candidate on some cases, score it on the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from svls_cli.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Fold:
-    """Cases held out, and the candidate that the others chose.
+    """Cases that are held out, and the candidate that the others chose.
 
     Parameters
     ----------
     cases
-        Rows of the score table that are held out.
+        Rows of the held-out cases in the score table.
     chosen
-        Column of the candidate.
+        Column of the chosen candidate.
     """
 
     cases: tuple[int, ...]
@@ -26,12 +26,12 @@ class Fold:
 
 
 def least_mean(scores: FloatArray) -> int:
-    """Column of the least mean; the first of equal ones.
+    """Column of the candidate with the least mean; of equal ones the first.
 
     Parameters
     ----------
     scores : (cases, candidates)
-        Less is better.
+        Scores, at least one case; less is better.
     """
     return int(np.argmin(scores.mean(axis=0)))
 
@@ -42,16 +42,16 @@ def cross_validate(scores: FloatArray, *, folds: int, seed: int) -> list[Fold]:
     Parameters
     ----------
     scores : (cases, candidates)
-        At least 2 cases; less is better.
+        Scores, at least two cases; less is better.
     folds
-        At least 2; no more than there are cases are made.
+        Number of folds, at least 2; with fewer cases, one fold per case.
     seed
-        Of the order in which cases are dealt out.
+        Seed of the order in which cases are dealt out.
 
     Returns
     -------
     list of Fold
-        Each case is held out once, and has no part in that fold's choice.
+        Each case is held out once and has no part in that fold's choice.
 
     References
     ----------
@@ -66,15 +66,14 @@ def cross_validate(scores: FloatArray, *, folds: int, seed: int) -> list[Fold]:
     """
     n = len(scores)
     shuffled = np.random.default_rng(seed).permutation(n)
-    found = []
-    for part in np.array_split(shuffled, min(folds, n)):
-        others = np.delete(scores, part, axis=0)
-        found.append(Fold(tuple(sorted(part.tolist())), least_mean(others)))
-    return found
+    return [
+        Fold(tuple(sorted(part.tolist())), least_mean(np.delete(scores, part, axis=0)))
+        for part in np.array_split(shuffled, min(folds, n))
+    ]
 
 
 def held_out(scores: FloatArray, folds: list[Fold]) -> FloatArray:
-    """(cases,) score of the candidate that was chosen without the case."""
+    """Score of each case under the candidate that was chosen without it, (cases,)."""
     chosen = np.empty(len(scores), np.intp)
     for fold in folds:
         chosen[list(fold.cases)] = fold.chosen

@@ -1,4 +1,4 @@
-"""The scores of all candidates, by sigma and by strength."""
+"""A figure of the scores of all candidates, by sigma and by strength."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from svls_cli.tuning.result import Score, TuningResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-
 # Legible in print and without colour vision (Okabe & Ito), each with its own marker.
 _LINES = {
     "mm, size auto": ("sigma_mm", "auto", "#0072B2", "o-"),
@@ -20,8 +19,6 @@ _LINES = {
     "voxels, size 3": ("sigma", 3, "#E69F00", "s:"),
     "mm, size 3": ("sigma_mm", 3, "#56B4E9", "o:"),
 }
-
-
 _NAMES = {"nll": "NLL", "brier": "Brier score"}
 
 
@@ -31,9 +28,9 @@ def draw_tuning(result: TuningResult, path: Path) -> None:
     Parameters
     ----------
     result
-        Of `tune_smoothing`.
+        Result of `tune_smoothing`.
     path
-        PNG, PDF, SVG or what else matplotlib writes, by its suffix.
+        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How well one rater's smoothed label map forecasts the other raters of a case.
+"""Scores of one rater's smoothed label map as a forecast of a case's other raters.
 
 A soft label is ``p = (1 - strength) * onehot + strength * n``, and the neighbours'
 share n of a window does not depend on the strength. So each window is applied once, and
@@ -16,14 +16,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import BoolArray, FloatArray, IntArray, Region, UIntArray
+from svls_cli.arrays import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IndexArray,
+    IntArray,
+    Region,
+    UIntArray,
+)
 from svls_cli.metrics.boundary_band import band_blocks
 from svls_cli.metrics.calibration import CLIP
 from svls_cli.soften.methods import Softening
 from svls_cli.soften.volume import soften_part
 from svls_cli.tuning.pair_scores import PairCounts, PairScores
-
-Shares = npt.NDArray[np.float32]
 
 
 def forecast_scores(
@@ -40,18 +46,18 @@ def forecast_scores(
     Parameters
     ----------
     maps : (z, y, x) or (y, x) each
-        Each rater's class indices, ``n_classes`` where the rater ignores the voxel:
-        there the rater neither forecasts nor is forecast.
+        Class indices by each rater; ``n_classes`` where the rater ignores the voxel and
+        so neither forecasts nor is forecast.
     band : same shape
-        Voxels that count.
+        Voxels that are scored.
     windows
         SVLS on this grid, of strength 1.
     strengths
         Shares of the neighbours, in (0, 1].
     n_classes
-        How many classes the indices stand for.
+        Number of classes that the indices stand for.
     threads
-        Work on so many blocks at a time; the result does not depend on it.
+        Number of blocks to work on at a time; the result does not depend on it.
 
     Returns
     -------
@@ -85,24 +91,25 @@ def forecast_scores(
 
 @dataclass(frozen=True, eq=False)
 class _Forecast:
-    """The voxels of a block where one rater is compared, and with what.
+    """One rater's voxels in a block, and what the other raters said there.
 
     Parameters
     ----------
     voxels, own, agreeing, partners : (n,)
-        Place in the block, the rater's class, how many others said the same, and how
-        many said anything.
-    place, said : (m,)
-        For each other rater who said something else: which of the n, and what.
+        Flat index in the block, the rater's class, number of other raters who said the
+        same class, and number who said any.
+    differing, said : (m,)
+        For each other rater who said another class: which of the n voxels, and the
+        class.
     n_classes
-        How many classes there are.
+        Number of classes.
     """
 
-    voxels: npt.NDArray[np.intp]
+    voxels: IndexArray
     own: UIntArray
     agreeing: IntArray
     partners: IntArray
-    place: npt.NDArray[np.intp]
+    differing: IndexArray
     said: UIntArray
     n_classes: int
 
@@ -113,17 +120,23 @@ class _Forecast:
         voxels = np.flatnonzero(band & (labels[rater] != n_classes))
         own = labels[rater].reshape(-1)[voxels]
         agreeing, partners = np.zeros((2, len(voxels)), np.int64)
-        places, said = [], []
+        differing, said = [], []
         for other in (*labels[:rater], *labels[rater + 1 :]):
             theirs = other.reshape(-1)[voxels]
             differs = (theirs != own) & (theirs != n_classes)
             agreeing += theirs == own
             partners += theirs != n_classes
-            places.append(np.flatnonzero(differs))
+            differing.append(np.flatnonzero(differs))
             said.append(theirs[differs])
-        place = np.concatenate(places)
-        every = np.concatenate(said)
-        return cls(voxels, own, agreeing, partners, place, every, n_classes)
+        return cls(
+            voxels,
+            own,
+            agreeing,
+            partners,
+            np.concatenate(differing),
+            np.concatenate(said),
+            n_classes,
+        )
 
     def score(
         self,
@@ -132,13 +145,13 @@ class _Forecast:
         windows: Sequence[Softening],
         strengths: Sequence[float],
     ) -> PairScores:
-        """Of the rater whose map is ``indices``."""
+        """Scores summed over the block; ``indices`` is the rater's whole map."""
         total = PairScores.zero(len(windows), len(strengths), self.n_classes)
         for at, window in enumerate(windows):
             shares, rows = self._shares(indices, block, window)
             own = shares[rows[self.own], np.arange(len(self.own))]
-            found = rows[self.said] >= 0
-            said = np.where(found, shares[rows[self.said], self.place], 0)
+            occurs = rows[self.said] >= 0
+            said = np.where(occurs, shares[rows[self.said], self.differing], 0)
             total.brier[at] = self._brier(shares, own, said, np.array(strengths))
             for k, strength in enumerate(strengths):
                 nll, class_nll = self._nll(own, said, strength)
@@ -147,25 +160,29 @@ class _Forecast:
 
     def _counts(self) -> PairCounts:
         agreed = self._by_class(self.own, self.agreeing).astype(np.int64)
-        either = np.concatenate([self.own[self.place], self.said])
+        either = np.concatenate([self.own[self.differing], self.said])
         return PairCounts(agreed, np.bincount(either, minlength=self.n_classes))
 
     def _shares(
         self, indices: UIntArray, block: Region, window: Softening
-    ) -> tuple[Shares, npt.NDArray[np.intp]]:
-        """Neighbours' shares (k, n), and the row of each class; -1: 0 throughout."""
+    ) -> tuple[Float32Array, IndexArray]:
+        """Neighbours' shares (k, n), and the row of each class; -1 if all are 0."""
         soft = soften_part(
             indices, block, window, n_classes=self.n_classes, dtype=np.float32
         )
         rows = np.full(self.n_classes, -1)
         rows[soft.classes] = np.arange(len(soft.classes))
-        flat: Shares = soft.soft.reshape(len(soft.classes), -1)
+        flat: Float32Array = soft.soft.reshape(len(soft.classes), -1)
         return flat.take(self.voxels, axis=1), rows
 
     def _brier(
-        self, shares: Shares, own: Shares, said: Shares, strength: FloatArray
+        self,
+        shares: Float32Array,
+        own: Float32Array,
+        said: Float32Array,
+        strength: FloatArray,
     ) -> FloatArray:
-        """(strengths,) sums of sum_c p_c^2 - 2 p_y + 1."""
+        """(strengths,) Brier scores: sums of sum_c p_c^2 - 2 p_y + 1 over all pairs."""
         squares = np.einsum("kn,kn->n", shares, shares)
         rest = 1 - strength
         pairs = float(self.partners.sum())
@@ -187,14 +204,14 @@ class _Forecast:
         return result
 
     def _nll(
-        self, own: Shares, said: Shares, strength: float
+        self, own: Float32Array, said: Float32Array, strength: float
     ) -> tuple[float, FloatArray]:
-        """Sum over all pairs, and (c,) over those that said a class."""
+        """NLL summed over all pairs, and (c,) over the pairs that said each class."""
         agreed = _charge(np.float32(1 - strength) + np.float32(strength) * own)
         agreed *= self.agreeing
         differed = _charge(np.float32(strength) * said)
         class_nll = self._by_class(self.own, agreed)
-        class_nll += self._by_class(self.own[self.place], differed)
+        class_nll += self._by_class(self.own[self.differing], differed)
         nll = float(class_nll.sum())
         return nll, class_nll + self._by_class(self.said, differed)
 
@@ -203,6 +220,6 @@ class _Forecast:
         return sums.astype(np.float64, copy=False)
 
 
-def _charge(p: Shares) -> Shares:
-    """-ln of a clipped probability."""
+def _charge(p: Float32Array) -> Float32Array:
+    """NLL of a probability: -ln(clip(p, 1e-3, 1))."""
     return -np.log(np.clip(p, CLIP, 1), dtype=np.float32)

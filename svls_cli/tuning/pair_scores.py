@@ -20,15 +20,15 @@ from svls_cli.metrics.calibration import CLIP
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """On how many voxels ordered pairs of raters agree, by class.
+    """Ordered pairs of raters, counted over voxels by class.
 
     Parameters
     ----------
     agreed : (c,)
-        Both said the class.
+        Pairs of which both said the class.
     differed : (c,)
-        One, whichever, said it and the other another: such a pair counts for two
-        classes.
+        Pairs of which one said the class and the other another; such a pair counts for
+        two classes.
     """
 
     agreed: IntArray
@@ -36,12 +36,12 @@ class PairCounts:
 
     @property
     def pairs(self) -> int:
-        """All pairs of all voxels."""
+        """Number of pairs over all voxels."""
         return int(self.agreed.sum() + self.differed.sum() // 2)
 
     @property
     def per_class(self) -> IntArray:
-        """(c,) pairs of which at least one said the class."""
+        """(c,) pairs of which at least one rater said the class."""
         return self.agreed + self.differed
 
     def __add__(self, other: PairCounts) -> PairCounts:
@@ -50,16 +50,16 @@ class PairCounts:
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """NLL and Brier of windows and strengths, summed.
+    """NLL and Brier scores of windows and strengths, summed over pairs of raters.
 
     Parameters
     ----------
     counts
-        What they are sums of.
+        The pairs that were summed over.
     nll, brier : (windows, strengths)
-        Over all pairs.
+        Sums over all pairs.
     class_nll : (windows, strengths, c)
-        Over the pairs of which at least one said the class.
+        Sums over the pairs of which at least one rater said the class.
     """
 
     counts: PairCounts
@@ -69,6 +69,7 @@ class PairScores:
 
     @classmethod
     def zero(cls, windows: int, strengths: int, n_classes: int) -> PairScores:
+        """Sums over no pairs."""
         nobody = np.zeros(n_classes, np.int64)
         nll, brier = np.zeros((2, windows, strengths))
         class_nll = np.zeros((windows, strengths, n_classes))
@@ -90,9 +91,10 @@ class MeanScores:
     Parameters
     ----------
     nll, brier
-        Over voxels and pairs.
+        Means over voxels and pairs.
     class_nll : (c,)
-        Over the pairs of which at least one said the class; NaN if there are none.
+        Means over the pairs of which at least one rater said the class; NaN if there
+        are none.
     """
 
     nll: float
@@ -106,11 +108,11 @@ def uniform_scores(counts: PairCounts, *, alpha: float, n_classes: int) -> MeanS
     Parameters
     ----------
     counts
-        At least one pair.
+        Pairs of raters, at least one.
     alpha
-        Share spread over all classes.
+        Share that is spread over all classes.
     n_classes
-        Classes of the data set; those of the case may be fewer.
+        Number of classes of the data set; the case may have fewer.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""What tuning found: scores, choices, and how sure they are."""
+"""The result of tuning: scores, the choice, and how certain it is."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Score:
     Parameters
     ----------
     method
-        With its parameters.
+        The method, with its parameters.
     nll, brier
         As `svls_cli.tuning.pair_scores` defines them.
     """
@@ -41,11 +41,11 @@ class FoldChoice:
     Parameters
     ----------
     held_out
-        Names of its cases.
+        Names of the cases that the fold holds out.
     method
-        What all other cases chose.
+        The method that all other cases chose.
     nll, brier
-        Of that method on the fold's cases.
+        Mean scores of that method on the fold's cases.
     """
 
     held_out: tuple[str, ...]
@@ -59,16 +59,16 @@ class FoldChoice:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How good a chosen method is on cases that had no part in the choice.
+    """Scores of a chosen method on cases that had no part in the choice.
 
     Parameters
     ----------
     nll, brier
-        Of the method chosen without the case.
+        Scores of the method that was chosen without the case.
     nll_gain, brier_gain
-        Of SVLS as published less that, case by case: above 0, choosing helped.
+        Score of SVLS as published minus that, case by case; above 0, choosing helped.
     folds
-        The choices.
+        The choice of each fold.
     """
 
     nll: Estimate
@@ -90,9 +90,9 @@ class ClassNll:
     Parameters
     ----------
     value, name
-        Of the class.
+        Label value and name of the class.
     cases
-        How many have it in their boundary band.
+        Number of cases whose raters say it in their boundary band.
     onehot, ls, published, best
         NLL of one-hot, uniform label smoothing with alpha 0.1, SVLS as published and
         the recommended method; None if no case has the class.
@@ -109,20 +109,20 @@ class ClassNll:
 
 @dataclass(frozen=True)
 class UsedCase:
-    """A case that counts.
+    """A case that the choice was made by.
 
     Parameters
     ----------
     case
-        Its name.
+        Name of the case.
     raters, band_voxels
-        How many there are.
+        Number of raters, and of voxels in the boundary band.
     pairs
-        Ordered pairs of raters, summed over the voxels of the band.
+        Number of ordered pairs of raters, summed over the voxels of the band.
     disagreement
         Share of the pairs that differ.
     nll_published, nll_best
-        Of SVLS as published, and of the recommended method.
+        NLL of SVLS as published, and of the recommended method.
     """
 
     case: str
@@ -136,35 +136,35 @@ class UsedCase:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """The smoothing that raters ask for, and everything it was found by.
+    """The recommended smoothing, and the scores that it was chosen by.
 
     Parameters
     ----------
     parameters
-        What was asked for.
+        Parameters of the search.
     classes
-        Of the data set.
+        Classes of the data set.
     cases
-        Those that count.
+        Cases that the choice was made by.
     left_out, failed
-        Cases that say nothing of how raters differ, and cases with an error.
+        Cases that do not tell how raters differ, and cases with an error.
     baselines
-        One-hot, and uniform label smoothing with alpha 0.1, 0.2 and 0.3.
+        Scores of one-hot, and of uniform label smoothing with alpha 0.1, 0.2 and 0.3.
     published
-        SVLS of sigma 1 voxel, size 3, strength 1/2.
+        Scores of SVLS with sigma 1 voxel, size 3, strength 1/2.
     candidates
-        Every window and strength tried.
+        Scores of every window and strength that was tried.
     best_of
         The best candidate in mm, in voxels, and with size 3.
     best
-        The best candidate over all cases: the recommendation. Its scores are a little
-        too good, as the same cases chose it.
+        The best candidate over all cases: the recommendation. Its scores are slightly
+        optimistic, as the same cases chose it.
     held_out
         Cross-validated score; None for one case.
     per_class
-        In the order of ``classes``.
+        NLL by class, in the order of ``classes``.
     warnings
-        What casts doubt on the recommendation.
+        Reasons to doubt the recommendation.
     """
 
     parameters: dict[str, Any]
@@ -187,7 +187,7 @@ class TuningResult:
         return f"svls-cli smooth {smooth_options(self.best.method)} LABELS OUT.zarr"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as `svls-cli tune --report` writes it."""
+        """The whole result, as `svls-cli tune --report` writes it."""
         return {
             "tool_version": __version__,
             "parameters": self.parameters,

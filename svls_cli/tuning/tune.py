@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import replace
 
-from svls_cli.batch.records import Record
-from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.batch.records import Finished, Record
+from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.values import some
+from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
-    Grid,
+    Candidates,
     Search,
 )
-from svls_cli.tuning.case_scores import CaseTask, Scored
-from svls_cli.tuning.choice import summarise
+from svls_cli.tuning.case_scores import CaseScorer, CaseScores
+from svls_cli.tuning.choice import choose_candidate
 from svls_cli.tuning.result import TuningResult
 from svls_cli.tuning.score_names import ScoreName
 
@@ -37,8 +36,7 @@ def tune_smoothing(
     classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     resample_to_first: bool = False,
-    jobs: int | Workers | None = None,
-    progress: Progress = no_progress,
+    batch: Batch | None = None,
 ) -> TuningResult:
     """Choose the SVLS with which one rater's label map best forecasts the others'.
 
@@ -50,7 +48,8 @@ def tune_smoothing(
     Parameters
     ----------
     cases
-        What `find_rated_cases` found. Those with fewer than two raters are left out.
+        Label maps of the raters, as `find_rated_cases` lists them; those with fewer
+        than two raters are left out.
     sigmas
         Standard deviations, tried in voxels and in mm, with a window of three sigmas
         either side and with the published one of 3 voxels.
@@ -73,7 +72,7 @@ def tune_smoothing(
         Label value of voxels where a rater says nothing.
     resample_to_first
         Bring raters of other grids onto the first one's by nearest neighbour.
-    jobs, progress
+    batch
         As in `smooth_cases`.
 
     Raises
@@ -90,47 +89,50 @@ def tune_smoothing(
     .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
        Estimation", JASA 102, 2007.
     """
-    search = Search(Grid(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed)
+    search = Search(
+        Candidates(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed
+    )
     table = classes.table if classes else None
     if ignore_label is None and classes:
         ignore_label = classes.ignore_label
     if table is not None:
         check_ignore_label(ignore_label, table)
-    task = CaseTask(search.grid, band_mm, table, ignore_label, resample_to_first)
-    scored = _score_cases(cases, task, jobs, progress)
-    used = [each.scores for each in scored if each.scores is not None]
+    scorer = CaseScorer(
+        search.candidates, band_mm, table, ignore_label, resample_to_first
+    )
+    scored = _score_cases(cases, scorer, batch or Batch())
+    used = [each.result for each in scored if each.result is not None]
     records = [each.record for each in scored]
     if not used:
         raise InputError(_nothing_left(records))
     if table is None:
         table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
     other = {"ignore_label": ignore_label, "resample_to_first": resample_to_first}
-    return summarise(used, records, table, search, other=other)
+    return choose_candidate(used, records, table, search, other=other)
 
 
 def _score_cases(
-    cases: Sequence[RatedCase],
-    task: CaseTask,
-    jobs: int | Workers | None,
-    progress: Progress,
-) -> list[Scored]:
-    """In the order of the cases, whichever came first."""
+    cases: Sequence[RatedCase], scorer: CaseScorer, batch: Batch
+) -> list[Finished[CaseScores]]:
+    """Scores in the order of the cases, whichever came first."""
     rated = [case for case in cases if len(case.raters) > 1]
-    scored = [
-        Scored.left_out(case, "fewer than two raters")
+    finished = [
+        Finished[CaseScores](
+            Record.left_out(case.name, "fewer than two raters", case.inputs)
+        )
         for case in cases
         if len(case.raters) < 2
     ]
-    with Workers.of(jobs, items=len(rated)) as workers:
-        task = replace(task, threads=max(1, workers.jobs // max(1, len(rated))))
-        with closing(workers.map(task, rated, crashed=Scored.crashed)) as results:
-            scored += progress(results, len(rated), "tune")
+    with batch.workers(len(rated)) as workers:
+        scorer = replace(scorer, threads=max(1, workers.jobs // max(1, len(rated))))
+        batch = replace(batch, jobs=workers)
+        finished += run_cases(scorer, rated, batch, doing="tune")
     order = {case.name: at for at, case in enumerate(cases)}
-    return sorted(scored, key=lambda each: order[each.record.case])
+    return sorted(finished, key=lambda each: order[each.record.case])
 
 
 def _nothing_left(records: Sequence[Record]) -> str:
     if not records:
         return "no cases to tune by"
     reasons = [f"{record.case}: {record.reason}" for record in records]
-    return f"no case is left to tune by: {some(reasons)}"
+    return f"no case is left to tune by: {listed(reasons)}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from svls_cli import Batch
 from tests.helpers.commands import (
     COMMAND,
     FAULTS,
@@ -317,6 +318,6 @@ def test_store_that_workers_do_not_share(
     monkeypatch.setattr(destination, "create_root", create_and_lose)
     cases = find_cases([sample / "labels"])
     with Cluster(cluster.address) as workers:
-        found = list(smooth_cases(cases, sample / "a.zarr", jobs=workers))
+        found = smooth_cases(cases, sample / "a.zarr", batch=Batch(jobs=workers))
     assert {record.status for record in found} == {"failed"}
     assert "no file system that this worker shares" in (found[0].reason or "")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from svls_cli import Part, find_cases, open_store, smooth_cases
+from svls_cli import Batch, Part, find_cases, open_store, smooth_cases
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.cases import Case
 from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
@@ -81,7 +81,7 @@ def test_classes_are_those_of_all_parts(tmp_path: Path) -> None:
         array = blobs((8, 9, 10), 2 + number, seed=number)
         write_image(tmp_path / "l" / f"{number}.nrrd", array)
     cases = find_cases([tmp_path / "l"])
-    done = list(smooth_cases(cases, tmp_path / "a.zarr", part=Part(1, 4)))
+    done = smooth_cases(cases, tmp_path / "a.zarr", batch=Batch(part=Part(1, 4)))
     assert [record.case for record in done] == ["0"]
     assert open_store(tmp_path / "a.zarr").classes.values.tolist() == [0, 1, 2, 3, 4]
 
@@ -92,7 +92,9 @@ def test_a_broken_case_is_told_by_its_own_part_only(tmp_path: Path) -> None:
     cases = find_cases([tmp_path / "l"])
     told = {}
     for number in (1, 2, 3):
-        found = smooth_cases(cases, tmp_path / "a.zarr", part=Part(number, 3))
+        found = smooth_cases(
+            cases, tmp_path / "a.zarr", batch=Batch(part=Part(number, 3))
+        )
         told[number] = [(record.case, record.status) for record in found]
     assert told == {1: [("a", "done")], 2: [("b", "failed")], 3: []}
 

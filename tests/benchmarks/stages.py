@@ -28,11 +28,10 @@ from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.soften.methods import Method
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.soften.volume import soften_part
-from svls_cli.store.destination import destination
+from svls_cli.store.destination import open_destination
 from svls_cli.store.layout import Layout
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.shards import encode_chunk
-from svls_cli.store.writer import CaseWriter
 
 
 def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
@@ -64,7 +63,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
         subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
     def again() -> list[object]:
-        return list(smooth_cases(find_cases([path]), folder / "a.zarr"))
+        return smooth_cases(find_cases([path]), folder / "a.zarr")
 
     def gunzip() -> bytes:
         return gzip.decompress(path.read_bytes())
@@ -74,12 +73,12 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     def put() -> None:
         shutil.rmtree(folder / "b.zarr", ignore_errors=True)
         with (
-            destination(
+            open_destination(
                 folder / "b.zarr", config, replace=None, dry_run=False, remote=False
-            ) as place,
-            place.building("case") as building,
+            ) as destination,
+            destination.writing("case", geometry) as writer,
         ):
-            CaseWriter(building, "case", geometry=geometry, config=config).finish({})
+            writer.finish([])
 
     imports = [sys.executable, "-c", "import svls_cli.compiling.smooth"]
     return {

@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from svls_cli import (
+    Batch,
     EvaluationReport,
     evaluate_cases,
     find_cases,
@@ -63,7 +64,9 @@ def pool() -> Iterator[Workers]:
 
 
 def smoothed(folder: Path, out: Path, pool: Workers, **options: Any) -> Path:
-    found = list(smooth_cases(find_cases([folder]), out, jobs=pool, **options))
+    found = list(
+        smooth_cases(find_cases([folder]), out, batch=Batch(jobs=pool), **options)
+    )
     assert all(record.status == "done" for record in found)
     return out
 
@@ -75,7 +78,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
     a, b = written(folder / "a"), written(folder / "b", shift=1)
     smoothed(a, folder / "pred.zarr", pool)
     cases = find_rated_cases([a, b])
-    for record in fuse_cases(cases, folder / "fused.zarr", jobs=pool):
+    for record in fuse_cases(cases, folder / "fused.zarr", batch=Batch(jobs=pool)):
         assert record.status == "done"
     return folder
 
@@ -109,7 +112,11 @@ def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
     assert said.startswith("as the published code prints it: ECE 0.")
     assert said.endswith("divided by the number of bins twice, so 10 times too small")
     found = evaluate_cases(
-        stores / "pred.zarr", stores / "b", paper_compat=True, bins=7, jobs=pool
+        stores / "pred.zarr",
+        stores / "b",
+        paper_compat=True,
+        bins=7,
+        batch=Batch(jobs=pool),
     )
     record = found.to_json()
     paper, regions = record["summary"]["paper"], record["summary"]["regions"]
@@ -121,10 +128,13 @@ def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
 
 def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> None:
     """The same label maps: from files, as a store's hard ones, as a rater's."""
-    by_file = evaluate_cases(stores / "pred.zarr", stores / "a", jobs=pool)
+    by_file = evaluate_cases(stores / "pred.zarr", stores / "a", batch=Batch(jobs=pool))
     for reference, raters in (("pred.zarr", None), ("fused.zarr", ("a",))):
         found = evaluate_cases(
-            stores / "pred.zarr", stores / reference, raters=raters, jobs=pool
+            stores / "pred.zarr",
+            stores / reference,
+            raters=raters,
+            batch=Batch(jobs=pool),
         )
         for mine, theirs in zip(by_file.scores, found.scores, strict=True):
             given, expected = theirs.to_json(), mine.to_json()
@@ -137,8 +147,11 @@ def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> 
 
 def test_several_raters(stores: Path, pool: Workers) -> None:
     pred, fused = stores / "pred.zarr", stores / "fused.zarr"
-    both = evaluate_cases(pred, fused, jobs=pool)
-    a, b = (evaluate_cases(pred, fused, raters=[name], jobs=pool) for name in "ab")
+    both = evaluate_cases(pred, fused, batch=Batch(jobs=pool))
+    a, b = (
+        evaluate_cases(pred, fused, raters=[name], batch=Batch(jobs=pool))
+        for name in "ab"
+    )
     for two, one, other in zip(both.scores, a.scores, b.scores, strict=True):
         assert two.raters == ("a", "b")
         for name in ("dice", "surface_dice", "hd95_mm"):
@@ -154,7 +167,7 @@ def test_several_raters(stores: Path, pool: Workers) -> None:
     hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
     assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
     # The fused store itself is the better forecast of both raters.
-    own = evaluate_cases(fused, fused, jobs=pool)
+    own = evaluate_cases(fused, fused, batch=Batch(jobs=pool))
     assert own.scores[0].class_mean("ged") < both.scores[0].class_mean("ged")
     band = [each.calibration["band"]["nll"].mean for each in (own, both)]
     assert band[0] is not None
@@ -166,10 +179,12 @@ def test_a_case_without_the_rater(stores: Path, pool: Workers, tmp_path: Path) -
     a, b = written(tmp_path / "a"), written(tmp_path / "b", shift=1)
     (b / "case 1.mha").unlink()
     fused = tmp_path / "fused.zarr"
-    list(fuse_cases(find_rated_cases([a, b]), fused, jobs=pool))
-    found = evaluate_cases(stores / "pred.zarr", fused, jobs=pool)
+    fuse_cases(find_rated_cases([a, b]), fused, batch=Batch(jobs=pool))
+    found = evaluate_cases(stores / "pred.zarr", fused, batch=Batch(jobs=pool))
     assert [case.raters for case in found.scores] == [("a", "b"), ("a",), ("a", "b")]
-    found = evaluate_cases(stores / "pred.zarr", fused, raters=["b"], jobs=pool)
+    found = evaluate_cases(
+        stores / "pred.zarr", fused, raters=["b"], batch=Batch(jobs=pool)
+    )
     assert [case.raters for case in found.scores] == [("b",), ("b",)]
     (left_out,) = found.skipped
     assert (left_out.case, left_out.reason) == ("case 1", "no reference")
@@ -216,8 +231,8 @@ def test_jobs_and_seed(stores: Path) -> None:
     def found(**options: Any) -> EvaluationReport:
         return evaluate_cases(stores / "pred.zarr", stores / "b", **options)
 
-    one = found(jobs=1)
-    assert found(jobs=2).to_json()["summary"] == one.to_json()["summary"]
+    one = found(batch=Batch(jobs=1))
+    assert found(batch=Batch(jobs=2)).to_json()["summary"] == one.to_json()["summary"]
     dice = np.array([case.class_mean("dice") for case in one.scores])
     for seed in (0, 3):
         expected = bootstrap(dice, seed=seed)
@@ -314,7 +329,9 @@ def test_classes_are_matched_by_value(
         (tmp_path / f"{name}.json").write_text(json.dumps(table))
         classes = parse_classes(str(tmp_path / f"{name}.json"))
         smoothed(tmp_path / "in", tmp_path / f"{name}.zarr", pool, classes=classes)
-    found = evaluate_cases(tmp_path / "pred.zarr", tmp_path / "ref.zarr", jobs=pool)
+    found = evaluate_cases(
+        tmp_path / "pred.zarr", tmp_path / "ref.zarr", batch=Batch(jobs=pool)
+    )
     scored = [(label.value, label.name) for label in found.scores[0].classes]
     assert scored == [(3, "pred 3"), (9, "pred 9")]
     assert found.scores[0].class_mean("dice") == 1
@@ -328,14 +345,16 @@ def test_ignore_labels(stores: Path, pool: Workers, tmp_path: Path) -> None:
         array[:3] = 77
         write_image(padded / f"case {at}.mha", array, spacing=SPACING)
     ignored = 3 * 12 * 14
-    found = evaluate_cases(stores / "pred.zarr", padded, ignore_label=77, jobs=pool)
+    found = evaluate_cases(
+        stores / "pred.zarr", padded, ignore_label=77, batch=Batch(jobs=pool)
+    )
     assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
     assert found.parameters["ignore_label"] == 77
     # A store knows its own, as prediction and as reference.
     ignoring = smoothed(padded, tmp_path / "ignoring.zarr", pool, ignore_label=77)
     ways = [(stores / "pred.zarr", ignoring), (ignoring, labels), (ignoring, padded)]
     for prediction, reference in ways:
-        found = evaluate_cases(prediction, reference, jobs=pool)
+        found = evaluate_cases(prediction, reference, batch=Batch(jobs=pool))
         assert found.parameters["ignore_label"] == 77
         assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
         assert found.scores[0].class_mean("dice") == 1
@@ -360,7 +379,9 @@ def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
     for dtype in ("uint8", "uint16", "float16", "float32"):
         out = tmp_path / f"{dtype}.zarr"
         smoothed(tmp_path / "in", out, pool, dtype=dtype)
-        (scores[dtype],) = evaluate_cases(out, tmp_path / "ref", jobs=pool).scores
+        (scores[dtype],) = evaluate_cases(
+            out, tmp_path / "ref", batch=Batch(jobs=pool)
+        ).scores
     exact = scores["float32"]
     assert len(exact.classes) == 10
     for dtype, found in scores.items():
@@ -375,7 +396,9 @@ def test_two_dimensions(pool: Workers, tmp_path: Path) -> None:
     image = blobs((30, 40), 3, seed=0)
     write_image(tmp_path / "in" / "x.mha", image, spacing=(0.5, 0.7))
     smoothed(tmp_path / "in", tmp_path / "o.zarr", pool)
-    (found,) = evaluate_cases(tmp_path / "o.zarr", tmp_path / "in", jobs=pool).scores
+    (found,) = evaluate_cases(
+        tmp_path / "o.zarr", tmp_path / "in", batch=Batch(jobs=pool)
+    ).scores
     assert found.class_mean("surface_dice") == 1
 
 

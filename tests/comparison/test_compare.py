@@ -111,21 +111,20 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"methods": ["best"]}, "method must be one of"),
     ):
         with pytest.raises(InvalidParameterError, match=reason):
-            next(compare_methods(*given, **wrong))  # type: ignore[arg-type]
+            compare_methods(*given, **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "c").exists()
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "a.nrrd").write_bytes(b"nothing")
     shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
     with pytest.raises(InputError, match=r"label maps cannot be used: a: not an NRRD"):
-        next(compare_methods(tmp_path / "labels", *given[1:]))
+        compare_methods(tmp_path / "labels", *given[1:])
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:
     """Nothing is written: the comparison that is there can go on."""
     for out in ("s3://bucket/c", Path("s3://bucket/c")):
-        given = compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
         with pytest.raises(InputError, match="expected a folder on a disk"):
-            next(given)
+            compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
     config = TrainingConfig(
         patch_size=(8, 16, 16),
         epochs=1,
@@ -136,14 +135,15 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
     settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
     out = tmp_path / "c"
-    assert len(list(compare_methods(labels, SAMPLE / "images", out, **settings))) == 1
+    comparison = compare_methods(labels, SAMPLE / "images", out, **settings)
+    assert len(comparison.trials) == 1
     before = tree(out)
     more = [*labels, SAMPLE / "labels" / "case_03.nii.gz"]
     with pytest.raises(InputError, match="compares other cases: case_03 are only"):
-        next(compare_methods(more, SAMPLE / "images", out, **settings))
+        compare_methods(more, SAMPLE / "images", out, **settings)
     assert tree(out) == before
     with pytest.raises(InputError, match="holds something else"):
-        next(compare_methods(labels, SAMPLE / "images", out / "runs", **settings))
+        compare_methods(labels, SAMPLE / "images", out / "runs", **settings)
     assert tree(out) == before
 
 

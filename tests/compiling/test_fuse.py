@@ -117,7 +117,7 @@ def test_every_fusion_is_sound(
     out = tmp_path / "a.zarr"
     cases = find_rated_cases(raters)
     fused(cases, out, fusion=Fusion(name), method=method, dtype=dtype)
-    checked = list(inspect_cases(out, verify=True))
+    checked = inspect_cases(out, verify=True)
     assert [case.record.reason for case in checked] == [None, None]
     hard = np.asarray(open_store(out)["case_0"].hard[...])
     given = np.stack([labels(folder) for folder in raters])
@@ -128,7 +128,7 @@ def test_one_rater_is_smoothed_as_smooth_does(
     raters: list[Path], tmp_path: Path
 ) -> None:
     fused(find_rated_cases(raters[0]), tmp_path / "a.zarr")
-    list(smooth_cases(find_cases(raters[0]), tmp_path / "b.zarr"))
+    smooth_cases(find_cases(raters[0]), tmp_path / "b.zarr")
     for array in ("0", "labels/hard/0"):
         path = Path("case_0") / array
         assert tree(tmp_path / "a.zarr" / path) == tree(tmp_path / "b.zarr" / path)
@@ -149,7 +149,7 @@ def test_resume_skips_and_other_parameters_are_refused(
         with pytest.raises(StoreError, match=message):
             fused(cases, out, **options)
     with pytest.raises(StoreError, match="fusion is mean in the store, unset now"):
-        list(smooth_cases(find_cases(raters[0]), out))
+        smooth_cases(find_cases(raters[0]), out)
     assert tree(out) == before
     write_image(raters[1] / "case_0.nrrd", blobs(SHAPE, 3, seed=9), **GRID)
     again = fused(cases, out)

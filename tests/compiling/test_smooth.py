@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svls_cli import Method, find_cases, open_store, parse_classes, smooth_cases
+from svls_cli import Batch, Method, find_cases, open_store, parse_classes, smooth_cases
 from svls_cli.batch.records import Record
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from tests.helpers.commands import tree
@@ -185,7 +185,7 @@ def test_dry_run_leaves_nothing(labels: Path) -> None:
 def test_fail_fast_stops(labels: Path) -> None:
     for name in ("case_0.nrrd", "case_1.nrrd", "case_2.nrrd"):
         (labels / name).write_bytes(b"")
-    assert len(compile_store(labels, fail_fast=True, jobs=1)) == 1
+    assert len(compile_store(labels, batch=Batch(jobs=1, fail_fast=True))) == 1
     assert statuses(compile_store(labels)) == ["failed"] * 3
 
 
@@ -204,12 +204,16 @@ def test_jobs_and_threads_do_not_change_a_byte(labels: Path) -> None:
     write_image(labels / "large.nrrd", blobs((130, 70, 70), 3))
     trees = []
     for number, jobs in enumerate((1, 2, 7)):
-        compile_store(labels, f"{number}.zarr", jobs=jobs)
+        compile_store(labels, f"{number}.zarr", batch=Batch(jobs=jobs))
         trees.append(tree(labels.parent / f"{number}.zarr"))
     assert trees[0] == trees[1] == trees[2]
     large = find_cases([labels / "large.nrrd"])
     classes = parse_classes("0,1,2,3")
-    list(smooth_cases(large, labels.parent / "x.zarr", jobs=3, classes=classes))
+    list(
+        smooth_cases(
+            large, labels.parent / "x.zarr", batch=Batch(jobs=3), classes=classes
+        )
+    )
     alone = tree(labels.parent / "x.zarr" / "large")
     assert alone == tree(labels.parent / "0.zarr" / "large")
 
@@ -276,7 +280,7 @@ def test_case_with_too_many_labels_fails_alone(labels: Path) -> None:
 
 def test_no_cases(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no cases"):
-        list(smooth_cases([], tmp_path / "a.zarr", classes=parse_classes("0")))
+        smooth_cases([], tmp_path / "a.zarr", classes=parse_classes("0"))
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -319,7 +323,12 @@ def test_progress_is_told(labels: Path) -> None:
         told.append((total, doing))
         return items
 
-    compile_store(labels, progress=progress)
+    compile_store(labels, batch=Batch(progress=progress))
     assert told == [(3, "scan"), (3, "smooth")]
-    compile_store(labels, "b.zarr", progress=progress, classes=parse_classes("0,1,2,3"))
+    compile_store(
+        labels,
+        "b.zarr",
+        batch=Batch(progress=progress),
+        classes=parse_classes("0,1,2,3"),
+    )
     assert told[2:] == [(3, "smooth")]

@@ -15,9 +15,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import CaseEvaluation
-from svls_cli.evaluation.scoring import Measures, evaluate_case
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.rater_maps import RaterMaps

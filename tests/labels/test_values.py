@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from svls_cli.errors import InputError
-from svls_cli.labels.values import as_labels, distinct_values, look_up, some
+from svls_cli.labels.values import as_labels, distinct_values, listed, look_up
 
 small = hnp.array_shapes(min_dims=1, max_dims=3, max_side=6)
 
@@ -57,5 +57,5 @@ def test_the_first_voxel_that_is_no_label_is_named(bad: float) -> None:
 
 
 def test_long_lists_are_cut() -> None:
-    assert some([1, 2]) == "1, 2"
-    assert some(range(12)).endswith("9, ... (12 in all)")
+    assert listed([1, 2]) == "1, 2"
+    assert listed(range(12)).endswith("9, ... (12 in all)")

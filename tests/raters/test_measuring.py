@@ -377,7 +377,7 @@ def test_bad_report_path(tmp_path: Path, name: str, message: str) -> None:
 def test_bad_reports() -> None:
     one = by_hand()
     cases: list[Any] = [[], [one, one]]
-    for bad, message in zip(cases, ["no cases", "stands twice"], strict=True):
+    for bad, message in zip(cases, ["no cases", "occurs twice"], strict=True):
         with pytest.raises(InputError, match=message):
             AgreementReport(bad)
     other = measured(noisy(2), case="other", tolerance_mm=3)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from svls_cli import find_cases, open_store, smooth, smooth_cases
+from svls_cli import Batch, find_cases, open_store, smooth, smooth_cases
 from svls_cli.errors import InputError, InvalidParameterError, UnknownCaseError
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable
@@ -28,14 +28,20 @@ LABELS = np.array([0, 3, 500], np.uint16)[blobs((12, 13, 14), 3)]
 def store(tmp_path: Path) -> Path:
     write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
     write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
-    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
     return tmp_path / "a.zarr"
 
 
 def export(store: Path, *cases: str, **options: Any) -> Path:
     out = store.parent / "out"
     found = list(
-        export_cases(store, out, cases=cases, options=ExportOptions(**options), jobs=1)
+        export_cases(
+            store,
+            out,
+            cases=cases,
+            options=ExportOptions(**options),
+            batch=Batch(jobs=1),
+        )
     )
     assert all(record.status == "done" for record in found), found
     return out
@@ -58,7 +64,7 @@ def test_hard_maps_come_back(suffix: str, store: Path) -> None:
 
 def test_export_and_smooth_again_gives_the_same_maps(store: Path) -> None:
     out = export(store, content="hard", format="nrrd")
-    list(smooth_cases(find_cases([out]), store.parent / "b.zarr"))
+    smooth_cases(find_cases([out]), store.parent / "b.zarr")
     first, second = open_store(store), open_store(store.parent / "b.zarr")
     for name in ("one", "flat"):
         np.testing.assert_array_equal(first[name].hard[...], second[name].hard[...])
@@ -105,7 +111,7 @@ def test_files_that_exist_are_kept(store: Path) -> None:
     (out / "one.nii.gz").write_text("mine")
     before = tree(out)
     options = ExportOptions("hard")
-    found = list(export_cases(store, out, options=options))
+    found = export_cases(store, out, options=options)
     assert {r.status for r in found} == {"failed"}
     assert all("use --overwrite to replace it" in (r.reason or "") for r in found)
     assert tree(out) == before
@@ -134,7 +140,7 @@ def test_damaged_case_is_not_exported(store: Path) -> None:
     for array in ("0", "labels/hard/0"):
         shutil.rmtree(store / "one" / array / "c")
         options = ExportOptions("hard")
-        found = list(export_cases(store, store.parent / "x", options=options))
+        found = export_cases(store, store.parent / "x", options=options)
         assert {r.case: r.status for r in found}["one"] == "failed"
         reason = next(r.reason for r in found if r.case == "one")
         assert "the stored case is damaged: array" in (reason or "")
@@ -155,7 +161,7 @@ def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None
 
 def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
     write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
-    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
     out = export(tmp_path / "a.zarr", content="hard", bids=True)
     assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
 
@@ -169,7 +175,7 @@ def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     content = header.encode() + blobs((12, 13, 14), 3).tobytes()
     (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
-    list(smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr"))
+    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
     found = list(
         export_cases(tmp_path / "a.zarr", tmp_path / "x", options=ExportOptions("hard"))
     )

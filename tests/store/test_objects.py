@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from svls_cli import Batch
 from tests.helpers.commands import (
     COMMAND,
     FAULTS,
@@ -156,7 +157,9 @@ def test_fuse_raters(s3: Any, run: Run, tmp_path: Path) -> None:
 
 
 def test_python(s3: Any, labels: Path) -> None:
-    done = list(smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", jobs=1))
+    done = list(
+        smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", batch=Batch(jobs=1))
+    )
     assert [record.status for record in done] == ["done"] * 3
     store = open_store("s3://bucket/py.zarr")
     assert sorted(store) == ["case_0", "case_1", "case_2"]
@@ -268,7 +271,7 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
     result = run(*arguments, code=4, errors="surrogateescape")
     found = records(result.stdout)
     failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
-    assert failed == ["its name is no Unicode, as object stores need"]
+    assert failed == ["its name is not valid Unicode, which object stores require"]
     assert sorted(open_store("s3://bucket/a.zarr")) == sorted(names)
     run("inspect", "--verify", "s3://bucket/a.zarr")
 

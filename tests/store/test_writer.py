@@ -51,7 +51,7 @@ def make(
             "direction": OBLIQUE.ravel().tolist(),
         }
     path = write_image(folder / "labels" / f"{name}.nrrd", labels, **geometry)
-    results = list(smooth_cases(find_cases([path]), folder / "a.zarr", **options))
+    results = smooth_cases(find_cases([path]), folder / "a.zarr", **options)
     assert [r.status for r in results] == ["done"], results
     return open_store(folder / "a.zarr")
 

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from svls_cli import (
+    Batch,
     Store,
     find_cases,
     find_rated_cases,
@@ -34,14 +35,18 @@ PATCH = (8, 24, 20)
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("store") / "a.zarr"
     cases = find_cases([SAMPLE / "labels"], pattern="case_0[1-3]*")
-    assert all(r.status == "done" for r in smooth_cases(cases, path, jobs=1))
+    assert all(
+        r.status == "done" for r in smooth_cases(cases, path, batch=Batch(jobs=1))
+    )
     return open_store(path)
 
 
 @pytest.fixture(scope="module")
 def images(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Any:
     found = find_images(store, SAMPLE / "images")
-    return unpack_images(store, found, tmp_path_factory.mktemp("cache"), jobs=1)
+    return unpack_images(
+        store, found, tmp_path_factory.mktemp("cache"), batch=Batch(jobs=1)
+    )
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -127,7 +132,9 @@ def test_hard_targets(store: Store) -> None:
 
 def test_rater_targets(tmp_path: Path, store: Store) -> None:
     folders = [SAMPLE / "raters" / rater for rater in "abc"]
-    records = fuse_cases(find_rated_cases(folders), tmp_path / "f.zarr", jobs=1)
+    records = fuse_cases(
+        find_rated_cases(folders), tmp_path / "f.zarr", batch=Batch(jobs=1)
+    )
     assert all(record.status == "done" for record in records)
     fused = open_store(tmp_path / "f.zarr")
     dataset = SoftLabelDataset(fused, patch_size=(20, 56, 60), target="rater")
@@ -154,7 +161,11 @@ def test_other_types_and_ignored_voxels(
     labels[:, :2] = 7
     write_image(tmp_path / "labels" / "a.nrrd", labels)
     cases = find_cases(tmp_path / "labels")
-    list(smooth_cases(cases, tmp_path / "a.zarr", dtype=dtype, ignore_label=7, jobs=1))
+    list(
+        smooth_cases(
+            cases, tmp_path / "a.zarr", dtype=dtype, ignore_label=7, batch=Batch(jobs=1)
+        )
+    )
     for target in ("soft", "hard"):
         sample = SoftLabelDataset(
             open_store(tmp_path / "a.zarr"), patch_size=(8, 10, 12), target=target
@@ -165,7 +176,11 @@ def test_other_types_and_ignored_voxels(
 
 
 def test_slices(tmp_path: Path) -> None:
-    list(smooth_cases(find_cases(SAMPLE / "slice"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(SAMPLE / "slice"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     sample = SoftLabelDataset(open_store(tmp_path / "a.zarr"), patch_size=(16, 16))[0]
     assert sample["target"].shape == (4, 16, 16)
     assert sample["affine"].shape == (3, 3)
@@ -257,12 +272,12 @@ def test_a_flat_image_stays_finite() -> None:
 
 def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
     scans = find_images(store, SAMPLE / "images")
-    unpack_images(store, scans, tmp_path, jobs=1)
+    unpack_images(store, scans, tmp_path, batch=Batch(jobs=1))
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert len(before) == 6
     [notes] = tmp_path.glob("case_02.*.json")
     notes.write_text("{")  # as if it had been ended there
-    found = unpack_images(store, scans, tmp_path, jobs=1)
+    found = unpack_images(store, scans, tmp_path, batch=Batch(jobs=1))
     after = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {notes.name, notes.with_suffix(".npy").name}
@@ -279,12 +294,16 @@ def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
 def test_images_that_changed_are_unpacked_again(tmp_path: Path) -> None:
     labels = blobs((4, 8, 8), 2)
     write_image(tmp_path / "labels" / "a.nrrd", labels)
-    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     store = open_store(tmp_path / "a.zarr")
     for value in (3, 5):
         write_image(tmp_path / "images" / "a.nrrd", labels + np.uint8(value))
         scans = find_images(store, tmp_path / "images")
-        found = unpack_images(store, scans, tmp_path / "cache", jobs=1)
+        found = unpack_images(store, scans, tmp_path / "cache", batch=Batch(jobs=1))
         assert np.load(found["a"].path).min() == value
     # The first run's are still what they were.
     assert len(list((tmp_path / "cache").glob("a.*.npy"))) == 2
@@ -298,7 +317,12 @@ def test_images_that_cannot_be_used(store: Store, tmp_path: Path) -> None:
     write_image(tmp_path / "x" / "case_03.nrrd", blobs((20, 56, 60), 2))
     (tmp_path / "x" / "case_02.nrrd").write_bytes(b"nothing")
     with pytest.raises(InputError) as caught:
-        unpack_images(store, find_images(store, tmp_path / "x"), tmp_path / "c", jobs=1)
+        unpack_images(
+            store,
+            find_images(store, tmp_path / "x"),
+            tmp_path / "c",
+            batch=Batch(jobs=1),
+        )
     text = str(caught.value)
     assert text.startswith("3 of 3 images cannot be used: ")
     assert "case_01: labels and image on different grids: shape" in text

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli import Batch, find_cases, open_store, predict_cases, smooth_cases, train
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.store.verify import verify_case
-from svls_cli.training import TrainingConfig, predict_cases, train
+from svls_cli.training import TrainingConfig
 from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.image_cache import Scaling
 from svls_cli.training.predict import Predictor
@@ -28,7 +28,11 @@ Predict = Callable[..., Path]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network knows something: boundaries of the organ, at least."""
     folder = tmp_path_factory.mktemp("run")
-    list(smooth_cases(find_cases([SAMPLE / "labels"]), folder / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases([SAMPLE / "labels"]), folder / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     config = TrainingConfig(
         patch_size=(8, 32, 32),
         epochs=1,
@@ -37,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         learning_rate=1e-2,
         validation="0",
     )
-    list(train(folder / "a.zarr", SAMPLE / "images", folder / "run", config=config))
+    train(folder / "a.zarr", SAMPLE / "images", folder / "run", config=config)
     return folder / "run"
 
 
@@ -154,10 +158,10 @@ def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
 
 def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:
     image, out = SAMPLE / "images" / "case_01.nii.gz", tmp_path / "a.zarr"
-    list(predict_cases(trained, image, out))
+    predict_cases(trained, image, out)
     before = tree(out)
     with pytest.raises(StoreError, match=r"overlap is 0\.5 in the store, 0\.25 now"):
-        list(predict_cases(trained, image, out, overlap=0.25))
+        predict_cases(trained, image, out, overlap=0.25)
     assert tree(out) == before
     [record] = predict_cases(trained, image, out, overlap=0.25, overwrite=True)
     assert record.status == "done"

@@ -18,7 +18,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import find_cases, open_store, smooth_cases
+from svls_cli import Batch, find_cases, open_store, smooth_cases, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError
@@ -26,8 +26,8 @@ from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import read_toml
+from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.splitting import split_cases
-from svls_cli.training.train import train
 from tests.helpers.commands import COMMAND, SAMPLE, Run, tree
 from tests.helpers.label_maps import blobs, write_image
 
@@ -47,7 +47,7 @@ OPTIONS = [
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "a.zarr"
-    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, jobs=1)
+    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, batch=Batch(jobs=1))
     assert all(record.status == "done" for record in records)
     return path
 
@@ -61,7 +61,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weights(store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Of an undisturbed run."""
     out = tmp_path_factory.mktemp("run") / "run"
-    logs = list(train(store, SAMPLE / "images", out, config=SMALL, cache=cache))
+    logs = train(store, SAMPLE / "images", out, config=SMALL, cache=cache)
     assert [log.epoch for log in logs] == [1, 2, 3]
     return network_of(out)
 
@@ -79,7 +79,7 @@ def equal(one: Any, other: Any) -> bool:
 def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     config = replace(SMALL, steps_per_epoch=60, learning_rate=1e-2, filters=8)
     out = tmp_path / "run"
-    logs = list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+    logs = train(store, SAMPLE / "images", out, config=config, cache=cache)
     assert logs[-1].loss < 0.8 * logs[0].loss
     assert logs[-1].validation_loss is not None
     assert logs[0].validation_loss is not None
@@ -103,11 +103,19 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
 def test_runs_can_be_repeated(
     tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
-    list(train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache))
+    train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache)
     assert equal(network_of(tmp_path / "a"), weights)
     other = replace(SMALL, seed=1)
-    list(train(store, SAMPLE / "images", tmp_path / "b", config=other, cache=cache))
+    train(store, SAMPLE / "images", tmp_path / "b", config=other, cache=cache)
     assert not equal(network_of(tmp_path / "b"), weights)
+
+
+class StopError(Exception):
+    """Ends a run after its first epoch."""
+
+
+def stop(log: EpochLog) -> None:
+    raise StopError
 
 
 @pytest.mark.parametrize("loaders", [0, 2])
@@ -116,14 +124,13 @@ def test_resumed_runs_end_with_the_same_weights(
 ) -> None:
     out = tmp_path / "run"
     given: dict[str, Any] = {"config": SMALL, "cache": cache, "loaders": loaders}
-    first = train(store, SAMPLE / "images", out, **given)
-    next(first)
-    first.close()
-    rest = list(train(store, SAMPLE / "images", out, **given))
+    with pytest.raises(StopError):
+        train(store, SAMPLE / "images", out, on_epoch=stop, **given)
+    rest = train(store, SAMPLE / "images", out, **given)
     assert [log.epoch for log in rest] == [2, 3]
     assert equal(network_of(out), weights)
     before = tree(out)
-    assert list(train(store, SAMPLE / "images", out, **given)) == []
+    assert train(store, SAMPLE / "images", out, **given) == []
     assert tree(out) == before
 
 
@@ -133,14 +140,14 @@ def test_what_a_killed_run_leaves_is_mended(
     out = tmp_path / "run"
     (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
     given: dict[str, Any] = {"config": SMALL, "cache": cache}
-    list(train(store, SAMPLE / "images", out, **given))
+    train(store, SAMPLE / "images", out, **given)
     assert equal(network_of(out), weights)
     before = tree(out)
     last = Checkpoint.load(out / "last.pt")
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
     for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
         (out / name).unlink()
-    list(train(store, SAMPLE / "images", out, **given))
+    train(store, SAMPLE / "images", out, **given)
     after = tree(out)
     assert after.keys() == before.keys()
     assert {n for n in after if after[n] != before[n]} <= {"best.pt"}
@@ -154,7 +161,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     out = tmp_path / "run"
     short = replace(SMALL, epochs=1)
     given: dict[str, Any] = {"cache": cache, "tensorboard": True}
-    list(train(store, SAMPLE / "images", out, config=short, **given))
+    train(store, SAMPLE / "images", out, config=short, **given)
     (out / "notes.txt").write_text("mine")
     before = tree(out)
     assert "best.pt" in before
@@ -183,7 +190,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     torch.save({"model": 1}, foreign / "last.pt")
     before = tree(foreign)
     with pytest.raises(InputError, match=r"last\.pt: damaged, or no checkpoint"):
-        list(train(store, SAMPLE / "images", foreign, config=short, overwrite=True))
+        train(store, SAMPLE / "images", foreign, config=short, overwrite=True)
     assert tree(foreign) == before
 
 
@@ -345,7 +352,7 @@ def test_splits(tmp_path: Path) -> None:
         "case_7",
     ]
     (tmp_path / "held.txt").write_text("case_3\ncase_33\n")
-    with pytest.raises(InputError, match=r"cases that there are not: .*case_33"):
+    with pytest.raises(InputError, match=r"names unknown cases: .*case_33"):
         split_cases(names, str(tmp_path / "held.txt"), seed=0)
 
 
@@ -379,7 +386,7 @@ def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> Non
     config = replace(SMALL, learning_rate=1e36, epochs=1, steps_per_epoch=1)
     out = tmp_path / "run"
     with pytest.raises(InputError, match="no number any more in epoch 1; lower"):
-        list(train(store, SAMPLE / "images", out, config=config, cache=cache))
+        train(store, SAMPLE / "images", out, config=config, cache=cache)
     assert not (out / "last.pt").exists()
 
 
@@ -424,10 +431,14 @@ def test_slices_and_several_channels(tmp_path: Path) -> None:
         for channel in (0, 1):
             scan = labels + rng.normal(size=labels.shape).astype(np.float32)
             write_image(tmp_path / "images" / f"s_{number}_000{channel}.nii.gz", scan)
-    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     config = replace(SMALL, patch_size=None, epochs=1, dice_weight=1.0)
     out = tmp_path / "run"
-    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     plan = Checkpoint.load(out / "last.pt").plan
     assert plan.channels == ("0000", "0001")
     assert plan.patch_size == (40, 48)
@@ -495,7 +506,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged, or no checkpoint"):
         Checkpoint.load(path)
     torch.save({"format": "other", "format_version": 1}, path)
-    with pytest.raises(InputError, match=r"last\.pt: no checkpoint of svls-cli"):
+    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of svls-cli"):
         Checkpoint.load(path)
     torch.save({"format": "svls-training-run", "format_version": 9}, path)
     with pytest.raises(InputError, match="9 is newer than this svls-cli"):
@@ -530,10 +541,14 @@ def test_spacings_that_vary_are_told(
         for folder in ("labels", "images"):
             path = tmp_path / folder / f"a_{number}.nrrd"
             write_image(path, labels, spacing=(1, 1, spacing))
-    list(smooth_cases(find_cases(tmp_path / "labels"), tmp_path / "a.zarr", jobs=1))
+    list(
+        smooth_cases(
+            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
+        )
+    )
     config = replace(SMALL, epochs=1, steps_per_epoch=1, validation="0")
     out = tmp_path / "run"
-    list(train(tmp_path / "a.zarr", tmp_path / "images", out, config=config))
+    train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     assert "4.0 times as long as another's" in caplog.text
 
 

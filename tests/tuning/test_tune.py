@@ -18,16 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from svls_cli import InputError, InvalidParameterError, Method, parse_classes, smooth
+from svls_cli import (
+    Batch,
+    InputError,
+    InvalidParameterError,
+    Method,
+    parse_classes,
+    smooth,
+)
 from svls_cli.figures import check_figure
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.raters import RatedCase
 from svls_cli.metrics import boundary_band as bands
 from svls_cli.metrics.averages import bootstrap
 from svls_cli.metrics.boundary_band import band_blocks, band_radius, boundary_band
-from svls_cli.tuning.candidates import PUBLISHED, Grid, Search, smooth_options
-from svls_cli.tuning.case_scores import CaseScores, CaseTask
-from svls_cli.tuning.choice import summarise
+from svls_cli.tuning.candidates import PUBLISHED, Candidates, Search, smooth_options
+from svls_cli.tuning.case_scores import CaseScorer, CaseScores
+from svls_cli.tuning.choice import choose_candidate
 from svls_cli.tuning.crossvalidation import Fold, cross_validate, held_out
 from svls_cli.tuning.figure import draw_tuning
 from svls_cli.tuning.forecasts import forecast_scores
@@ -39,7 +46,7 @@ from tests.helpers.label_maps import blobs, write_image
 LabelMap = npt.NDArray[Any]
 
 IGNORED = 9
-SEARCH = Search(Grid(), "nll", band_mm=2.0, folds=5, seed=0)
+SEARCH = Search(Candidates(), "nll", band_mm=2.0, folds=5, seed=0)
 
 
 def noisy(maps: Sequence[LabelMap], *, seed: int, ignored: float) -> list[LabelMap]:
@@ -294,14 +301,14 @@ def test_bootstrap_interval() -> None:
     assert found.high == pytest.approx(values.mean() + half, abs=0.1 * half)
 
 
-def test_grid() -> None:
-    grid = Grid((2, 1, 2), (0.25,))
-    assert grid.sigmas == (1, 2)
-    assert grid.tried_strengths == (0.25, 0.5)
-    assert len(grid.windows) == 8
-    assert len(grid.candidates) == 16
-    assert len(Grid((2,)).windows) == 5  # and the published one
-    assert PUBLISHED in Grid((2,), (0.1,)).candidates
+def test_candidates() -> None:
+    candidates = Candidates((2, 1, 2), (0.25,))
+    assert candidates.sigmas == (1, 2)
+    assert candidates.tried_strengths == (0.25, 0.5)
+    assert len(candidates.windows) == 8
+    assert len(candidates.methods) == 16
+    assert len(Candidates((2,)).windows) == 5  # and the published one
+    assert PUBLISHED in Candidates((2,), (0.1,)).methods
 
 
 @pytest.mark.parametrize(
@@ -316,11 +323,11 @@ def test_grid() -> None:
         ((1,), (math.nan,), r"strengths must lie in \(0, 1\], found nan"),
     ],
 )
-def test_bad_grids(
+def test_bad_candidates(
     sigmas: tuple[float, ...], strengths: tuple[float, ...], message: str
 ) -> None:
     with pytest.raises(InvalidParameterError, match=message):
-        Grid(sigmas, strengths)
+        Candidates(sigmas, strengths)
 
 
 @pytest.mark.parametrize(
@@ -350,9 +357,9 @@ def test_bad_searches(changed: dict[str, Any], message: str) -> None:
         ),
     ],
 )
-def test_edges_of_the_grid_are_told(best: Method, expected: list[str]) -> None:
-    found = Grid().edges(best)
-    assert [message.partition(" that")[0] for message in found] == expected
+def test_a_choice_at_the_edge_is_told(best: Method, expected: list[str]) -> None:
+    warnings = Candidates().edge_warnings(best)
+    assert [message.partition(" that")[0] for message in warnings] == expected
 
 
 def test_options_carry_no_float_noise() -> None:
@@ -392,13 +399,12 @@ def drawn(
 
 def tuned(folder: Path, cases: Sequence[RatedCase], search: Search) -> TuningResult:
     """As `tune_smoothing`, in this process."""
-    task = CaseTask(search.grid, search.band_mm, ClassTable.from_values([0, 1]))
-    scored = [task(case) for case in cases]
-    used = [each.scores for each in scored if each.scores]
-    assert len(used) == len(cases), scored
-    records = [each.record for each in scored]
     table = ClassTable.from_values([0, 1])
-    return summarise(used, records, table, search, other={})
+    scorer = CaseScorer(search.candidates, search.band_mm, table)
+    outcomes = [scorer(case) for case in cases]
+    used = [each.result for each in outcomes if each.result is not None]
+    assert len(used) == len(cases), outcomes
+    return choose_candidate(used, [], table, search, other={})
 
 
 def test_wider_disagreement_asks_for_a_wider_sigma(tmp_path: Path) -> None:
@@ -430,7 +436,7 @@ def test_disagreement_in_mm_asks_for_a_sigma_in_mm(tmp_path: Path) -> None:
 
 def planted(best: int, n_cases: int) -> list[CaseScores]:
     """Cases in which one candidate is the best, each in its own measure."""
-    shape = (len(SEARCH.grid.windows), len(SEARCH.grid.tried_strengths))
+    shape = (len(SEARCH.candidates.windows), len(SEARCH.candidates.tried_strengths))
     rng = np.random.default_rng(0)
     cases = []
     for at in range(n_cases):
@@ -448,8 +454,8 @@ def planted(best: int, n_cases: int) -> list[CaseScores]:
 def test_the_planted_candidate_is_chosen(score: Any) -> None:
     search = replace(SEARCH, score=score)
     table = ClassTable.from_values([0, 1])
-    result = summarise(planted(17, 6), [], table, search, other={})
-    expected = search.grid.candidates[17 if score == "nll" else 16]
+    result = choose_candidate(planted(17, 6), [], table, search, other={})
+    expected = search.candidates.methods[17 if score == "nll" else 16]
     assert result.best.method == expected
     assert result.held_out is not None
     assert {fold.method for fold in result.held_out.folds} == {expected}
@@ -461,7 +467,7 @@ def test_the_planted_candidate_is_chosen(score: Any) -> None:
 
 def test_one_case_has_no_held_out_score() -> None:
     table = ClassTable.from_values([0, 1])
-    result = summarise(planted(3, 1), [], table, SEARCH, other={})
+    result = choose_candidate(planted(3, 1), [], table, SEARCH, other={})
     assert result.held_out is None
     assert result.to_json()["held_out"] is None
 
@@ -485,7 +491,11 @@ def test_tune_smoothing(tmp_path: Path) -> None:
         return items
 
     result = tune_smoothing(
-        cases, sigmas=[1], strengths=[0.5, 1], classes=classes, progress=progress
+        cases,
+        sigmas=[1],
+        strengths=[0.5, 1],
+        classes=classes,
+        batch=Batch(progress=progress),
     )
     assert doing == [(6, "tune")]
     assert [case.case for case in result.cases] == ["good 0", "good 1", "good 2"]
@@ -552,7 +562,7 @@ def test_figure(tmp_path: Path) -> None:
     table = ClassTable.from_values([0, 1])
     for score in ("nll", "brier"):
         search = replace(SEARCH, score=score)  # type: ignore[arg-type]
-        result = summarise(planted(17, 6), [], table, search, other={})
+        result = choose_candidate(planted(17, 6), [], table, search, other={})
         draw_tuning(result, tmp_path / f"{score}.svg")
     text = (tmp_path / "nll.svg").read_text()
     assert "<!-- best: 0.525 -->" in text
@@ -564,7 +574,7 @@ def test_figure(tmp_path: Path) -> None:
 
 def test_figure_of_a_single_candidate(tmp_path: Path) -> None:
     cases = [rated(tmp_path, "a", [blobs((6, 9, 9), 2, seed=s) for s in (0, 1)])]
-    search = replace(SEARCH, grid=Grid((1,), (0.5,)))
+    search = replace(SEARCH, candidates=Candidates((1,), (0.5,)))
     draw_tuning(tuned(tmp_path, cases, search), tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 10_000
 

@@ -1,4 +1,4 @@
-"""Scoring one prediction against the label maps of its case."""
+"""The scores of one prediction against the label maps of its case."""
 
 from __future__ import annotations
 
@@ -36,24 +36,30 @@ from svls_cli.metrics.distributions import generalised_energy_distance, soft_dic
 from svls_cli.metrics.surface import check_tolerance_mm, surface_scores
 from svls_cli.store.layout import Layout
 
-DEFAULT_BINS = 15  # as Guo et al. have it
+DEFAULT_BINS = 15  # as in Guo et al.
 PUBLISHED_BINS = 10
 
 
 @dataclass(frozen=True)
 class Measures:
-    """How a prediction is measured.
+    """Parameters of the scores.
 
     Parameters
     ----------
     tolerance_mm
-        Of the surface Dice.
+        Distance at which surfaces still agree in the surface Dice, mm.
     band_mm
         Reach of the boundary band either side, mm.
     bins
-        Of ECE and TACE. Default: 15; for the published code's numbers its own 10.
+        Number of bins of ECE and TACE. Default: 15, or with ``paper_compat`` the
+        published code's 10.
     paper_compat
-        Also report what the published code prints.
+        Also report ECE and TACE as the published code prints them.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of range.
     """
 
     tolerance_mm: float = 1.0
@@ -69,11 +75,13 @@ class Measures:
 
     @property
     def n_bins(self) -> int:
+        """Number of bins, the default filled in."""
         if self.bins is not None:
             return self.bins
         return PUBLISHED_BINS if self.paper_compat else DEFAULT_BINS
 
     def to_json(self) -> dict[str, Any]:
+        """The parameters as reported."""
         return {
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
@@ -90,7 +98,7 @@ def evaluate_case(
     measures: Measures,
     blocks: Iterable[tuple[Region, Sequence[slice]]] | None = None,
 ) -> CaseEvaluation:
-    """Measure a prediction against what one rater or several drew.
+    """Measure a prediction against the label maps of one or more raters.
 
     Parameters
     ----------
@@ -99,12 +107,17 @@ def evaluate_case(
     reference
         The label maps.
     dtype
-        Of the soft labels.
+        Type of the soft labels.
     measures
-        How.
+        Parameters of the scores.
     blocks
         Regions, each with the groups of classes that are read together; by default the
         chunks of a store. The scores do not depend on them.
+
+    Raises
+    ------
+    StoreError
+        If the prediction holds values that are no probabilities, or is damaged.
     """
     grid, classes = reference.geometry, reference.classes
     counts = CaseCounts(
@@ -126,6 +139,7 @@ def evaluate_case(
 def _chunks(
     grid: Geometry, n_classes: int, dtype: np.dtype[Any]
 ) -> Iterable[tuple[Region, Sequence[slice]]]:
+    """Blocks of a store, each with the groups of classes that share a chunk."""
     layout = Layout.choose(grid.shape, n_classes=n_classes, itemsize=dtype.itemsize)
     step = layout.chunk_classes
     groups = [slice(at, min(at + step, n_classes)) for at in range(0, n_classes, step)]
@@ -142,13 +156,13 @@ def _scores(
     nll, brier = (dict.fromkeys(REGIONS, 0.0) for _ in range(2))
     scored, published = [], []
     for label in reference.classes.classes:  # one class in memory at a time
-        found = counts.of_class(label.index)
+        class_counts = counts.of_class(label.index)
         for region in REGIONS:
-            nll[region] += found.forecasts(region).nll
-            brier[region] += found.forecasts(region).brier
+            nll[region] += class_counts.forecasts(region).nll
+            brier[region] += class_counts.forecasts(region).brier
         if label.index != counts.background:
-            scored.append(_class_scores(label, found, counts, surfaces, bins))
-            published.append(published_tace(found.forecasts("whole"), bins=bins))
+            scored.append(_class_scores(label, class_counts, counts, surfaces, bins))
+            published.append(published_tace(class_counts.forecasts("whole"), bins=bins))
     regions = {
         region: RegionScores(
             voxels=int(pairs),
@@ -172,7 +186,7 @@ def _scores(
 
 def _class_scores(
     label: LabelClass,
-    found: ClassCounts,
+    class_counts: ClassCounts,
     counts: CaseCounts,
     surfaces: _Surfaces,
     bins: int,
@@ -184,7 +198,7 @@ def _class_scores(
     np.divide(2 * counts.agreed[:, label.index], size, out=dice, where=size > 0)
     surface_dice, hd95_mm = surfaces.scores(label.index)
     said = counts.labels[:, label.index]
-    forecasts = {region: found.forecasts(region) for region in REGIONS}
+    forecasts = {region: class_counts.forecasts(region) for region in REGIONS}
     return ClassScores(
         value=label.value,
         name=label.name,
@@ -193,8 +207,10 @@ def _class_scores(
         dice=mean(dice),
         surface_dice=surface_dice,
         hd95_mm=hd95_mm,
-        soft_dice=soft_dice(found.count, found.hits, overlaps),
-        ged=generalised_energy_distance(found.count, found.hits, overlaps),
+        soft_dice=soft_dice(class_counts.count, class_counts.hits, overlaps),
+        ged=generalised_energy_distance(
+            class_counts.count, class_counts.hits, overlaps
+        ),
         nll={
             region: forecasts[region].nll / n if n else math.nan
             for region, n in zip(REGIONS, said.tolist(), strict=True)
@@ -205,7 +221,19 @@ def _class_scores(
 
 @dataclass(frozen=True)
 class _Surfaces:
-    """Where the classes are, in the prediction and by each rater."""
+    """The surfaces of the classes, in the prediction and by each rater.
+
+    Parameters
+    ----------
+    counts
+        The most probable classes, and the label maps.
+    grid
+        The voxel grid.
+    tolerance_mm
+        Distance at which surfaces still agree, mm.
+    predicted, drawn
+        Bounding box of each class in the prediction, and by each rater.
+    """
 
     counts: CaseCounts
     grid: Geometry
@@ -220,12 +248,12 @@ class _Surfaces:
         return cls(counts, grid, tolerance_mm, predicted, drawn)
 
     def scores(self, index: int) -> tuple[float, float]:
-        """Mean surface Dice and HD95 over the raters."""
-        found = [
+        """Mean surface Dice and HD95 (mm) of a class over the raters."""
+        pairs = [
             self._pair(index, labels, boxes[index])
             for labels, boxes in zip(self.counts.maps, self.drawn, strict=True)
         ]
-        return mean([dice for dice, _ in found]), mean([hd95 for _, hd95 in found])
+        return mean([dice for dice, _ in pairs]), mean([hd95 for _, hd95 in pairs])
 
     def _pair(
         self, index: int, labels: UIntArray, drawn: Region | None
@@ -238,24 +266,24 @@ class _Surfaces:
             for sides in zip(*boxes, strict=True)
         )
         argmax = self.counts.argmax[box]
-        found = surface_scores(
+        scores = surface_scores(
             argmax == index,
             (labels[box] == index) & (argmax != self.counts.n_classes),
             spacing_mm=self.grid.spacing_mm,
             tolerance_mm=self.tolerance_mm,
         )
-        only_one = math.isnan(found.hd95_mm) and not math.isnan(found.dice)
-        return found.dice, self._diagonal_mm if only_one else found.hd95_mm
+        only_one = math.isnan(scores.hd95_mm) and not math.isnan(scores.dice)
+        return scores.dice, self._diagonal_mm if only_one else scores.hd95_mm
 
     @property
     def _diagonal_mm(self) -> float:
-        """The largest distance of two voxels."""
+        """Largest distance between two voxels, mm."""
         sides = zip(self.grid.shape, self.grid.spacing_mm, strict=True)
         return math.hypot(*((n - 1) * mm for n, mm in sides))
 
 
 def _boxes(indices: UIntArray, n_classes: int) -> list[Region | None]:
-    """Around the voxels of each class; None if there are none."""
+    """Bounding box of each class's voxels; None if there are none."""
     numbers = indices.astype(np.min_scalar_type(n_classes + 1))
     numbers += 1  # 0 is nothing to SciPy
     boxes: list[Region | None] = find_objects(numbers, max_label=n_classes)

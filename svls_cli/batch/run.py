@@ -1,0 +1,180 @@
+"""One function run over many cases: the only place that knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Generic, Protocol, TypeVar
+
+from svls_cli.batch.part import Part
+from svls_cli.batch.records import Finished, Outcome, Record, Result, Status
+from svls_cli.batch.workers import Progress, Workers, no_progress
+from svls_cli.errors import SvlsError
+
+
+class Item(Protocol):
+    """Something to work on: a case, and the files it comes from."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]: ...
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
+
+
+def ignore(record: Record) -> None:
+    """Do nothing with a record."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a run goes through its cases; the same for every function on many cases.
+
+    Parameters
+    ----------
+    jobs
+        Number of worker processes, or workers already started, or a `Cluster`.
+        Default: one process for each core that this process may use.
+    part
+        Only this share of the cases. Default: all of them.
+    fail_fast
+        Stop at the first case that fails; by default the others go on.
+    progress
+        Wraps the cases while they finish, to show how far the run is.
+    on_record
+        Called with each case's record as soon as the case is finished.
+
+    Raises
+    ------
+    InvalidParameterError
+        When it is used, if ``jobs`` is less than 1.
+
+    Examples
+    --------
+    >>> Batch(jobs=4, on_record=lambda record: print(record.case, record.status)).jobs
+    4
+    """
+
+    jobs: int | Workers | None = None
+    part: Part | None = None
+    fail_fast: bool = False
+    progress: Progress = no_progress
+    on_record: Callable[[Record], None] = ignore
+
+    def own(self, items: Sequence[AnyItem]) -> list[AnyItem]:
+        """The items of this run's part."""
+        return self.part.of(items) if self.part else list(items)
+
+    @contextmanager
+    def workers(self, items: int) -> Iterator[Workers]:
+        """Workers for so many items; those started here are stopped after the block."""
+        if isinstance(self.jobs, Workers):
+            yield self.jobs
+            return
+        with Workers(self.jobs, items=items) as started:
+            yield started
+
+
+def run_cases(
+    work: Callable[[AnyItem], Outcome[Result]],
+    items: Sequence[AnyItem],
+    batch: Batch,
+    *,
+    doing: str,
+) -> list[Finished[Result]]:
+    """Run one function over many cases.
+
+    A case that fails, or crashes its worker process, costs that case only.
+
+    Parameters
+    ----------
+    work
+        Runs in a worker, so it can be pickled. Whatever it raises becomes the record
+        of a failed case.
+    items
+        The cases.
+    batch
+        Workers, part, progress, and who hears of the records.
+    doing
+        What is done to the cases; the progress bar shows it.
+
+    Returns
+    -------
+    list of Finished
+        In the order in which the cases finish; none after the first that failed if
+        ``batch.fail_fast``.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the number of jobs is less than 1.
+    WorkersError
+        If worker processes cannot be started, or a cluster's cannot be used.
+    """
+    own = batch.own(items)
+    finished = []
+    with (
+        batch.workers(len(own)) as workers,
+        closing(workers.map(_Attempt(work), own, crashed=_crashed)) as results,
+    ):
+        for each in batch.progress(results, len(own), doing):
+            finished.append(each)
+            batch.on_record(each.record)
+            if batch.fail_fast and each.record.status == "failed":
+                break
+    return finished
+
+
+@dataclass(frozen=True)
+class _Attempt(Generic[AnyItem, Result]):
+    """The work on one case; whatever happens, a record comes back."""
+
+    work: Callable[[AnyItem], Outcome[Result]]
+
+    def __call__(self, item: AnyItem) -> Finished[Result]:
+        start = perf_counter()
+
+        def finished(
+            status: Status, reason: str | None, outcome: Outcome[Result]
+        ) -> Finished[Result]:
+            record = Record(
+                item.name,
+                status,
+                reason,
+                item.inputs,
+                outcome.output,
+                perf_counter() - start,
+                outcome.bytes,
+            )
+            return Finished(record, outcome.result)
+
+        def failed(reason: str) -> Finished[Result]:
+            return finished("failed", reason, Outcome())
+
+        try:
+            outcome = self.work(item)
+        except SvlsError as error:
+            return failed(str(error))
+        except OSError as error:
+            at = f": {error.filename}" if error.filename else ""
+            return failed(f"{error.strerror or error}{at}")
+        except MemoryError:
+            return failed("out of memory")
+        # The other cases go on, so a bug must not end the run; it is told as one.
+        except Exception as error:
+            return failed(f"unexpected {error!r}: please report this bug")
+        if outcome.failure:
+            return finished("failed", outcome.failure, outcome)
+        if outcome.skipped:
+            return finished("skipped", outcome.skipped, outcome)
+        return finished("done", outcome.note, outcome)
+
+
+def _crashed(item: Item, how: str) -> Finished[Result]:
+    """The record of a case whose worker died."""
+    return Finished(Record.failure(item.name, how, item.inputs))
