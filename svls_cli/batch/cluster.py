@@ -86,7 +86,7 @@ class Cluster(Workers):
         *,
         crashed: Callable[[Item, str], Result],
     ) -> Generator[Result]:
-        """Results as in `Workers.map`; closing it early drops tasks that have not begun."""
+        """Results as in `Workers.map`; closing it drops tasks that have not begun."""
         suspects: list[Item] = []
         finished = False
         try:

@@ -14,7 +14,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 # Up to so many options need no headings.
 _FEW = 8
 _LAST_GROUP = "Running"
-# Completes file names; whether they exist is the library's question.
+# Completes file names; whether they exist is for the library to say.
 PATH = click.Path()
 
 
@@ -57,39 +57,48 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        given = list(args)
+        out, given = self._out(), list(args)
         try:
             rest = super().parse_args(context, args)
         except click.MissingParameter as error:
-            out = self.make_parser(context).parse_args([*given])[0].get("out")
-            if error.param is self._inputs() and isinstance(out, str):
-                self._complain(context, out, given)
+            last = self.make_parser(context).parse_args([*given])[0].get("out")
+            if (
+                out
+                and error.param
+                and error.param.nargs == -1
+                and isinstance(last, str)
+            ):
+                _complain(context, out, last, given)
             raise
-        out = context.params.get("out")
-        if self._inputs() and isinstance(out, str) and _holds_images(Path(out)):
-            self._complain(context, out, given)
+        if out and not context.resilient_parsing:
+            last = context.params["out"]
+            if _holds_images(Path(last)):
+                _complain(context, out, last, given)
         return rest
 
-    def _inputs(self) -> click.Parameter | None:
-        """The argument that takes all but the last one of several paths."""
-        arguments = (each for each in self.params if isinstance(each, click.Argument))
-        return next((a for a in arguments if a.nargs == -1 and a.required), None)
+    def _out(self) -> click.Argument | None:
+        """OUT, if it is the last argument after several that are inputs."""
+        arguments = [each for each in self.params if isinstance(each, click.Argument)]
+        several = any(each.nargs == -1 and each.required for each in arguments)
+        return arguments[-1] if several and arguments[-1].name == "out" else None
 
-    def _complain(self, context: click.Context, out: str, given: list[str]) -> None:
-        """Raise UsageError, unless what was given last is meant to be OUT."""
-        if out.rstrip("/").endswith(".zarr"):
-            return
-        name = next(each.metavar for each in self.params if each.name == "out")
-        meant = shlex.join([*context.command_path.split(), *given, "out.zarr"])
-        raise click.UsageError(
-            f"{name} is missing: {out}, the last argument, is taken as {name}. "
-            f"Expected, for example: {meant}",
-            context,
-        )
+
+def _complain(
+    context: click.Context, out: click.Argument, last: str, given: list[str]
+) -> None:
+    """Raise UsageError, unless the last argument is meant as OUT by its name."""
+    if last.rstrip("/").endswith(".zarr"):
+        return
+    meant = shlex.join([*context.command_path.split(), *given, "out.zarr"])
+    raise click.UsageError(
+        f"{out.metavar} is missing: {last}, the last argument, is taken as "
+        f"{out.metavar}. Expected, for example: {meant}",
+        context,
+    )
 
 
 def _holds_images(path: Path) -> bool:
-    """Whether it is images that no command of ours wrote, so hardly meant as OUT."""
+    """Whether a path is images that no command here wrote, so hardly meant as OUT."""
     from svls_cli.labels.cases import case_name, suffix_of
 
     try:

@@ -1,4 +1,4 @@
-"""What users see: records on stdout, progress and complaints on stderr."""
+"""Output for users: records on stdout, progress and complaints on stderr."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def echo(text: str) -> None:
 
 
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
-    """A bar on a terminal, nothing elsewhere."""
+    """Show a progress bar on a terminal, nothing elsewhere."""
     from tqdm import tqdm
 
     bar: Iterator[Any] = tqdm(
@@ -47,7 +47,7 @@ def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]
 
 
 def check_targets(report: Path | None, figure: Path | None) -> None:
-    """Complain of files that cannot be written before the work, not after it."""
+    """Complain before the work of files that cannot be written after it."""
     from svls_cli.files import check_target
 
     if figure is not None:
@@ -72,7 +72,7 @@ def batch(
     Parameters
     ----------
     options
-        A command's; what the batch has is removed.
+        Options of a command; those that the batch has are removed.
     items
         Number of cases. Their workers are started at once, so that they import
         ``module`` while this process does; by default they start when needed.
@@ -152,7 +152,7 @@ class Reporter:
 
 
 def show_store(store: Store, cases: Sequence[Inspected]) -> None:
-    """Print a store for people: parameters, classes, a row per case."""
+    """Print a store's parameters and classes, and a row per case."""
     config = store.config
     method = {**config.method}
     name = method.pop("name")
@@ -190,7 +190,7 @@ def _row(case: Inspected) -> tuple[str, ...]:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """One record, one line."""
+    """Print a record on one line."""
     echo(json.dumps(record, ensure_ascii=False))
 
 
@@ -202,7 +202,7 @@ def complain(what: str, records: Iterable[Record]) -> None:
 
 
 def readable(size: float) -> str:
-    """Bytes for people.
+    """A number of bytes in the unit that people read best.
 
     Examples
     --------

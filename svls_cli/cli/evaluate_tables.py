@@ -1,4 +1,4 @@
-"""What `svls-cli evaluate` says to people."""
+"""Tables that `svls-cli evaluate` prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
 
 
 def show_evaluation(report: EvaluationReport) -> None:
-    """Overlaps by class, and calibration by region, on standard output."""
+    """Print overlaps by class, and calibration by region."""
     given, cases = report.parameters, len(report.scores)
     counts = sorted({len(case.raters) for case in report.scores})
     raters = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))

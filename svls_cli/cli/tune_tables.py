@@ -1,4 +1,4 @@
-"""What `svls-cli tune` says to people."""
+"""Tables that `svls-cli tune` prints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Row = tuple[str, ...]
 
 
 def show_tuning(result: TuningResult) -> None:
-    """Both tables, and the command to copy, on standard output."""
+    """Print scores by method, scores by class, and the command to copy."""
     counts = sorted({case.raters for case in result.cases})
     raters = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     cases = f"{len(result.cases)} case{'s' if len(result.cases) > 1 else ''}"
@@ -37,7 +37,7 @@ def show_tuning(result: TuningResult) -> None:
 
 
 def complain(result: TuningResult) -> None:
-    """Cases that do not count and doubts about the result, on standard error."""
+    """Print cases that do not count and doubts about the result on standard error."""
     console.complain("left out", result.left_out)
     console.complain("failed", result.failed)
     for warning in result.warnings:

@@ -37,7 +37,7 @@ class Case:
     path
         Label map file.
     shown
-        How users named it, if not by ``path``.
+        Name that users gave the file, if not ``path``.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Case:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What records call its files."""
+        """Names of its files in records."""
         return (self.shown or str(self.path),)
 
     def absolute(self) -> Case:

@@ -112,7 +112,7 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Match]:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """What the system says of a file; no, where it cannot tell."""
+    """Whether a file is of a kind; no, where the system cannot tell."""
     try:
         return question()
     except OSError:  # links in a circle

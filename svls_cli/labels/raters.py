@@ -28,7 +28,7 @@ class RatedCase:
     missing
         Raters of the data set who did not annotate this case.
     shown
-        How users named the files, if not by their paths.
+        Names that users gave the files, if not their paths.
     """
 
     name: str
@@ -43,12 +43,12 @@ class RatedCase:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What records call its files."""
+        """Names of its files in records."""
         return self.shown or tuple(map(str, self.paths))
 
     @property
     def missing_note(self) -> str | None:
-        """What a record says of a case that lacks raters."""
+        """Note of a record on a case that lacks raters, or None."""
         if not self.missing:
             return None
         return f"no label map of rater {', '.join(self.missing)}"

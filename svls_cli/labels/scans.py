@@ -27,11 +27,11 @@ class Scan:
     Parameters
     ----------
     name
-        The case's.
+        Name of the case.
     paths
         An image file per channel.
     channels
-        What they are called; one alone is ``""`` or the like.
+        Names of the channels; one alone is ``""`` or the like.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Scan:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What records call its files."""
+        """Names of its files in records."""
         return tuple(map(str, self.paths))
 
     def read(self) -> tuple[Geometry, npt.NDArray[Any]]:
@@ -93,7 +93,7 @@ def find_scans(
         Cases that there should be: numbers at the names' ends are channels if more of
         these are found so.
     n_channels
-        Of each case: several are numbers at the names' ends.
+        Number of channels of each case; several are numbers at the names' ends.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a training run is: every parameter, checked, and saved with its weights."""
+"""Parameters of a training run: checked, and saved with its weights."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ class TrainingConfig:
     Parameters
     ----------
     target
-        Target of the network: ``soft``, the store's soft labels; ``hard``, its hard label map;
-        ``rater``, the label map of one of the case's raters, drawn for each patch.
+        Target of the network: ``soft``, the store's soft labels; ``hard``, its hard
+        label map; ``rater``, one of the case's raters' label map, drawn for each patch.
     patch_size : one int, one per spatial axis in array order, or None
-        Voxels of a patch; one int stands for every axis. By default as much of the smallest case
-        as `plan_patch` allows.
+        Voxels of a patch; one int stands for every axis. By default as much of the
+        smallest case as `plan_patch` allows.
     batch_size
         Number of patches in a step.
     epochs
-        Number of epochs; each ends with a validation, a checkpoint and a line in the log.
+        Number of epochs; each ends with a validation, a checkpoint and a line in the
+        log.
     steps_per_epoch
         Number of optimiser steps in an epoch.
     learning_rate
@@ -39,10 +40,12 @@ class TrainingConfig:
         Weight of the soft Dice loss beside the cross-entropy's 1. By default none: it
         draws probabilities towards 0 and 1, away from soft labels.
     filters
-        Number of filters of the first level; each level doubles it, up to 320.
+        Number of filters of the network's first level; each level has twice as many,
+        up to 320.
     foreground_share, boundary_share
-        Shares of the patches that are centred on a voxel of a foreground class (each
-        class as often), and on a voxel beside another class. The others lie anywhere.
+        Share of the patches centred on a voxel of a foreground class (each class as
+        often), and of those centred on a voxel beside another class. The others lie
+        anywhere.
     augment
         Mirror patches, scale and shift their intensities, add noise. Nothing that
         would interpolate: soft labels stay as they were stored.
@@ -127,7 +130,7 @@ class TrainingConfig:
             self._check("window", ascending, "two ascending numbers")
 
     def mirrored(self, axes: int) -> list[int]:
-        """Which of the spatial axes may be mirrored.
+        """Spatial axes that may be mirrored.
 
         Examples
         --------
@@ -139,11 +142,11 @@ class TrainingConfig:
 
     @property
     def steps(self) -> int:
-        """Of the optimiser, in all."""
+        """Number of optimiser steps in all epochs."""
         return self.epochs * self.steps_per_epoch
 
     def to_json(self) -> dict[str, Any]:
-        """As saved: plain numbers, text and lists."""
+        """Plain numbers, text and lists, as they are saved."""
         record = asdict(self)
         for name in ("patch_size", "window"):
             if isinstance(record[name], tuple):
@@ -152,7 +155,7 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> TrainingConfig:
-        """From its own `to_json`, or a part of it.
+        """A configuration from its own `to_json`, or a part of it.
 
         Raises
         ------
@@ -170,7 +173,7 @@ class TrainingConfig:
             raise InvalidParameterError(f"training parameters: {error}") from error
 
     def _check_types(self) -> None:
-        """What a TOML file holds may be of any type."""
+        """Raise InvalidParameterError for a wrong type, which a TOML file may hold."""
         for field in fields(self):
             value, default = getattr(self, field.name), field.default
             items = value if isinstance(value, tuple) else (value,)

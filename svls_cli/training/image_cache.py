@@ -53,7 +53,7 @@ class Scaling:
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any]) -> Scaling:
-        """The scaling to mean 0 and deviation 1 in each channel of an image (c, z, y, x)."""
+        """The scaling of an image (c, z, y, x) to mean 0 and deviation 1 by channel."""
         flat = voxels.reshape(len(voxels), -1)
         deviations = flat.std(axis=1, dtype=np.float64)
         return cls(
@@ -256,6 +256,6 @@ def _usable(array: Path, notes: Path) -> bool:
 
 
 def _source(path: Path) -> list[Any]:
-    """Path, size and time of a file: they tell that it is the same, without reading it."""
+    """Path, size and time of a file, which tell it from others without reading it."""
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]

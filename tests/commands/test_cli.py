@@ -132,6 +132,7 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
         (["fuse-raters", "l", "l"], 2, "OUT is missing: l, the last argument, is"),
         (["predict", "run", "l"], 2, "svls-cli predict run l out.zarr"),
         (["predict", "run"], 2, "Missing argument 'IMAGES...'"),
+        (["compare", "--images", "l", "--out", "c"], 2, "argument 'LABELS...'"),
         (["export", "none"], 2, "Missing argument 'OUT'"),
         (["smooth", "--sigma", "x", "l", "o"], 2, "neither a number nor z,y,x"),
         (["smooth", "--size", "3,x", "l", "o"], 2, "nor 'auto'"),
@@ -312,6 +313,7 @@ def test_shell_completion(shell: str, run: Run) -> None:
         ("export none.zarr ca", []),
         ("export s3://b/o.zarr ca", []),
         ("export ", []),
+        ("smooth o.zarr o.zarr ", []),
     ],
 )
 def test_completion_offers_cases(

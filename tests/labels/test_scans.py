@@ -87,6 +87,11 @@ def test_patterns(tmp_path: Path) -> None:
         "a": ["a_t1.nii.gz"]
     }
     assert sorted(find_scans(tmp_path, pattern="**/*_t2.nii.gz")) == ["a_t2"]
+    assert names(find_scans(tmp_path, pattern="**/{case}_t2.nii.gz")) == {
+        "a": ["a_t2.nii.gz"]
+    }
+    with pytest.raises(InputError, match=r"has \{rater\}; .* \{case\} and \{channel\}"):
+        find_scans(tmp_path, pattern="{case}_{rater}.nii.gz")
 
 
 def test_two_files_for_one_channel(tmp_path: Path) -> None:
