@@ -160,18 +160,18 @@ class RunFolder:
                 rmtree(left, ignore_errors=True)
 
     def clear_run(self) -> None:
-        """Remove a run's files, but for the last checkpoint, which is replaced."""
+        """Remove a run's files, except the last checkpoint, which is replaced."""
         events = self.tensorboard.glob("events.out.tfevents.*")
         for path in (self.checkpoint("best"), self._log, self._curves, *events):
             path.unlink(missing_ok=True)
 
     def prepare(self, plan: Plan, *, overwrite: bool) -> Checkpoint | None:
-        """Make the folder; the checkpoint to go on from, if there is one.
+        """Create the folder, or return the checkpoint to resume from.
 
         Raises
         ------
         InputError
-            If it holds something else, or a run of another plan that is not to be
+            If it holds other files, or a run of another plan that is not to be
             overwritten.
         """
         last = self.checkpoint("last")
@@ -185,15 +185,15 @@ class RunFolder:
                     "expected a new name"
                 )
             return None
-        found = Checkpoint.load(last)
+        checkpoint = Checkpoint.load(last)
         if overwrite:
             return None
-        if difference := found.plan.difference(plan):
+        if difference := checkpoint.plan.difference(plan):
             raise InputError(
                 f"{self.path} holds another run: {difference}. Use the same "
                 "parameters, another folder, or train --overwrite"
             )
-        return found
+        return checkpoint
 
     def _foreign(self) -> list[str]:
         """Names of files that no run leaves before its first checkpoint."""

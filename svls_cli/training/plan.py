@@ -40,7 +40,7 @@ class Plan:
     Parameters
     ----------
     config
-        With the patch size that was chosen, per axis.
+        Training parameters, with the patch size per axis that was chosen.
     classes
         Classes of the logits.
     channels

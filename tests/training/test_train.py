@@ -166,7 +166,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     assert "best.pt" in before
     # Until the first epoch is done, the old run stays.
     broken = replace(short, learning_rate=1e30)
-    with pytest.raises(InputError, match="the loss is no number any more"):
+    with pytest.raises(InputError, match="the loss is no longer a finite number"):
         list(
             train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
         )
@@ -188,7 +188,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     foreign.mkdir()
     torch.save({"model": 1}, foreign / "last.pt")
     before = tree(foreign)
-    with pytest.raises(InputError, match=r"last\.pt: damaged, or no checkpoint"):
+    with pytest.raises(InputError, match=r"last\.pt: damaged, or not a checkpoint"):
         train(store, SAMPLE / "images", foreign, config=short, overwrite=True)
     assert tree(foreign) == before
 
@@ -378,7 +378,7 @@ def test_a_share_is_at_least_one_case() -> None:
 def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> None:
     config = replace(SMALL, learning_rate=1e36, epochs=1, steps_per_epoch=1)
     out = tmp_path / "run"
-    with pytest.raises(InputError, match="no number any more in epoch 1; lower"):
+    with pytest.raises(InputError, match="no longer a finite number in epoch 1; lower"):
         train(store, SAMPLE / "images", out, config=config, cache=cache)
     assert not (out / "last.pt").exists()
 
@@ -496,7 +496,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such checkpoint"):
         Checkpoint.load(path)
     path.write_bytes(b"something else")
-    with pytest.raises(InputError, match="damaged, or no checkpoint"):
+    with pytest.raises(InputError, match="damaged, or not a checkpoint"):
         Checkpoint.load(path)
     torch.save({"format": "other", "format_version": 1}, path)
     with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of svls-cli"):
@@ -506,7 +506,7 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
         Checkpoint.load(path)
     mark = tmp_path / "executed"
     torch.save({"format": Malicious(str(mark))}, path)
-    with pytest.raises(InputError, match="damaged, or no checkpoint"):
+    with pytest.raises(InputError, match="damaged, or not a checkpoint"):
         Checkpoint.load(path)
     assert not mark.exists()
 
