@@ -46,7 +46,7 @@ from svls_cli.cli import console, options, training_options
 @options.band_mm
 @training_options.parameters
 @training_options.loaders
-@training_options.device
+@options.device
 @options.json_lines("training")
 def command(
     labels: tuple[str, ...],

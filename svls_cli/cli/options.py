@@ -100,12 +100,12 @@ dtype = click.option(
 )
 device = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    metavar="auto|cpu|gpu|cuda:N",
     default="auto",
     show_default=True,
-    help="Where labels are softened. auto: on an NVIDIA GPU where CuPy finds one (pip "
-    "install 'svls-cli[gpu]'); gpu: likewise, and says so where there is none. The "
-    "bytes are the same.",
+    help="Where the work is done. auto: on an NVIDIA GPU where one can be used; gpu or "
+    "cuda: on the first GPU; cuda:1: on the second. To soften labels there takes CuPy "
+    "(pip install 'svls-cli[gpu]'), and gives the same bytes.",
 )
 
 tolerance_mm = click.option(

@@ -37,7 +37,7 @@ from svls_cli.cli import console, options, training_options
     help="Windows at a time.",
 )
 @options.dtype
-@training_options.device
+@options.device
 @click.option("--overwrite", is_flag=True, help="Make the store anew.")
 @options.fail_fast
 @options.as_json

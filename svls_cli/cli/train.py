@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     help="Go on with a run that was ended, to the same result; or start it.",
 )
 @training_options.loaders
-@training_options.device
+@options.device
 @click.option(
     "--tensorboard", is_flag=True, help="Also write RUN/tensorboard (needs it)."
 )

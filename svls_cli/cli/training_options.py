@@ -161,12 +161,6 @@ image_pattern = click.option(
     "'{case}/{case}_{channel}.nii.gz'; or a glob that picks files. [default: CASE.* "
     "or, as nnU-Net, CASE_0000.*, CASE_0001.*, ...]",
 )
-device = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, cuda:1, ...; auto: CUDA where there is one.",
-)
 loaders = click.option(
     "-j",
     "--jobs",

@@ -58,8 +58,9 @@ def smooth_cases(
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
     device
-        ``auto`` softens on a GPU where one can be used; ``gpu`` too, and logs a warning
-        where none can; ``cpu`` never. The bytes are the same.
+        ``auto`` softens on a GPU where one can be used; ``gpu`` (or ``cuda``,
+        ``cuda:1``) too, and logs a warning where none can; ``cpu`` never. The bytes
+        are the same.
     jobs
         Worker processes, or ones already started, or a `Cluster`; default: one for
         each core this process may use.
