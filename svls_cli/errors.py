@@ -29,5 +29,8 @@ class UnreachableError(SvlsError, RuntimeError):
     """An object store does not answer, or denies access."""
 
 
-class UnknownCaseError(SvlsError, LookupError):
-    """The store does not hold the requested case."""
+class UnknownCaseError(SvlsError, KeyError):
+    """A case is asked for that the store does not hold."""
+
+    # `KeyError` would quote the message.
+    __str__ = Exception.__str__

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 @options.tolerance_mm
 @options.band_mm
 @training_options.parameters
-@training_options.device
+@options.device
 @options.jobs
 @training_options.loaders
 def command(

@@ -145,14 +145,15 @@ dtype = option(
     help="Type in which soft labels are stored. uint8: 255 is certain, in steps of "
     ".004; uint16: 65535 is certain; floats: probabilities.",
 )
-device = click.option(
+device = option(
     "--device",
-    type=click.Choice(["auto", "cpu", "gpu"]),
+    group="Running",
+    metavar="auto|cpu|gpu|cuda:N",
     default="auto",
     show_default=True,
-    help="Where labels are softened. auto: on an NVIDIA GPU where CuPy finds one (pip "
-    "install 'svls-cli[gpu]'); gpu: likewise, and says so where there is none. The "
-    "bytes are the same.",
+    help="Where the work is done. auto: on an NVIDIA GPU where one can be used; gpu or "
+    "cuda: on the first GPU; cuda:1: on the second. To soften labels there takes CuPy "
+    "(pip install 'svls-cli[gpu]'), and gives the same bytes.",
 )
 
 tolerance_mm = option(

@@ -47,7 +47,7 @@ from svls_cli.training.choices import CHECKPOINTS
 @options.dtype
 @options.overwrite("Make the store anew, instead of going on with it.")
 @options.as_json
-@training_options.device
+@options.device
 @options.fail_fast
 def command(
     run: Path,

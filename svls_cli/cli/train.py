@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @training_options.parameters
 @training_options.seed
 @training_options.cache
-@training_options.device
+@options.device
 @options.jobs
 @training_options.loaders
 def command(

@@ -204,12 +204,6 @@ image_pattern = option(
     "case and channel, '{case}_image.nii.gz' the case; or a glob such as '**/*.mha'. "
     "[default: CASE.* or, as nnU-Net, CASE_0000.*, CASE_0001.*, ...]",
 )
-device = click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="cpu, cuda, cuda:1, ...; auto: CUDA where there is one.",
-)
 loaders = option(
     "--loaders",
     group="Running",

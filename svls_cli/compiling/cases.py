@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from svls_cli.arrays import UIntArray
+from svls_cli.batch.ahead import ahead
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.compiling.class_scan import Labelled, scan_classes
@@ -22,7 +22,7 @@ from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
-from svls_cli.soften.volume import soften_part
+from svls_cli.soften.regions import SoftenLater, soften_blocks
 from svls_cli.store.destination import (
     Destination,
     existing_store,
@@ -34,8 +34,6 @@ from svls_cli.store.schema import StoreConfig
 from svls_cli.store.shards import ChunkIndex
 from svls_cli.store.writer import CaseWriter, EncodedBlock
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 # Of a shard, of a block in it, and the block's voxels.
 Block = tuple[ChunkIndex, ChunkIndex, list[slice]]
 
@@ -222,46 +220,31 @@ def _write_volume(
 ) -> None:
     """Soften and encode block by block, ahead of writing shard by shard."""
     layout = writer.layout
+    blocks: list[Block] = [
+        (shard, chunk, voxels)
+        for shard in layout.shards()
+        for chunk, voxels in layout.blocks(shard)
+    ]
+    softened = soften_blocks(
+        case.labels,
+        ([tuple(b[2]) for b in group] for _, group in groupby(blocks, itemgetter(0))),
+        softening,
+        n_classes=len(config.classes),
+        dtype=config.dtype,
+        mixture=case.mixture,
+        device=device,
+    )
 
-    def encode(block: Block) -> tuple[ChunkIndex, EncodedBlock]:
-        shard, place, voxels = block
-        soft = soften_part(
-            case.labels,
-            voxels,
-            softening,
-            n_classes=len(config.classes),
-            dtype=config.dtype,
-            mixture=case.mixture,
-            device=device,
-        )
+    def encode(work: tuple[Block, SoftenLater]) -> tuple[ChunkIndex, EncodedBlock]:
+        (shard, chunk, voxels), soften = work
         hard = case.labels[tuple(voxels)]
         if case.mixture is not None:
             hard = look_up(case.mixture.hard, hard)
         maps = {rater: labels[tuple(voxels)] for rater, labels in case.maps.items()}
-        return shard, writer.encode(place, soft, {HARD: hard, **maps})
+        return shard, writer.encode(chunk, soften(), {HARD: hard, **maps})
 
-    blocks = (
-        (shard, place, voxels)
-        for shard in layout.shards()
-        for place, voxels in layout.blocks(shard)
-    )
     with ThreadPoolExecutor(threads) as pool:
-        encoded = _ahead(pool, encode, blocks, 2 * threads)
+        work = zip(blocks, softened, strict=True)
+        encoded = ahead(pool, encode, work, 2 * threads)
         for shard, of_shard in groupby(encoded, key=itemgetter(0)):
             writer.write_shard(shard, (block for _, block in of_shard))
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
-    count: int,
-) -> Generator[Result]:
-    """Results in order, ``count`` of them worked on or waiting to be taken."""
-    waiting: deque[Future[Result]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) == count:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

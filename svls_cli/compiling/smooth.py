@@ -55,8 +55,9 @@ def smooth_cases(
     dtype
         ``uint8``, ``uint16``, ``float16`` or ``float32``.
     device
-        ``auto`` softens on a GPU where one can be used; ``gpu`` too, and logs a warning
-        where none can; ``cpu`` never. The bytes are the same.
+        ``auto`` softens on a GPU where one can be used; ``gpu`` (or ``cuda``,
+        ``cuda:1``) too, and logs a warning where none can; ``cpu`` never. The bytes
+        are the same.
     overwrite
         Make the store anew. The old one goes when the new one is finished; if a case
         failed, it is kept beside it as ``OUT.old``.

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import SoftArray
+from svls_cli.errors import InvalidParameterError
+from svls_cli.soften.choices import DTYPES
 
 # Exact halves (an isolated voxel has 1/2) round in favour of the voxel's own class, so
 # that it stays the argmax; far below the .5 of a level that rounding costs anyway.
@@ -24,6 +26,49 @@ def levels(dtype: npt.DTypeLike) -> int:
     """
     dtype = np.dtype(dtype)
     return int(np.iinfo(dtype).max) if dtype.kind == "u" else 1
+
+
+def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The type, if soft labels can be stored as it.
+
+    Raises
+    ------
+    InvalidParameterError
+        If it is none of `DTYPES`.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.name not in DTYPES:
+        raise InvalidParameterError(
+            f"dtype must be one of {', '.join(DTYPES)}, found {dtype}"
+        )
+    return dtype
+
+
+def uniform_levels(
+    uniform: float, n_classes: int, dtype: np.dtype[Any]
+) -> tuple[float, float]:
+    """Levels of a voxel's own class and of each other under uniform label smoothing.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``dtype`` is too coarse for it.
+
+    Examples
+    --------
+    >>> uniform_levels(0.1, 4, np.dtype("uint8"))
+    (237, 6)
+    """
+    top = levels(dtype)
+    other = top * uniform / n_classes
+    if dtype.kind == "u":
+        if 0 < other < 0.5:
+            raise InvalidParameterError(
+                f"alpha {uniform} over {n_classes} classes is below half a level of "
+                f"{dtype}: it would be stored as one-hot; use a wider dtype"
+            )
+        other = min(int(other + 0.5), top // n_classes)  # leave the own class its part
+    return top - other * (n_classes - 1), other
 
 
 def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray:

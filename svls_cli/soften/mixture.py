@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from svls_cli.arrays import BoolArray, FloatArray, IntArray, SoftArray, UIntArray
 from svls_cli.labels.values import look_up
-from svls_cli.soften.levels import ROUNDING_MARGIN, levels
+from svls_cli.soften.levels import ROUNDING_MARGIN, levels, uniform_levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,26 +75,49 @@ class Mixture:
 
 
 class HardLabels:
-    """Each number of a region is a class index, ``n_classes`` where it is ignored."""
+    """Each number of a region is a class index, ``n_classes`` where it is ignored.
+
+    Parameters
+    ----------
+    n_classes
+        Classes of the data set.
+    dtype
+        Type of the soft labels.
+    uniform
+        Share that all classes split evenly.
+    """
 
     mixed = False
 
-    def __init__(self, n_classes: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, n_classes: int, dtype: np.dtype[Any], uniform: float) -> None:
         self.n_classes = n_classes
-        self._one = dtype.type(levels(dtype))
+        self._dtype, self._uniform = dtype, uniform
+        self._own, self._other = uniform_levels(uniform, n_classes, dtype)
 
     def classes(self, found: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-        """Of the numbers found in a region: those of its classes, ascending."""
+        """Classes with a share in a region that holds these numbers, ascending."""
+        if self._uniform:
+            return np.arange(self.n_classes)
         return found[found < self.n_classes]
 
     def ignores(self, found: npt.NDArray[np.intp]) -> bool:
         """Whether one of the numbers found in a region is ignored."""
         return bool((found == self.n_classes).any())
 
+    def alone(self, index: int) -> SoftArray:
+        """(n,) soft label of one class where a voxel's window holds one number only."""
+        column = np.full(self.n_classes + 1, self._other, self._dtype)
+        column[index] = self._own
+        column[self.n_classes] = 0
+        return column
+
     def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
         """Soft labels of one class where nothing is smoothed."""
-        # As uint8: NumPy multiplies it several times faster than bool.
-        np.multiply((inner == index).view(np.uint8), self._one, out=out)
+        if self._uniform:
+            out[...] = look_up(self.alone(index), inner)
+        else:  # as uint8: NumPy multiplies it several times faster than bool
+            one = self._dtype.type(self._own)
+            np.multiply((inner == index).view(np.uint8), one, out=out)
 
     def hard(self, batch: UIntArray) -> UIntArray:
         """Class that each voxel counts as."""
@@ -114,6 +137,7 @@ class MixedLabels:
         self.n_classes = mixture.n_classes
         self._mixture = mixture
         self._stored = _rounded(mixture, dtype)
+        self._disputed = np.bincount(mixture.codes, minlength=len(mixture.hard)) > 1
 
     def classes(self, found: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
         seen = np.zeros(len(self._mixture.hard), bool)
@@ -123,11 +147,18 @@ class MixedLabels:
     def ignores(self, found: npt.NDArray[np.intp]) -> bool:
         return bool((self._mixture.hard[found] == self.n_classes).any())
 
+    def alone(self, index: int) -> SoftArray:
+        return self._stored.column(index)
+
     def fill(self, inner: UIntArray, index: int, *, out: SoftArray) -> None:
-        out[...] = look_up(self._stored.column(index), inner)
+        out[...] = look_up(self.alone(index), inner)
 
     def hard(self, batch: UIntArray) -> UIntArray:
         return look_up(self._mixture.hard, batch)
+
+    def disputed(self, batch: UIntArray) -> BoolArray:
+        """Whether several classes have a share in a voxel's own code."""
+        return look_up(self._disputed.view(np.uint8), batch).view(bool)
 
     def given(self, batch: UIntArray, own: BoolArray, index: int) -> SoftArray:
         column: SoftArray = self._mixture.column(index).astype(np.float32)[batch]
@@ -140,9 +171,15 @@ Labels = HardLabels | MixedLabels
 def labels_of(
     mixture: Mixture | None, n_classes: int, dtype: np.dtype[Any], *, uniform: float
 ) -> Labels:
-    """What the numbers of a region stand for."""
+    """What the numbers of a region stand for.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``dtype`` is too coarse for uniform label smoothing.
+    """
     if mixture is None:
-        return HardLabels(n_classes, dtype)
+        return HardLabels(n_classes, dtype, uniform)
     return _mixed_labels(mixture, dtype, uniform=uniform)
 
 
@@ -152,6 +189,7 @@ def _mixed_labels(
     mixture: Mixture, dtype: np.dtype[Any], *, uniform: float
 ) -> MixedLabels:
     """What the codes of ``mixture`` stand for, after uniform label smoothing."""
+    uniform_levels(uniform, mixture.n_classes, dtype)
     return MixedLabels(mixture.with_uniform(uniform), dtype)
 
 

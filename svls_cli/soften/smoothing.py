@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,17 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from svls_cli.arrays import BoolArray, SoftArray, UIntArray
-from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import distinct_values
-from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.kernel import NeighbourWeights
-from svls_cli.soften.levels import ROUNDING_MARGIN, levels
+from svls_cli.soften.levels import ROUNDING_MARGIN, checked_dtype, levels
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.mixture import Labels, Mixture, labels_of, take_back
+from svls_cli.soften.mixture import (
+    Labels,
+    MixedLabels,
+    Mixture,
+    labels_of,
+    take_back,
+)
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum
 
 Places = tuple[npt.NDArray[np.intp], ...]
@@ -65,7 +70,7 @@ def soften_block(
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
 ) -> SoftBlock:
-    """Soft labels of the inner part of a label region; CuPy in, CuPy out.
+    """Soft labels of the inner part of a label region; `soften_dense` gives the same.
 
     Parameters
     ----------
@@ -97,23 +102,9 @@ def soften_block(
     .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
        arXiv:2104.05788.
     """
-    if not isinstance(region, np.ndarray):  # the array decides where it is computed
-        from svls_cli.soften.gpu import soften_on_device
-
-        return soften_on_device(
-            region, softening, n_classes=n_classes, dtype=dtype, mixture=mixture
-        )
     radius = softening.radius or (0,) * region.ndim
     inner = np.ascontiguousarray(region[_crop(radius)])
-    dtype = np.dtype(dtype)
-    if dtype.name not in DTYPES:
-        raise InvalidParameterError(
-            f"dtype must be one of {', '.join(DTYPES)}, found {dtype}"
-        )
-    if softening.uniform:
-        _check_uniform(softening.uniform, n_classes, dtype)
-        if mixture is None:
-            return _uniform_block(inner, softening.uniform, n_classes, dtype)
+    dtype = checked_dtype(dtype)
     labels = labels_of(mixture, n_classes, dtype, uniform=softening.uniform)
     found = distinct_values(region).astype(np.intp)
     classes = labels.classes(found)
@@ -125,29 +116,6 @@ def soften_block(
         smoother = _Smoother(softening, softening.neighbours, classes, labels, ignores)
         smoother.apply(region, soft)
     return SoftBlock(classes, soft)
-
-
-def _check_uniform(uniform: float, n_classes: int, dtype: np.dtype[Any]) -> None:
-    if dtype.kind == "u" and 0 < levels(dtype) * uniform / n_classes < 0.5:
-        raise InvalidParameterError(
-            f"alpha {uniform} over {n_classes} classes is below half a level of "
-            f"{dtype}: it would be stored as one-hot; use a wider dtype"
-        )
-
-
-def _uniform_block(
-    inner: UIntArray, uniform: float, n_classes: int, dtype: np.dtype[Any]
-) -> SoftBlock:
-    """Label smoothing: every class gets its part, a voxel's own class the rest."""
-    top = levels(dtype)
-    other = top * uniform / n_classes
-    if dtype.kind == "u":
-        other = min(int(other + 0.5), top // n_classes)  # leave the own class its part
-    soft = np.full((n_classes, *inner.shape), other, dtype)
-    for index in range(n_classes):
-        soft[index][inner == index] = top - other * (n_classes - 1)
-    soft[:, inner == n_classes] = 0
-    return SoftBlock(np.arange(n_classes), soft)
 
 
 @dataclass(frozen=True)
@@ -206,6 +174,8 @@ class _Smoother:
             if dtype.kind == "u":
                 share += half
             own = tiles == index
+            if dtype == np.float16:
+                share = share.astype(np.float32, copy=False)
             values = share.astype(dtype)
             values *= _as_numbers(~own)
             rest -= values
@@ -214,8 +184,27 @@ class _Smoother:
             take_back([values for _, values in shares], rest)
         for own, values in shares:
             values += (rest * _as_numbers(own)).astype(dtype, copy=False)
+        if isinstance(labels, MixedLabels):
+            self._keep_means(labels, windows, found, [values for _, values in shares])
         places = np.searchsorted(self.classes, found).tolist()
         return list(zip(places, [values for _, values in shares], strict=True))
+
+    def _keep_means(
+        self,
+        labels: MixedLabels,
+        windows: UIntArray,
+        classes: npt.NDArray[np.intp],
+        soft: list[SoftArray],
+    ) -> None:
+        """Overwrite, in ``soft``, the voxels whose window holds one combination."""
+        inner = self._inner(windows)
+        kept = labels.disputed(inner)  # of the others it is the one-hot vector already
+        if not kept.any():
+            return
+        kept = kept & _one_code(windows, self.weights.radius)
+        codes = inner[kept]
+        for index, values in zip(classes, soft, strict=True):
+            values[kept] = labels.alone(index)[codes]
 
     def _scale(self, hard: UIntArray, top: int) -> tuple[FloatKind, Any, Any]:
         """Number type to compute in; factors of the neighbour sum and of the centre.
@@ -255,6 +244,20 @@ def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> Boo
         low = sliding_window_view(low, width, axis=axis)[every].min(axis=-1)
         high = sliding_window_view(high, width, axis=axis)[every].max(axis=-1)
     return np.not_equal(low, high)
+
+
+def _one_code(windows: UIntArray, radius: Sequence[int]) -> BoolArray:
+    """Which voxels of a batch see one code only, halo left out."""
+    low = high = windows
+    for axis, reach in enumerate(radius, start=1):
+        length = windows.shape[axis] - 2 * reach
+        at = [
+            (*(slice(None),) * axis, slice(start, start + length))
+            for start in range(2 * reach + 1)
+        ]
+        low = reduce(np.minimum, [low[part] for part in at])
+        high = reduce(np.maximum, [high[part] for part in at])
+    return np.equal(low, high)
 
 
 def _as_numbers(truth: BoolArray) -> npt.NDArray[np.uint8]:

@@ -1,8 +1,7 @@
-"""Whole volumes in memory, block by block."""
+"""Whole volumes in memory."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,77 +13,16 @@ from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.soften.choices import MethodName
-from svls_cli.soften.devices import block_softener, check_device
+from svls_cli.soften.devices import check_device
+from svls_cli.soften.libraries import foreign
 from svls_cli.soften.methods import Method, Softening
-from svls_cli.soften.mixture import Mixture
-from svls_cli.soften.smoothing import SoftBlock, soften_block
-
-# Edge of the blocks that a volume is worked on in, by number of axes.
-_BLOCK_EDGE = {3: 64, 2: 512}
-
-
-def soften_part(
-    volume: UIntArray,
-    block: Sequence[slice],
-    softening: Softening,
-    *,
-    n_classes: int,
-    dtype: npt.DTypeLike,
-    mixture: Mixture | None = None,
-    device: str = "cpu",
-) -> SoftBlock:
-    """Soft labels of a block of a volume.
-
-    Parameters
-    ----------
-    volume : (z, y, x) or (y, x)
-        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
-        ``mixture``.
-    block
-        A slice per axis, within the volume.
-    softening, n_classes, dtype, mixture
-        As in `soften_block`.
-    device
-        As in `smooth`.
-    """
-    radius = softening.radius or (0,) * volume.ndim
-    inside, missing = _with_halo(volume, block, radius)
-    meaning: dict[str, Any] = {
-        "n_classes": n_classes,
-        "dtype": dtype,
-        "mixture": mixture,
-    }
-    code = inside.min()
-    if code == inside.max():  # one voxel stands for all
-        window = np.full([2 * r + 1 for r in radius], code)
-        one = soften_block(window, softening, **meaning)
-        shape = (len(one.classes), *(s.stop - s.start for s in block))
-        return SoftBlock(one.classes, np.broadcast_to(one.soft, shape), constant=True)
-    if any(map(any, missing)):
-        inside = np.pad(inside, missing, mode="edge")
-    return block_softener(device)(inside, softening, **meaning)
-
-
-def _with_halo(
-    volume: UIntArray, block: Sequence[slice], radius: Sequence[int]
-) -> tuple[UIntArray, list[tuple[int, int]]]:
-    """A block and ``radius`` voxels around it, and how many the volume lacks there.
-
-    Examples
-    --------
-    >>> _with_halo(np.arange(5), [slice(0, 2)], [2])
-    (array([0, 1, 2, 3]), [(2, 0)])
-    """
-    wanted = [(s.start - r, s.stop + r) for s, r in zip(block, radius, strict=True)]
-    inside = tuple(
-        slice(max(0, start), min(n, stop))
-        for (start, stop), n in zip(wanted, volume.shape, strict=True)
-    )
-    missing = [
-        (part.start - start, stop - part.stop)
-        for (start, stop), part in zip(wanted, inside, strict=True)
-    ]
-    return np.ascontiguousarray(volume[inside]), missing
+from svls_cli.soften.regions import soften_blocks
+from svls_cli.soften.tensors import (
+    class_indices,
+    cut_into_blocks,
+    label_values,
+    soften_tensor,
+)
 
 
 def soften_volume(
@@ -117,27 +55,19 @@ def soften_volume(
     """
     # Zeroed memory that is never written is never fetched: absent classes are free.
     soft = np.zeros((n_classes, *indices.shape), dtype)
-    starts = (range(0, n, _BLOCK_EDGE[indices.ndim]) for n in indices.shape)
-    for corner in itertools.product(*starts):
-        voxels = [
-            slice(at, min(at + _BLOCK_EDGE[indices.ndim], n))
-            for at, n in zip(corner, indices.shape, strict=True)
-        ]
-        block = soften_part(
-            indices,
-            voxels,
-            softening,
-            n_classes=n_classes,
-            dtype=dtype,
-            device=device,
-        )
+    blocks = list(cut_into_blocks(indices.shape))
+    made = soften_blocks(
+        indices, [blocks], softening, n_classes=n_classes, dtype=dtype, device=device
+    )
+    for voxels, soften in zip(blocks, made, strict=True):
+        block = soften()
         for index, values in zip(block.classes, block.soft, strict=True):
             soft[index, *voxels] = values
     return soft
 
 
 def smooth(
-    label_map: npt.ArrayLike,
+    label_map: Any,
     *,
     method: MethodName = "svls",
     sigma: float | tuple[float, ...] | None = None,
@@ -149,33 +79,41 @@ def smooth(
     classes: Sequence[int] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = np.float32,
+    batched: bool = False,
     device: str = "auto",
-) -> npt.NDArray[Any]:
+) -> Any:
     """Soft labels of a label map in memory, as `svls-cli smooth` makes them of files.
+
+    The array decides where it is computed: PyTorch in, PyTorch out, on its device, and
+    likewise CuPy; anything else becomes a NumPy array. The bytes are the same. No
+    gradients are kept.
 
     Parameters
     ----------
-    label_map : (z, y, x) or (y, x), integers >= 0
-        The hard labels.
+    label_map : (z, y, x) or (y, x), whole numbers >= 0
+        The hard labels; with ``batched`` several of them, (b, z, y, x) or (b, y, x).
     method, sigma, sigma_mm, size, strength, alpha
         As in `Method`; by default SVLS as published.
-    spacing_mm : one float per axis, array order
+    spacing_mm : one float per spatial axis, array order
         Needed for ``sigma_mm``.
     classes
         Label values of the class axis, which is in their ascending order; by default
-        those that occur.
+        those that occur. In a training loop give them: then a tensor is looked at once
+        only, to see whether it holds other values.
     ignore_label
         Label value of voxels that get no soft label.
     dtype
         float32 or float16 for probabilities, uint8 or uint16 for levels (255 or 65535
-        is certain).
+        is certain); named as in NumPy for tensors, too.
+    batched
+        The first axis counts label maps; each is softened by itself.
     device
-        ``auto`` works on a GPU where one can be used; ``gpu`` too, and logs a warning
-        where none can; ``cpu`` never. The bytes are the same.
+        For NumPy arrays. ``auto`` works on a GPU where one can be used; ``gpu`` (or
+        ``cuda``, ``cuda:1``) too, and logs a warning where none can; ``cpu`` never.
 
     Returns
     -------
-    (c, z, y, x)
+    (c, z, y, x), with ``batched`` (b, c, z, y, x); or without z
         Sums to 1 (integers: exactly to their largest value) over the classes, to 0
         where the voxel is ignored.
 
@@ -197,26 +135,58 @@ def smooth(
     array([[[1.   , 0.828, 0.172, 0.   ]],
     <BLANKLINE>
            [[0.   , 0.172, 0.828, 1.   ]]], dtype=float32)
+
+    A batch of slices, each (1, 4):
+
+    >>> slices = np.array([[[0, 0, 5, 5]], [[0, 0, 0, 0]]])
+    >>> smooth(slices, classes=[0, 5], batched=True).shape
+    (2, 2, 1, 4)
     """
     check_device(device)
-    given = np.asarray(label_map)
-    if given.ndim not in (2, 3) or not given.size:
-        raise InputError(f"label_map must be 2-D or 3-D, found shape {given.shape}")
-    labels, values = as_labels(given)
+    tensor = foreign(label_map)
+    if tensor and device != "auto":
+        raise InvalidParameterError(
+            f"device {device!r}: a tensor is softened where it is; device is for NumPy"
+        )
+    labels = label_map if tensor else np.asarray(label_map)
+    axes = labels.ndim - batched
+    if axes not in (2, 3) or 0 in labels.shape:
+        raise InputError(
+            f"label_map must be 2-D or 3-D{' in a batch' * batched}, found shape "
+            f"{tuple(labels.shape)}"
+        )
+    values: list[int] = []
+    if not tensor:
+        labels, values = as_labels(labels)
+    elif classes is None:
+        values = label_values(labels)
     if sigma_mm is not None and spacing_mm is None:
         raise InvalidParameterError("sigma_mm needs spacing_mm")
-    spacing = (1.0,) * labels.ndim if spacing_mm is None else tuple(spacing_mm)
-    if len(spacing) != labels.ndim or not all(0 < mm < np.inf for mm in spacing):
+    spacing = (1.0,) * axes if spacing_mm is None else tuple(spacing_mm)
+    if len(spacing) != axes or not all(0 < mm < np.inf for mm in spacing):
         raise InvalidParameterError(
-            f"spacing_mm must be {labels.ndim} positive numbers, found {spacing_mm}"
+            f"spacing_mm must be {axes} positive numbers, found {spacing_mm}"
         )
     wanted = classes if classes is not None else sorted({*values} - {ignore_label})
     table = ClassTable.from_values(wanted)
     check_ignore_label(ignore_label, table)
+    softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
+    if tensor:
+        return soften_tensor(
+            class_indices(labels, table, ignore_label=ignore_label),
+            softening,
+            n_classes=len(table),
+            dtype=dtype,
+            ignores=ignore_label is not None,
+            batched=batched,
+        )
     if unknown := table.unknown(values, ignore_label=ignore_label):
         raise InputError(f"label values {listed(unknown)} are not among the classes")
-    softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
     indices = table.indices(labels, ignore_label=ignore_label)
-    return soften_volume(
-        indices, softening, n_classes=len(table), dtype=dtype, device=device
-    )
+    soft = [
+        soften_volume(
+            volume, softening, n_classes=len(table), dtype=dtype, device=device
+        )
+        for volume in (indices if batched else indices[np.newaxis])
+    ]
+    return np.stack(soft) if batched else soft[0]

@@ -33,8 +33,8 @@ class Inspected:
     @classmethod
     def of(cls, record: Record, store: Store) -> Inspected:
         """A record with the attributes that the store has of its case."""
-        stored = store.get(record.case)
-        return cls(record, {} if stored is None else dict(stored.attributes))
+        complete = record.case in store
+        return cls(record, dict(store[record.case].attributes) if complete else {})
 
     def to_json(self) -> dict[str, Any]:
         """The record, and what the attributes say of the case."""

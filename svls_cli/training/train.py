@@ -10,6 +10,7 @@ import torch
 
 from svls_cli.batch.run import Batch
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.soften.devices import parse_device
 from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import open_store
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
@@ -61,8 +62,8 @@ def train(
     loaders
         Number of processes that read patches ahead; 0: this one reads them.
     device
-        ``auto`` is CUDA where there is one; or what PyTorch calls it, ``cpu`` or
-        ``cuda:1``.
+        ``auto`` is an NVIDIA GPU where there is one; ``cpu``; ``gpu`` or ``cuda``;
+        ``cuda:1`` is the second.
     tensorboard
         Also write events for TensorBoard.
     on_epoch
@@ -145,24 +146,25 @@ def _summary_writer() -> Callable[[str], Any]:
 
 
 def choose_device(name: str) -> torch.device:
-    """A device by its name, or the best there is.
+    """A device by its name, as in `parse_device`; ``auto`` is a GPU where there is one.
 
     Raises
     ------
     InvalidParameterError
         If there is no such device.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = parse_device(name)
+    if device.kind == "cpu" or (
+        device.kind == "auto" and not torch.cuda.is_available()
+    ):
+        return torch.device("cpu")
+    chosen = torch.device("cuda", device.number)
     try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError("expected cpu or cuda")
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=chosen)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InvalidParameterError(f"device {name!r}: {reason}") from error
-    return device
+    return chosen
 
 
 def _keep(checkpoint: Checkpoint, folder: RunFolder, events: Any) -> EpochLog:

@@ -28,7 +28,7 @@ from svls_cli.arrays import (
 from svls_cli.metrics.boundary_band import band_blocks
 from svls_cli.metrics.calibration import CLIP
 from svls_cli.soften.methods import Softening
-from svls_cli.soften.volume import soften_part
+from svls_cli.soften.regions import soften_part
 from svls_cli.tuning.pair_scores import PairCounts, PairScores
 
 

@@ -28,7 +28,8 @@ from timing import print_table, time_functions
 
 from svls_cli.batch.workers import keep_freed_memory
 from svls_cli.soften.methods import Method
-from svls_cli.soften.volume import soften_part, soften_volume
+from svls_cli.soften.regions import soften_part
+from svls_cli.soften.volume import soften_volume
 from svls_cli.store.layout import Layout
 
 

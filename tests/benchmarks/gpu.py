@@ -1,4 +1,4 @@
-"""The engine on a GPU: against its memory, the published method, and the CPU.
+"""The method on a GPU: against its memory, the published method, and the CPU.
 
     python tests/benchmarks/gpu.py [--rounds 5]
 
@@ -25,7 +25,7 @@ import SimpleITK as sitk
 from command import COMMAND
 from timing import print_table, time_command
 
-from svls_cli.soften.cuda_block import DeviceBlock
+from svls_cli.soften.dense import soften_dense
 from svls_cli.soften.devices import gpu_problem
 from svls_cli.soften.methods import Method
 
@@ -77,21 +77,21 @@ def published(labels: Labels, n_classes: int, size: int, rounds: int) -> float |
     return median(taken[1:])
 
 
-def kernel_row(
+def volume_row(
     name: str, labels: Labels, n_classes: int, size: int, dtype: str, rounds: int
 ) -> list[str]:
     """One row of the first table."""
     import cupy
 
-    from svls_cli.soften.gpu import Gpu
-
     softening = Method(size=size).on_grid((1.0,) * 3)
-    region = np.pad(labels, [(r, r) for r in softening.radius or ()], mode="edge")
-    block = DeviceBlock(
-        Gpu(), cupy.asarray(region), softening, n_classes=n_classes, dtype=dtype
+    region = cupy.asarray(labels)
+    ours = milliseconds(
+        lambda: soften_dense(
+            region, softening, n_classes=n_classes, dtype=dtype, ignores=False
+        ),
+        rounds,
     )
-    ours = milliseconds(lambda: block.soften(0, block.shape[0]), rounds)
-    moved = region.nbytes + labels.size * len(block.classes) * np.dtype(dtype).itemsize
+    moved = labels.nbytes + labels.size * n_classes * np.dtype(dtype).itemsize
     theirs = published(labels, n_classes, size, rounds)
     return [
         name,
@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> None:
     lesion = phantoms.lesion(scaled(155, 240, 240), 4)
     organs = phantoms.organs(scaled(256, 256, 256), 36)
     rows = [
-        kernel_row(*volume, dtype, options.rounds)
+        volume_row(*volume, dtype, options.rounds)
         for volume in (
             ("lesion", lesion, 4, 3),
             ("organs", organs, 36, 3),

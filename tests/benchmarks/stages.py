@@ -26,8 +26,8 @@ from svls_cli import find_cases, smooth_cases
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.images import file_sha256, open_label_file
 from svls_cli.soften.methods import Method
+from svls_cli.soften.regions import soften_part
 from svls_cli.soften.smoothing import SoftBlock
-from svls_cli.soften.volume import soften_part
 from svls_cli.store.destination import open_destination
 from svls_cli.store.layout import Layout
 from svls_cli.store.schema import StoreConfig

@@ -18,7 +18,8 @@ from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.raters.fusion import Fused, Fusion, fuse, mean_shares, staple_shares
 from svls_cli.raters.votes import tally
 from svls_cli.soften.methods import Method
-from svls_cli.soften.volume import soften_part, soften_volume
+from svls_cli.soften.regions import soften_part
+from svls_cli.soften.volume import soften_volume
 from tests.helpers import reference
 from tests.helpers.label_maps import blobs
 

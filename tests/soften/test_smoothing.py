@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from svls_cli.soften import volume
+from svls_cli.soften import tensors
 from svls_cli.soften.methods import Method
 from svls_cli.soften.volume import smooth, soften_volume
 from tests.helpers import reference
@@ -72,7 +72,7 @@ def test_any_blocks_give_the_same_bytes(
 ) -> None:
     labels = blobs((45, 50, 70), 5)
     whole = soften(labels, 5, "uint8", sigma=1.5, size=size)
-    monkeypatch.setattr(volume, "_BLOCK_EDGE", {3: 17})
+    monkeypatch.setattr(tensors, "BLOCK_EDGE", {3: 17})
     blocks = soften(labels, 5, "uint8", sigma=1.5, size=size)
     np.testing.assert_array_equal(whole, blocks)
 

@@ -468,7 +468,7 @@ def test_bad_input_changes_nothing(
     reason, url = "expected a folder on a disk", "s3://b/run"
     fails(reason, *given, "--out", url)
     fails(reason, *given, "--out", tmp_path / "y", "--cache", url)
-    fails("device 'meta'", *given, "--device", "meta", code=2)
+    fails("gpu (or cuda) or cuda:N, found 'meta'", *given, "--device", "meta", code=2)
     others = tmp_path / "others"
     shutil.copytree(images, others)
     write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
