@@ -167,7 +167,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     assert "best.pt" in before
     # Until the first epoch is done, the old run stays.
     broken = replace(short, learning_rate=1e30)
-    with pytest.raises(InputError, match="the loss is no number any more"):
+    with pytest.raises(InputError, match="the loss is no longer a finite number"):
         list(
             train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
         )
