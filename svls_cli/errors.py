@@ -30,7 +30,7 @@ class UnreachableError(SvlsError, RuntimeError):
 
 
 class UnknownCaseError(SvlsError, KeyError):
-    """A case is asked for that the store does not hold."""
+    """The store does not hold the requested case."""
 
     # `KeyError` would quote the message.
     __str__ = Exception.__str__
