@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -122,3 +123,15 @@ def test_each_library_has_one_owner() -> None:
         if not path.startswith(OWNERS.get(library, ("",)))
     ]
     assert strangers == []
+
+
+def test_contributing_names_files_that_exist() -> None:
+    text = (PACKAGE.parent / ".github" / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text))
+    walks = text[text.index("## The walks") : text.index("## How to add")]
+    for walk in walks.split("\n\n"):
+        files = re.findall(r"`([a-z_]+/[a-z_]+\.py)`", walk)
+        assert len(set(files)) == len(files), walk
+    paths = {name.removeprefix("svls_cli/") for name in named}
+    assert {path for path in paths if not path.startswith("tests/")} <= set(MODULES)
+    assert all((PACKAGE.parent / p).exists() for p in paths if p.startswith("tests/"))
