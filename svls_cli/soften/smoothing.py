@@ -16,12 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.labels.values import distinct_values
@@ -198,13 +197,14 @@ class _Smoother:
     ) -> None:
         """Overwrite, in ``soft``, the voxels whose window holds one combination."""
         inner = self._inner(windows)
-        kept = labels.disputed(inner)  # of the others it is the one-hot vector already
-        if not kept.any():
+        # Where one class has all it is the one-hot vector already.
+        disputed = labels.disputed(inner)
+        if not disputed.any():
             return
-        kept = kept & _one_code(windows, self.weights.radius)
-        codes = inner[kept]
+        kept = np.flatnonzero(disputed & _one_code(windows, self.weights.radius))
+        codes = inner.reshape(-1)[kept]
         for index, values in zip(classes, soft, strict=True):
-            values[kept] = labels.alone(index)[codes]
+            values.reshape(-1)[kept] = labels.alone(index)[codes]
 
     def _scale(self, hard: UIntArray, top: int) -> tuple[FloatKind, Any, Any]:
         """Number type to compute in; factors of the neighbour sum and of the centre.
@@ -248,16 +248,19 @@ def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> Boo
 
 def _one_code(windows: UIntArray, radius: Sequence[int]) -> BoolArray:
     """Which voxels of a batch see one code only, halo left out."""
-    low = high = windows
-    for axis, reach in enumerate(radius, start=1):
-        length = windows.shape[axis] - 2 * reach
-        at = [
-            (*(slice(None),) * axis, slice(start, start + length))
-            for start in range(2 * reach + 1)
-        ]
-        low = reduce(np.minimum, [low[part] for part in at])
-        high = reduce(np.maximum, [high[part] for part in at])
-    return np.equal(low, high)
+    windows = np.ascontiguousarray(windows)
+    low = high = windows.reshape(-1)  # in rows as long as this NumPy is fast
+    steps = [stride // windows.itemsize for stride in windows.strides[1:]]
+    for reach, step in zip(radius, steps, strict=True):
+        seen = 1  # voxels along the axis, from each on
+        while seen <= 2 * reach:
+            more = min(seen, 2 * reach + 1 - seen)
+            low = np.minimum(low[: -more * step], low[more * step :])
+            high = np.maximum(high[: -more * step], high[more * step :])
+            seen += more
+    inner = [n - 2 * r for n, r in zip(windows.shape[1:], radius, strict=True)]
+    strides = [stride // windows.itemsize for stride in windows.strides]
+    return as_strided(low == high, (len(windows), *inner), strides)
 
 
 def _as_numbers(truth: BoolArray) -> npt.NDArray[np.uint8]:
