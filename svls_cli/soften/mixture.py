@@ -164,7 +164,7 @@ class MixedLabels:
         return look_up(self._disputed.view(np.uint8), batch).view(bool)
 
     def given(self, batch: UIntArray, own: BoolArray, index: int) -> SoftArray:
-        # Codes are in range; unchecked, NumPy takes half as long.
+        # Codes are in range; unchecked, NumPy takes a third less time.
         return self._given(index).take(batch, mode="clip")
 
 
