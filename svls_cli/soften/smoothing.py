@@ -36,8 +36,6 @@ from svls_cli.soften.mixture import (
 )
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum
 
-Places = tuple[npt.NDArray[np.intp], ...]
-
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
 
@@ -105,13 +103,13 @@ def soften_block(
     inner = np.ascontiguousarray(region[_crop(radius)])
     dtype = checked_dtype(dtype)
     labels = labels_of(mixture, n_classes, dtype, uniform=softening.uniform)
-    found = distinct_values(region).astype(np.intp)
-    classes = labels.classes(found)
+    codes = distinct_values(region).astype(np.intp)
+    classes = labels.classes(codes)
     soft = np.empty((len(classes), *inner.shape), dtype)
     for k, index in enumerate(classes):
         labels.fill(inner, index, out=soft[k])
-    if softening.neighbours is not None and len(found) > 1:
-        ignores = labels.ignores(found)
+    if softening.neighbours is not None and len(codes) > 1:
+        ignores = labels.ignores(codes)
         smoother = _Smoother(softening, softening.neighbours, classes, labels, ignores)
         smoother.apply(region, soft)
     return SoftBlock(classes, soft)
@@ -143,33 +141,33 @@ class _Smoother:
         mixed = np.nonzero(_mixed(region, tile, window))
         batch = max(1, _BATCH_VOXELS // math.prod(window))
         for start in range(0, len(mixed[0]), batch):
-            places: Places = tuple(axis[start : start + batch] for axis in mixed)
-            for k, values in self._soften(windows[places], soft.dtype):
-                tiles[k][places] = values
+            chosen = tuple(axis[start : start + batch] for axis in mixed)
+            for k, values in self._soften(windows[chosen], soft.dtype):
+                tiles[k][chosen] = values
         if target is not soft:
             soft[...] = target[:, *(slice(n) for n in shape)]
 
     def _soften(
         self, windows: UIntArray, dtype: np.dtype[Any]
     ) -> list[tuple[int, SoftArray]]:
-        """Place and soft labels of each class in a batch of tiles, given with halo."""
+        """Row and soft labels of each class in a batch of tiles, halo included."""
         top, labels = levels(dtype), self.labels
         hard = labels.hard(windows)
         tiles = np.ascontiguousarray(self._inner(hard))
         kind, scale, centre = self._scale(hard, top)
         half = np.float32(0.5 - top * ROUNDING_MARGIN)
-        found = labels.classes(distinct_values(windows).astype(np.intp))
+        present = labels.classes(distinct_values(windows).astype(np.intp))
         # Wider, and signed, if the others may round up to more than there is.
-        enough = not labels.mixed and len(found) < top * (1 - self.softening.strength)
+        enough = not labels.mixed and len(present) < top * (1 - self.softening.strength)
         wide = dtype if enough else np.result_type(dtype, np.int8)
         rest = np.full(tiles.shape, top, wide)
-        shares: list[tuple[BoolArray, SoftArray]] = []
-        for index in found:
-            given = labels.given(windows, hard == index, index)
-            share = neighbour_sum(given, self.weights, kind)
+        softened: list[tuple[BoolArray, SoftArray]] = []
+        for index in present:
+            shares = labels.shares(windows, hard == index, index)
+            share = neighbour_sum(shares, self.weights, kind)
             share *= scale
             if labels.mixed:
-                share += self._inner(given) * centre
+                share += self._inner(shares) * centre
             if dtype.kind == "u":
                 share += half
             own = tiles == index
@@ -178,15 +176,17 @@ class _Smoother:
             values = share.astype(dtype)
             values *= _as_numbers(~own)
             rest -= values
-            shares.append((own, values))
+            softened.append((own, values))
         if not enough and rest.min() < 0:
-            take_back([values for _, values in shares], rest)
-        for own, values in shares:
+            take_back([values for _, values in softened], rest)
+        for own, values in softened:
             values += (rest * _as_numbers(own)).astype(dtype, copy=False)
         if isinstance(labels, MixedLabels):
-            self._keep_means(labels, windows, found, [values for _, values in shares])
-        places = np.searchsorted(self.classes, found).tolist()
-        return list(zip(places, [values for _, values in shares], strict=True))
+            self._keep_means(
+                labels, windows, present, [values for _, values in softened]
+            )
+        rows = np.searchsorted(self.classes, present).tolist()
+        return list(zip(rows, [values for _, values in softened], strict=True))
 
     def _keep_means(
         self,
@@ -219,9 +219,9 @@ class _Smoother:
             return np.float32, np.float32(full), np.float32(top - full)
         rated = hard != self.labels.n_classes
         valid = neighbour_sum(rated, self.weights, np.float64)
-        some = (valid > np.finfo(np.float64).tiny) & self._inner(rated)
-        scale = np.divide(full, valid, out=np.zeros_like(valid), where=some)
-        return np.float64, scale, np.where(some, top - full, top)
+        counted = (valid > np.finfo(np.float64).tiny) & self._inner(rated)
+        scale = np.divide(full, valid, out=np.zeros_like(valid), where=counted)
+        return np.float64, scale, np.where(counted, top - full, top)
 
     def _inner(self, windows: SoftArray) -> SoftArray:
         """What the halo leaves of a batch of windows."""
