@@ -23,7 +23,7 @@ from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import Mixture, labels_of
 
 
-def soften_dense(  # noqa: C901 - one body, read as the formula is
+def soften_dense(
     labels: Array,
     softening: Softening,
     *,
@@ -92,8 +92,6 @@ def soften_dense(  # noqa: C901 - one body, read as the formula is
     for c in wanted:
         share = as_type(xp, share_of(c), work)
         soft = kept * share[centre] + near * _neighbours(share, weights, axis) + half
-        if kind == np.float16:
-            soft = as_type(xp, soft, "float32")  # libraries differ in double to half
         others.append(as_type(xp, soft, wide) * (own != c))
         rest = rest - others[-1]
     if mixture is not None or 2 * len(wanted) >= top * (1 - softening.strength):

@@ -171,8 +171,6 @@ class _Smoother:
             if dtype.kind == "u":
                 share += half
             own = tiles == index
-            if dtype == np.float16:
-                share = share.astype(np.float32, copy=False)
             values = share.astype(dtype)
             values *= _as_numbers(~own)
             rest -= values
