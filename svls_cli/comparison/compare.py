@@ -36,39 +36,22 @@ from svls_cli.training.train import train
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every trial shares.
-
-    Parameters
-    ----------
-    cases
-        Label maps.
-    images, image_pattern
-        As in `find_scans`.
-    out
-        The comparison's folder.
-    config
-        Parameters of the runs, except their seeds.
-    ignore_label
-        As in `smooth_cases`.
-    tolerance_mm, band_mm
-        As in `evaluate_cases`.
-    loaders, device
-        As in `train`.
-    batch
-        As in `smooth_cases`.
-    """
+    """What every trial shares."""
 
     cases: Sequence[Case]
+    # As in `find_scans`.
     images: Sequence[str | Path]
     image_pattern: str | None
     out: Path
-    config: TrainingConfig
-    ignore_label: int | None
+    config: TrainingConfig  # parameters of the runs, except their seeds
+    ignore_label: int | None  # as in `smooth_cases`
+    # As in `evaluate_cases`.
     tolerance_mm: float
     band_mm: float
+    # As in `train`.
     loaders: int
     device: str
-    batch: Batch
+    batch: Batch  # as in `smooth_cases`
 
     def store(self, method: str) -> Path:
         """Soft labels of a method."""

@@ -40,31 +40,19 @@ Block = tuple[ChunkIndex, ChunkIndex, list[slice]]
 
 @dataclass(frozen=True)
 class SoftCase:
-    """What one case of a store is made from.
-
-    Parameters
-    ----------
-    geometry
-        Its voxel grid.
-    labels : (z, y, x) or (y, x)
-        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
-        ``mixture``.
-    mixture
-        Meaning of the codes.
-    maps : by rater, like ``labels``
-        Class indices of the label maps that are kept beside the hard one.
-    raters
-        ``name`` and ``weight`` of each rater, for fused cases.
-    note
-        A remark for the case's record.
-    """
+    """What one case of a store is made from."""
 
     geometry: Geometry
+    # (z, y, x) class index of each voxel, ``n_classes`` where it is ignored; or codes
+    # of ``mixture``.
     labels: UIntArray
     mixture: Mixture | None = None
+    # By rater, like ``labels``: class indices of the label maps that are kept beside
+    # the hard one.
     maps: Mapping[str, UIntArray] = field(default_factory=dict)
+    # ``name`` and ``weight`` of each rater, for fused cases.
     raters: list[dict[str, Any]] | None = None
-    note: str | None = None
+    note: str | None = None  # a remark for the case's record
 
 
 class Recipe(Protocol):
@@ -169,21 +157,11 @@ def compile_cases(
 
 @dataclass(frozen=True)
 class CaseCompiler:
-    """Makes one case of a store, in a worker process.
-
-    Parameters
-    ----------
-    recipe
-        How a case is made.
-    destination
-        The store.
-    threads
-        Number of threads for one case.
-    """
+    """Makes one case of a store, in a worker process."""
 
     recipe: Recipe
     destination: Destination
-    threads: int
+    threads: int  # number of threads for one case
 
     def __call__(self, case: Any) -> Outcome[None]:
         """Soften a case and put it into the store, whole or not at all."""

@@ -35,20 +35,13 @@ class Prediction(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ClassCounts:
-    """Counts of the forecasts of one class.
+    """Counts of the forecasts of one class."""
 
-    Parameters
-    ----------
-    count : (levels + 1,)
-        Voxels at each level of the class's probability.
-    hits : (raters, levels + 1)
-        How many of these voxels each rater gave the class.
-    part_count, part_hits : (2, levels + 1)
-        The same in the foreground and in the band, summed over the raters.
-    """
-
-    count: IntArray
+    count: IntArray  # (levels + 1,) voxels at each level of the class's probability
+    # (raters, levels + 1) how many of these voxels each rater gave the class.
     hits: IntArray
+    # (2, levels + 1) the same in the foreground and in the band, summed over the
+    # raters.
     part_count: IntArray
     part_hits: IntArray
 
@@ -213,18 +206,12 @@ class CaseCounts:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """The raters' labels in a block, flattened.
+    """The raters' labels in a block, flattened."""
 
-    Parameters
-    ----------
-    maps, foreground : (n,) each
-        Class indices by each rater, and where they are not background.
-    band, rated : (n,)
-        Voxels in the boundary band, and voxels that no rater ignores.
-    """
-
+    # (n,) each: class indices by each rater, and where they are not background.
     maps: list[UIntArray]
     foreground: list[BoolArray]
+    # (n,) voxels in the boundary band, and voxels that no rater ignores.
     band: BoolArray
     rated: BoolArray
 

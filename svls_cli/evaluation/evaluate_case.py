@@ -221,23 +221,12 @@ def _class_scores(
 
 @dataclass(frozen=True)
 class _Surfaces:
-    """The surfaces of the classes, in the prediction and by each rater.
-
-    Parameters
-    ----------
-    counts
-        The most probable classes, and the label maps.
-    grid
-        The voxel grid.
-    tolerance_mm
-        Distance at which surfaces still agree, mm.
-    predicted, drawn
-        Bounding box of each class in the prediction, and by each rater.
-    """
+    """The surfaces of the classes, in the prediction and by each rater."""
 
     counts: CaseCounts
     grid: Geometry
-    tolerance_mm: float
+    tolerance_mm: float  # distance at which surfaces still agree, mm
+    # Bounding box of each class in the prediction, and by each rater.
     predicted: list[Region | None]
     drawn: list[list[Region | None]]
 

@@ -33,15 +33,7 @@ _SLAB_VOXELS = 2**24
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An open image file, checked to be complete and to have one number per voxel.
-
-    Parameters
-    ----------
-    geometry
-        The voxel grid.
-    container
-        Header of the file.
-    """
+    """An open image file, checked to be complete and to have one number per voxel."""
 
     geometry: Geometry
     container: Container
@@ -101,17 +93,10 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """An open label map file, checked to be complete and to have one label per voxel.
-
-    Parameters
-    ----------
-    image
-        The checked image file.
-    segments
-        Names and colours by label value, if the file has them (3D Slicer).
-    """
+    """An open label map file, checked to be whole and to have one label per voxel."""
 
     image: ImageFile
+    # Names and colours by label value, if the file has them (3D Slicer).
     segments: Mapping[int, Segment]
 
     @property

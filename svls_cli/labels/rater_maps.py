@@ -19,23 +19,13 @@ from svls_cli.labels.segments import Segment, add_segments, check_names
 
 @dataclass(frozen=True)
 class RaterMaps:
-    """The label maps of all raters of one case, on one grid.
+    """The label maps of all raters of one case, on one grid."""
 
-    Parameters
-    ----------
-    geometry
-        The voxel grid, that of the first rater.
-    classes
-        The classes that ``maps`` index.
-    raters
-        Names of the raters.
-    maps : (z, y, x) or (y, x) each
-        Class index of each voxel; ``len(classes)`` where the rater ignores it.
-    """
-
-    geometry: Geometry
-    classes: ClassTable
+    geometry: Geometry  # the voxel grid, that of the first rater
+    classes: ClassTable  # the classes that ``maps`` index
     raters: tuple[str, ...]
+    # (z, y, x) each: class index of each voxel; ``len(classes)`` where the rater
+    # ignores it.
     maps: tuple[UIntArray, ...]
 
 

@@ -200,21 +200,12 @@ def _bounding_box(masks: Sequence[BoolArray]) -> Region:
 
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """The surface of one mask.
+    """The surface of one mask."""
 
-    Parameters
-    ----------
-    edge : (z, y, x) or (y, x), flat
-        Whether each voxel is on the surface.
-    indices : (n,)
-        Indices into ``edge`` of the voxels on the surface.
-    tree
-        Search tree of their centres, mm.
-    """
-
-    edge: BoolArray
+    edge: BoolArray  # (z, y, x), flat: whether each voxel is on the surface
+    # (n,) indices into ``edge`` of the voxels on the surface.
     indices: npt.NDArray[np.intp]
-    tree: cKDTree
+    tree: cKDTree  # search tree of their centres, mm
 
     @classmethod
     def of(cls, mask: BoolArray, spacing_mm: Sequence[float]) -> _Surface:

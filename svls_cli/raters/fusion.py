@@ -105,21 +105,13 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Fused:
-    """Fused label map of one case.
+    """Fused label map of one case."""
 
-    Parameters
-    ----------
-    labels : (z, y, x) or (y, x)
-        Codes of ``mixture``; class indices if there is none.
-    mixture
-        None if every voxel has one class: all raters agree, or a majority decided.
-    weights
-        Share of each rater, in the order of the votes; None for STAPLE, in which it
-        differs between classes.
-    """
-
-    labels: UIntArray
+    labels: UIntArray  # (z, y, x) codes of ``mixture``; class indices if there is none
+    # None if every voxel has one class: all raters agree, or a majority decided.
     mixture: Mixture | None
+    # Share of each rater, in the order of the votes; None for STAPLE, in which it
+    # differs between classes.
     weights: tuple[float, ...] | None
 
     def raters_json(self, raters: Sequence[str]) -> list[dict[str, Any]]:

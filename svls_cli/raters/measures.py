@@ -129,20 +129,13 @@ def row_entropy(shares: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class RaterQuality:
-    """Quality of each rater against the consensus, (raters, k); NaN if undefined.
+    """Quality of each rater against the consensus, (raters, k); NaN if undefined."""
 
-    Parameters
-    ----------
-    sensitivity
-        Share of a class's consensus that the rater gave that class.
-    specificity
-        Share of all else that the rater did not give that class.
-    confusion : (raters, k, k)
-        Share ``[rater, said, true]`` of a class's consensus that the rater said.
-    """
-
+    # Share of a class's consensus that the rater gave that class.
     sensitivity: FloatArray
-    specificity: FloatArray
+    specificity: FloatArray  # share of all else that the rater did not give that class
+    # (raters, k, k) share ``[rater, said, true]`` of a class's consensus that the rater
+    # said.
     confusion: FloatArray
 
 

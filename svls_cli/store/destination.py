@@ -24,31 +24,16 @@ _ROOT = "store"
 
 @dataclass(frozen=True)
 class Destination:
-    """A store being written; travels to the workers.
+    """A store being written; travels to the workers."""
 
-    Parameters
-    ----------
-    root
-        The store's folder.
-    shown
-        The store's folder as users know it.
-    workspace
-        Folder for cases that are being built: beside a store on a disk, else on this
-        machine's own disk, and None if workers may not share that.
-    config
-        The store's configuration.
-    dry_run
-        Cases are built, and thrown away.
-    replaces
-        The old store whose place this one will take.
-    """
-
-    root: Folder
-    shown: Folder
+    root: Folder  # the store's folder
+    shown: Folder  # the store's folder as users know it
+    # Folder for cases that are being built: beside a store on a disk, else on this
+    # machine's own disk, and None if workers may not share that.
     workspace: Path | None
     config: StoreConfig
-    dry_run: bool
-    replaces: Path | None = None
+    dry_run: bool  # cases are built, and thrown away
+    replaces: Path | None = None  # the old store whose place this one will take
 
     def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
         """Whether the case is complete, made from these inputs as it would be now."""

@@ -114,20 +114,10 @@ def export_cases(
 
 @dataclass(frozen=True)
 class CaseExporter:
-    """Writes the files of one case, in a worker process.
-
-    Parameters
-    ----------
-    folder
-        Folder for the files.
-    unfinished
-        Folder for files that are being written, on the same file system.
-    options
-        Content and format of the files.
-    """
+    """Writes the files of one case, in a worker process."""
 
     folder: Path
-    unfinished: Path
+    unfinished: Path  # folder for files that are being written, on the same file system
     options: ExportOptions
 
     def __call__(self, case: StoredCase) -> Outcome[None]:

@@ -24,24 +24,14 @@ _SHARD_CLASSES = 1024
 
 @dataclass(frozen=True)
 class Layout:
-    """Chunks and shards of one case's arrays.
+    """Chunks and shards of one case's arrays."""
 
-    Parameters
-    ----------
-    shape
-        Voxels per spatial axis.
-    n_classes
-        Length of the class axis.
-    chunk, shard
-        Voxels per spatial axis; a shard is a whole number of chunks.
-    chunk_classes, shard_classes
-        The same along the class axis.
-    """
-
-    shape: tuple[int, ...]
-    n_classes: int
+    shape: tuple[int, ...]  # voxels per spatial axis
+    n_classes: int  # length of the class axis
+    # Voxels per spatial axis; a shard is a whole number of chunks.
     chunk: tuple[int, ...]
     shard: tuple[int, ...]
+    # The same along the class axis.
     chunk_classes: int
     shard_classes: int
 

@@ -42,17 +42,11 @@ def create_root(folder: Path, config: StoreConfig) -> None:
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """The compressed chunks of one block of voxels, with their index in the shard.
+    """The compressed chunks of one block of voxels, with their index in the shard."""
 
-    Parameters
-    ----------
-    soft
-        Soft label chunks, by shard along the class axis; none for absent classes.
-    labels
-        At most one chunk of each label image; none where every label is 0.
-    """
-
+    # Soft label chunks, by shard along the class axis; none for absent classes.
     soft: dict[int, list[EncodedChunk]]
+    # At most one chunk of each label image; none where every label is 0.
     labels: dict[str, list[EncodedChunk]]
 
 

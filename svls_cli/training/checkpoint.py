@@ -26,20 +26,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a training run after an epoch.
-
-    Parameters
-    ----------
-    plan
-        Plan of the run.
-    history
-        Log of each epoch so far.
-    network, optimizer
-        State dicts of the network and the optimizer.
-    """
+    """The state of a training run after an epoch."""
 
     plan: Plan
-    history: tuple[EpochLog, ...]
+    history: tuple[EpochLog, ...]  # log of each epoch so far
+    # State dicts of the network and the optimizer.
     network: Mapping[str, Any]
     optimizer: Mapping[str, Any]
 
@@ -110,13 +101,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run, and the files in it.
-
-    Parameters
-    ----------
-    path
-        Path of the folder.
-    """
+    """The folder of a run, and the files in it."""
 
     path: Path
 

@@ -38,14 +38,9 @@ def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
 
 @dataclass(frozen=True)
 class Levels:
-    """Kernel sizes and strides of each level of a U-Net.
+    """Kernel sizes and strides of each level of a U-Net."""
 
-    Parameters
-    ----------
-    kernels, strides
-        One number per spatial axis and level; the first level's stride is 1.
-    """
-
+    # One number per spatial axis and level; the first level's stride is 1.
     kernels: tuple[tuple[int, ...], ...]
     strides: tuple[tuple[int, ...], ...]
 

@@ -138,23 +138,12 @@ def predict_cases(
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network.
-
-    Parameters
-    ----------
-    plan
-        Plan of its run.
-    network
-        On ``device``, in evaluation mode.
-    device
-        Device of the network.
-    overlap, batch_size
-        As in `predict_cases`.
-    """
+    """A trained network."""
 
     plan: Plan
-    network: torch.nn.Module
+    network: torch.nn.Module  # on ``device``, in evaluation mode
     device: torch.device
+    # As in `predict_cases`.
     overlap: float
     batch_size: int
 
@@ -200,15 +189,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class CasePredictor:
-    """Predicts one case and puts it into a store.
-
-    Parameters
-    ----------
-    predictor
-        The network.
-    destination
-        The store.
-    """
+    """Predicts one case and puts it into a store."""
 
     predictor: Predictor
     destination: Destination

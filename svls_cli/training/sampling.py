@@ -17,18 +17,11 @@ _KEPT_VOXELS, _KEPT_OF_CASE = 2000, 20_000
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Random voxels of a case that patches may be centred on.
+    """Random voxels of a case that patches may be centred on."""
 
-    Parameters
-    ----------
-    foreground : (n, axes) each
-        Voxels of each foreground class that occurs.
-    boundary : (n, axes)
-        Voxels beside another class.
-    """
-
+    # (n, axes) each: voxels of each foreground class that occurs.
     foreground: tuple[VoxelArray, ...]
-    boundary: VoxelArray
+    boundary: VoxelArray  # (n, axes) voxels beside another class
 
     @classmethod
     def of(cls, labels: UIntArray, *, ignore_label: int | None, name: str) -> Landmarks:

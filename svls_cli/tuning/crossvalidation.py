@@ -11,18 +11,10 @@ from svls_cli.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Fold:
-    """Cases that are held out, and the candidate that the others chose.
+    """Cases that are held out, and the candidate that the others chose."""
 
-    Parameters
-    ----------
-    cases
-        Rows of the held-out cases in the score table.
-    chosen
-        Column of the chosen candidate.
-    """
-
-    cases: tuple[int, ...]
-    chosen: int
+    cases: tuple[int, ...]  # rows of the held-out cases in the score table
+    chosen: int  # column of the chosen candidate
 
 
 def least_mean(scores: FloatArray) -> int:

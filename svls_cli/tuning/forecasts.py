@@ -91,24 +91,16 @@ def forecast_scores(
 
 @dataclass(frozen=True, eq=False)
 class _Forecast:
-    """One rater's voxels in a block, and what the other raters said there.
+    """One rater's voxels in a block, and what the other raters said there."""
 
-    Parameters
-    ----------
-    voxels, own, agreeing, partners : (n,)
-        Flat index in the block, the rater's class, number of other raters who said the
-        same class, and number who said any.
-    differing, said : (m,)
-        For each other rater who said another class: which of the n voxels, and the
-        class.
-    n_classes
-        Number of classes.
-    """
-
+    # (n,) flat index in the block, the rater's class, number of other raters who said
+    # the same class, and number who said any.
     voxels: IndexArray
     own: UIntArray
     agreeing: IntArray
     partners: IntArray
+    # (m,) for each other rater who said another class: which of the n voxels, and the
+    # class.
     differing: IndexArray
     said: UIntArray
     n_classes: int
