@@ -14,15 +14,16 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 # Up to so many options need no headings.
 _FEW = 8
 _LAST_GROUP = "Running"
-# Completes file names; whether they exist is for the library to say.
+# These complete file names; whether they exist is for the library to say.
 PATH = click.Path()
+FILE = click.Path(path_type=Path)
 
 
 class Option(click.Option):
     """An option, and the heading that it stands under in ``--help``."""
 
     def __init__(self, *arguments: Any, group: str, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, **{"show_default": True, **more})
         self.group = group
 
     def get_help_extra(self, context: click.Context) -> Any:
@@ -62,12 +63,8 @@ class Command(click.Command):
             rest = super().parse_args(context, args)
         except click.MissingParameter as error:
             last = self.make_parser(context).parse_args([*given])[0].get("out")
-            if (
-                out
-                and error.param
-                and error.param.nargs == -1
-                and isinstance(last, str)
-            ):
+            several = error.param is not None and error.param.nargs == -1
+            if out and several and isinstance(last, str):
                 _complain(context, out, last, given)
             raise
         if out and not context.resilient_parsing:

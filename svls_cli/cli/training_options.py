@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from svls_cli.cli import options
 from svls_cli.cli.command import Decorated, option
 from svls_cli.cli.options import numbers
 from svls_cli.errors import InvalidParameterError
@@ -58,18 +59,10 @@ target = option(
     group="Training",
     type=click.Choice(TARGETS),
     default=TrainingConfig.target,
-    show_default=True,
     help="What the network learns: the soft labels; the hard label map; or one rater's "
     "label map, drawn anew for each patch.",
 )
-seed = option(
-    "--seed",
-    group="Training",
-    type=int,
-    default=TrainingConfig.seed,
-    show_default=True,
-    help="Seed of weights, patches and augmentation.",
-)
+seed = options.seed("Seed of weights, patches and augmentation.", group="Training")
 
 
 def _number(name: str, kind: Any, group: str, text: str) -> Any:
@@ -80,7 +73,6 @@ def _number(name: str, kind: Any, group: str, text: str) -> Any:
         type=kind,
         metavar="N" if kind is int else "NUMBER",
         default=getattr(TrainingConfig, name),
-        show_default=True,
         help=text,
     )
 
@@ -111,7 +103,6 @@ _PARAMETERS = (
         "--augment/--no-augment",
         group="Patches",
         default=TrainingConfig.augment,
-        show_default=True,
         help="Mirror patches and change their intensities; soft labels are never "
         "interpolated.",
     ),
@@ -119,7 +110,6 @@ _PARAMETERS = (
         "--mirror",
         group="Patches",
         default=TrainingConfig.mirror,
-        show_default=True,
         metavar="AXES",
         help="Axes that are mirrored, or none. Leave out the one from left to right if "
         "left and right are different classes.",
@@ -137,7 +127,6 @@ _PARAMETERS = (
         group="Validation",
         metavar="SHARE|I/N|FILE",
         default=TrainingConfig.validation,
-        show_default=True,
         help="Cases that are not trained on: a share (0 for none), fold I of N, or a "
         "file with a name per line.",
     ),
@@ -174,7 +163,6 @@ _PARAMETERS = (
         "--amp/--no-amp",
         group="Training",
         default=TrainingConfig.amp,
-        show_default=True,
         help="Compute in bfloat16 where it is right, on CUDA.",
     ),
 )
@@ -210,7 +198,6 @@ loaders = option(
     type=click.IntRange(min=0),
     metavar="N",
     default=0,
-    show_default=True,
     help="Number of processes that read patches ahead; 0: the training process reads "
     "them itself.",
 )
