@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, check_choice
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed, look_up
 from svls_cli.raters.choices import (
@@ -59,10 +59,7 @@ class Fusion:
     ties: Ties = "lowest"
 
     def __post_init__(self) -> None:
-        if self.name not in FUSIONS:
-            raise InvalidParameterError(
-                f"fusion must be one of {', '.join(FUSIONS)}, found {self.name!r}"
-            )
+        check_choice("fusion", self.name, FUSIONS)
         if self.ties not in TIES:
             raise InvalidParameterError(
                 f"ties must be {' or '.join(TIES)}, found {self.ties!r}"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.errors import StoreError, check_choice
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
@@ -48,10 +48,7 @@ class StoreConfig:
     fusion: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InvalidParameterError(
-                f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
-            )
+        check_choice("dtype", self.dtype, DTYPES)
         check_ignore_label(self.ignore_label, self.classes)
 
     @classmethod

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, check_choice
 from svls_cli.files import UNFINISHED, replacing, write_csv
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
@@ -113,10 +113,7 @@ class RunFolder:
         InvalidParameterError
             If ``name`` is neither of them.
         """
-        if name not in CHECKPOINTS:
-            raise InvalidParameterError(
-                f"checkpoint must be one of {', '.join(CHECKPOINTS)}, found {name!r}"
-            )
+        check_choice("checkpoint", name, CHECKPOINTS)
         return self.path / f"{name}.pt"
 
     @property
