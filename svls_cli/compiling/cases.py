@@ -93,16 +93,7 @@ def compile_cases(
 ) -> list[Record]:
     """Find the classes, open the store, and make every case in parallel.
 
-    Parameters
-    ----------
-    cases
-        Label map files of each case.
-    out
-        The store.
-    recipe
-        How a case is made.
-    classes, ignore_label, overwrite, dry_run, batch
-        As in `svls_cli.smooth_cases`.
+    Parameters are those of `svls_cli.smooth_cases`; the recipe says how a case is made.
 
     Raises
     ------

@@ -87,16 +87,7 @@ def find_references(
 ) -> References:
     """Find the label maps to compare with.
 
-    Parameters
-    ----------
-    reference
-        A soft-label store; or label map files, folders and lists, as `find_cases`
-        takes them.
-    raters
-        Names of the store's raters to compare with; ``hard`` is the consensus. Default:
-        all raters of each case, or its hard label map if it has none.
-    pattern, lines
-        As in `find_cases`.
+    Parameters are those of `evaluate_cases`.
 
     Raises
     ------

@@ -127,14 +127,7 @@ class Fused:
 def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
     """Fuse the label maps of one case.
 
-    Parameters
-    ----------
-    votes
-        The raters' labels.
-    raters
-        Names of the raters, in the order of the columns of ``votes.rows``.
-    fusion
-        The method.
+    ``raters`` are in the order of the columns of ``votes.rows``.
 
     Raises
     ------

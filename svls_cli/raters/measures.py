@@ -142,12 +142,7 @@ class RaterQuality:
 def rater_quality(votes: Votes, posterior: FloatArray) -> RaterQuality:
     """Measure raters by a probabilistic consensus, over all voxels.
 
-    Parameters
-    ----------
-    votes
-        The raters' labels.
-    posterior : (n, k)
-        Probability of each of ``votes.classes`` for each row.
+    ``posterior`` (n, k) is the probability of each of ``votes.classes`` for each row.
     """
     classes, raters = votes.classes, votes.rows.shape[1]
     k = len(classes)

@@ -139,20 +139,10 @@ def case_attributes(
 ) -> dict[str, Any]:
     """The `svls` attributes of a case, except its state.
 
-    Parameters
-    ----------
-    config
-        Configuration of the store.
-    geometry
-        The case's `Geometry.to_json`.
-    window
-        The method's `Method.window_json` on this case's grid.
-    inputs
-        ``name``, ``rater`` and ``sha256`` of each file.
-    shards
-        Number of files of each array: a missing one would read as zeros.
-    raters
-        ``name`` and ``weight`` of each rater, for fused cases.
+    ``window`` is the method's `Method.window_json` on this case's grid. ``inputs`` are
+    ``name``, ``rater`` and ``sha256`` of each file, ``raters`` are ``name`` and
+    ``weight`` of each rater, for fused cases. ``shards`` is the number of files of each
+    array: a missing one would read as zeros.
     """
     rated = {} if raters is None else {"raters": raters}
     return {

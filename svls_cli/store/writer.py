@@ -53,23 +53,8 @@ class EncodedBlock:
 class CaseWriter:
     """Builds one case in a folder of its own, shard by shard.
 
-    Parameters
-    ----------
-    folder
-        Folder to write, which does not exist yet.
-    name
-        The case, as it will be called in the store.
-    geometry
-        Voxel grid of the case.
-    config
-        Configuration of the store.
-    raters
-        Raters whose own label maps are kept beside the hard one.
-
-    Attributes
-    ----------
-    shards
-        Number of files written so far, per array.
+    The folder does not exist yet. ``raters`` are those whose own label maps are kept
+    beside the hard one; ``shards`` is the number of files written so far, per array.
     """
 
     def __init__(
@@ -107,15 +92,9 @@ class CaseWriter:
     ) -> EncodedBlock:
         """Compress one block of voxels; several threads may call it at a time.
 
-        Parameters
-        ----------
-        chunk_index
-            Index of the block's chunks in their shard, spatial axes.
-        block
-            Soft labels of the block.
-        indices : (z, y, x) each
-            Hard labels of the block and each rater's labels, as class indices;
-            ``n_classes`` where ignored.
+        ``chunk_index`` is the block's index in its shard, spatial axes. ``indices`` (z,
+        y, x) are the hard labels and each rater's labels, as class indices;
+        ``n_classes`` where ignored.
         """
         labels = {}
         for name, label_indices in indices.items():
@@ -150,10 +129,7 @@ class CaseWriter:
     ) -> int:
         """Mark the case complete, the last thing written, and return its size in bytes.
 
-        Parameters
-        ----------
-        inputs, window, raters
-            As in `case_attributes`.
+        Parameters are those of `case_attributes`.
         """
         attributes = case_attributes(
             self._config,

@@ -120,14 +120,7 @@ def build_network(
 ) -> torch.nn.Module:
     """A U-Net with instance normalisation, its weights drawn from torch's generator.
 
-    Parameters
-    ----------
-    channels, classes
-        Number of channels of the image, and of classes of the logits.
-    levels
-        Kernels and strides, from `choose_levels`.
-    filters
-        Number of filters of the first level.
+    ``filters`` is the number of filters of the first level; each level doubles it.
     """
     doubling = [
         min(filters * 2**level, _MOST_FILTERS) for level in range(len(levels.strides))

@@ -117,15 +117,6 @@ def plan_training(
 ) -> Plan:
     """Split the cases and choose the patch size.
 
-    Parameters
-    ----------
-    store
-        Store of the soft labels.
-    cases, scans
-        Cases to train on or to validate on, and their images, by name.
-    config
-        Training parameters.
-
     Raises
     ------
     InputError

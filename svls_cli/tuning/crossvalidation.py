@@ -20,10 +20,7 @@ class Fold:
 def least_mean(scores: FloatArray) -> int:
     """Column of the candidate with the least mean; of equal ones the first.
 
-    Parameters
-    ----------
-    scores : (cases, candidates)
-        Scores, at least one case; less is better.
+    ``scores`` are (cases, candidates), of at least one case; less is better.
     """
     return int(np.argmin(scores.mean(axis=0)))
 
