@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 from svls_cli.arrays import UIntArray
@@ -20,6 +21,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
+from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.regions import SoftenLater, soften_blocks
@@ -29,7 +31,7 @@ from svls_cli.store.destination import (
     open_destination,
     store_to_replace,
 )
-from svls_cli.store.objects import Folder
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.shards import ChunkIndex
 from svls_cli.store.writer import CaseWriter, EncodedBlock
@@ -82,14 +84,14 @@ class Recipe(Protocol):
 
 def compile_cases(
     cases: Sequence[Labelled],
-    out: Folder,
+    out: str | Path,
     recipe: Recipe,
     *,
     classes: ClassSpec | None,
     ignore_label: int | None,
     overwrite: bool,
     dry_run: bool,
-    batch: Batch,
+    batch: Batch | None,
 ) -> list[Record]:
     """Find the classes, open the store, and make every case in parallel.
 
@@ -104,6 +106,8 @@ def compile_cases(
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
     """
+    check_device(recipe.device)
+    folder, batch = folder_at(out), batch or Batch()
     if not cases:
         raise InputError(f"no cases to {recipe.doing}")
     if batch.part and overwrite:
@@ -114,8 +118,8 @@ def compile_cases(
     own = batch.own(cases)
     if not own:
         return []
-    replaced = store_to_replace(out) if overwrite else None
-    kept = None if overwrite else existing_store(out)
+    replaced = store_to_replace(folder) if overwrite else None
+    kept = None if overwrite else existing_store(folder)
     table = None if kept is None else kept.classes
     if classes is not None:
         table = classes.table
@@ -133,7 +137,7 @@ def compile_cases(
             table = scan.table(ignore_label)
         config = recipe.configure(table, ignore_label)
         with open_destination(
-            out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
+            folder, config, replace=replaced, dry_run=dry_run, remote=workers.remote
         ) as destination:
             threads = max(1, workers.jobs // len(own))
             compiler = CaseCompiler(recipe, destination, threads)

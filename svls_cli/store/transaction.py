@@ -91,11 +91,6 @@ def _keep(old: Path, root: Path) -> None:
     old.rename(name)
 
 
-def folder_bytes(folder: Path) -> int:
-    """Size of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def rename_if_free(folder: Path, target: Path) -> bool:
     """Rename a folder unless ``target`` already holds files; return whether it was.
 

@@ -17,6 +17,7 @@ from svls_cli.soften.levels import levels
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
+from svls_cli.store.objects import file_sizes
 from svls_cli.store.schema import (
     StoreConfig,
     case_attributes,
@@ -30,7 +31,6 @@ from svls_cli.store.shards import (
     encode_constant,
     encode_shard,
 )
-from svls_cli.store.transaction import folder_bytes
 
 EncodedChunk = tuple[ChunkIndex, bytes]
 
@@ -142,7 +142,7 @@ class CaseWriter:
         svls = {**attributes, "state": "complete"}
         group = metadata.group({"ome": self._image, "svls": svls})
         metadata.write(self._folder, group, indent=None)
-        return folder_bytes(self._folder)
+        return sum(file_sizes(self._folder).values())
 
     def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
         """A chunk of a label image; None where every label is 0."""
