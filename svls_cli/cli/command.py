@@ -38,6 +38,17 @@ def option(*names: str, group: str, **more: Any) -> Callable[[Decorated], Decora
     return click.option(*names, cls=Option, group=group, **more)
 
 
+def together(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator, in this order."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
+
+
 class Command(click.Command):
     """A command whose options stand in groups, and whose last argument may be OUT."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svls_cli.cli.command import FILE, Decorated, option
+from svls_cli.cli.command import FILE, Decorated, option, together
 from svls_cli.soften.choices import DTYPES, METHODS
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ device = option(
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
 
-_SMOOTHING = (
+smoothing = together(
     option(
         "--method",
         group="Smoothing",
@@ -249,13 +249,6 @@ _SMOOTHING = (
         help="Share that is spread evenly over all classes, for ls. [default: 0.1]",
     ),
 )
-
-
-def smoothing(command: Decorated) -> Decorated:
-    """The method and its parameters."""
-    for each in reversed(_SMOOTHING):
-        command = each(command)
-    return command
 
 
 def classes_of(text: str | None) -> ClassSpec | None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from svls_cli.cli import options
-from svls_cli.cli.command import Decorated, option
+from svls_cli.cli.command import option, together
 from svls_cli.cli.options import numbers
 from svls_cli.errors import InvalidParameterError
 from svls_cli.training.choices import TARGETS
@@ -77,7 +77,8 @@ def _number(name: str, kind: Any, group: str, text: str) -> Any:
     )
 
 
-_PARAMETERS = (
+# All parameters but target and seed, which `compare` sets itself.
+parameters = together(
     option(
         "--patch-size",
         group="Patches",
@@ -166,13 +167,6 @@ _PARAMETERS = (
         help="Compute in bfloat16 where it is right, on CUDA.",
     ),
 )
-
-
-def parameters(command: Decorated) -> Decorated:
-    """All parameters but target and seed, which `compare` sets itself."""
-    for each in reversed(_PARAMETERS):
-        command = each(command)
-    return command
 
 
 images = option(

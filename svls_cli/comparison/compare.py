@@ -74,13 +74,11 @@ class Experiment:
         )
         held = Checkpoint.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
-        self._predict(run, self._scans(method, held), prediction)
-        return Trial(method, seed, self._evaluate(name, prediction, held))
-
-    def _scans(self, method: str, names: Sequence[str]) -> dict[str, Scan]:
         store = open_store(self.store(method))
-        cases = {name: store[name] for name in names}
-        return find_images(cases, self.images, pattern=self.image_pattern)
+        cases = {name: store[name] for name in held}
+        scans = find_images(cases, self.images, pattern=self.image_pattern)
+        self._predict(run, scans, prediction)
+        return Trial(method, seed, self._evaluate(name, prediction, held))
 
     def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
         records = predict_cases(
@@ -219,8 +217,7 @@ def compare_methods(
         batch or Batch(),
     )
     _check_folder(experiment.out, set(names))
-    experiment.out.mkdir(parents=True, exist_ok=True)
-    (experiment.out / "stores").mkdir(exist_ok=True)
+    (experiment.out / "stores").mkdir(parents=True, exist_ok=True)
     (experiment.out / "predictions").mkdir(exist_ok=True)
     for name, method in softened.items():
         records = smooth_cases(
