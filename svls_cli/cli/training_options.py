@@ -10,14 +10,13 @@ import click
 
 from svls_cli.cli import options
 from svls_cli.cli.command import option, together
-from svls_cli.cli.options import numbers
 from svls_cli.errors import InvalidParameterError
 from svls_cli.training.choices import TARGETS
 from svls_cli.training.config import TrainingConfig, read_toml
 
 
 def _pair(text: str) -> Any:
-    values = numbers(float)(text)
+    values = options.numbers(float)(text)
     if not isinstance(values, tuple) or len(values) != 2:
         raise click.BadParameter(f"{text!r} is not two numbers, LOW,HIGH")
     return values
@@ -82,7 +81,7 @@ parameters = together(
     option(
         "--patch-size",
         group="Patches",
-        type=numbers(int),
+        type=options.numbers(int),
         metavar="NUMBER|Z,Y,X",
         help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
         "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",

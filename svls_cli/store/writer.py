@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +26,20 @@ from svls_cli.store.schema import (
 )
 from svls_cli.store.shards import (
     ChunkIndex,
+    EncodedChunk,
     encode_chunk,
     encode_constant,
     encode_shard,
 )
 
-EncodedChunk = tuple[ChunkIndex, bytes]
+# The compressed chunks of one block of voxels, by array and, for soft labels, by shard
+# along the class axis; none where every value is 0.
+EncodedBlock = dict[tuple[str, ChunkIndex], list[EncodedChunk]]
 
 
 def create_root(folder: Path, config: StoreConfig) -> None:
     """Write an empty store."""
     metadata.write(folder, metadata.group(root_attributes(config)), indent=2)
-
-
-@dataclass(frozen=True)
-class EncodedBlock:
-    """The compressed chunks of one block of voxels, with their index in the shard."""
-
-    # Soft label chunks, by shard along the class axis; none for absent classes.
-    soft: dict[int, list[EncodedChunk]]
-    # At most one chunk of each label image; none where every label is 0.
-    labels: dict[str, list[EncodedChunk]]
 
 
 class CaseWriter:
@@ -96,29 +88,24 @@ class CaseWriter:
         y, x) are the hard labels and each rater's labels, as class indices;
         ``n_classes`` where ignored.
         """
-        labels = {}
-        for name, label_indices in indices.items():
-            if encoded := self._encode_labels(label_indices):
-                labels[name] = [(chunk_index, encoded)]
-        return EncodedBlock(self._encode_soft(chunk_index, block), labels)
+        encoded = self._encode_soft(chunk_index, block)
+        for name, labels in indices.items():
+            if chunk := self._encode_labels(labels):
+                encoded[label_array(name), ()] = [(chunk_index, chunk)]
+        return encoded
 
     def write_shard(self, shard: Sequence[int], blocks: Iterable[EncodedBlock]) -> None:
         """Write one spatial shard, all classes, from all its blocks."""
         layout = self.layout
-        soft: dict[int, list[EncodedChunk]] = {}
-        labels: dict[str, list[EncodedChunk]] = {}
+        together: EncodedBlock = {}
         for block in blocks:
-            for class_shard, chunks in block.soft.items():
-                soft.setdefault(class_shard, []).extend(chunks)
-            for name, chunks in block.labels.items():
-                labels.setdefault(name, []).extend(chunks)
+            for key, chunks in block.items():
+                together.setdefault(key, []).extend(chunks)
         chunk_classes = layout.shard_classes // layout.chunk_classes
-        for class_shard, chunks in soft.items():
-            content = encode_shard(chunks, (chunk_classes, *layout.chunks_per_shard))
-            self._write("0", (class_shard, *shard), content)
-        for name, chunks in labels.items():
-            content = encode_shard(chunks, layout.chunks_per_shard)
-            self._write(label_array(name), shard, content)
+        for (array, class_shard), chunks in together.items():
+            classes = (chunk_classes,) * len(class_shard)
+            content = encode_shard(chunks, (*classes, *layout.chunks_per_shard))
+            self._write(array, (*class_shard, *shard), content)
 
     def finish(
         self,
@@ -153,9 +140,7 @@ class CaseWriter:
         value = self._hard_values[first]
         return encode_constant((value,), chunk, value.dtype) if value else None
 
-    def _encode_soft(
-        self, chunk_index: ChunkIndex, block: SoftBlock
-    ) -> dict[int, list[EncodedChunk]]:
+    def _encode_soft(self, chunk_index: ChunkIndex, block: SoftBlock) -> EncodedBlock:
         layout = self.layout
         if layout.chunk_classes > 1 or layout.n_classes == 1:
             if not len(block.classes):
@@ -166,12 +151,13 @@ class CaseWriter:
             together = np.zeros((layout.n_classes, *shape), dtype)
             together[block.classes] = block.soft[(slice(None), *map(slice, shape))]
             encoded = self._encode(together, constant=block.constant)
-            return {0: [((0, *chunk_index), encoded)]}
-        chunks: dict[int, list[EncodedChunk]] = {}
+            return {("0", (0,)): [((0, *chunk_index), encoded)]}
+        chunks: EncodedBlock = {}
         for index, values in zip(block.classes.tolist(), block.soft, strict=True):
             class_shard, at = divmod(index, layout.shard_classes)
             encoded = self._encode(values[np.newaxis], constant=block.constant)
-            chunks.setdefault(class_shard, []).append(((at, *chunk_index), encoded))
+            of_shard = chunks.setdefault(("0", (class_shard,)), [])
+            of_shard.append(((at, *chunk_index), encoded))
         return chunks
 
     def _encode(self, values: npt.NDArray[Any], *, constant: bool) -> bytes:
