@@ -110,11 +110,8 @@ class Comparison:
     def markdown(self) -> str:
         """The paper's table for each region, as Markdown."""
         first = self.trials[0]
-        parameters, seeds = (
-            first.report["parameters"],
-            len(self.trials_of(first.method)),
-        )
-        cases = first.report["summary"]["cases"]
+        parameters, cases = first.report["parameters"], first.report["summary"]["cases"]
+        seeds = len(self.trials_of(first.method))
         lines = [
             "# Comparison of soft labels",
             "",

@@ -65,10 +65,8 @@ class References:
         """Raise InputError unless a prediction has the same label values."""
         if self.classes is None:
             return
-        mine, theirs = (
-            set(self.classes.values.tolist()),
-            set(prediction.values.tolist()),
-        )
+        mine = set(self.classes.values.tolist())
+        theirs = set(prediction.values.tolist())
         if mine != theirs:
             missing, extra = sorted(mine - theirs), sorted(theirs - mine)
             parts = [f"the prediction lacks {listed(missing)}"] if missing else []

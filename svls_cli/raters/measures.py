@@ -99,13 +99,12 @@ def fleiss_kappa(votes: Votes, index: int | None = None) -> float:
         return math.nan
     agreeing = np.zeros(len(rows))
     chance = 0.0
-    split = [index] if index is not None else np.unique(rows).tolist()
-    for label in split:
-        said = (rows == label).sum(axis=1)
-        agreeing += said * (said - 1.0)
-        chance += (float(counts @ said) / (raters * counts.sum())) ** 2
-    if index is not None:
-        said = (rows != index).sum(axis=1)
+    if index is None:
+        split = [rows == label for label in np.unique(rows)]
+    else:
+        split = [rows == index, rows != index]
+    for given in split:
+        said = given.sum(axis=1)
         agreeing += said * (said - 1.0)
         chance += (float(counts @ said) / (raters * counts.sum())) ** 2
     observed = float(counts @ agreeing) / (raters * (raters - 1) * counts.sum())

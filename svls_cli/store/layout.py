@@ -79,19 +79,9 @@ class Layout:
     ) -> Iterator[tuple[tuple[int, ...], list[slice]]]:
         """Chunks of a shard that lie in the volume: index in the shard, and voxels."""
         for index in itertools.product(*map(range, self.chunks_per_shard)):
-            starts = [
-                at * extent + i * c
-                for at, extent, i, c in zip(
-                    shard, self.shard, index, self.chunk, strict=True
-                )
-            ]
-            if all(start < n for start, n in zip(starts, self.shape, strict=True)):
-                yield (
-                    index,
-                    [
-                        slice(start, min(start + c, n))
-                        for start, c, n in zip(
-                            starts, self.chunk, self.shape, strict=True
-                        )
-                    ],
-                )
+            corner = zip(shard, self.shard, index, self.chunk, strict=True)
+            starts = [at * extent + i * c for at, extent, i, c in corner]
+            sides = zip(starts, self.chunk, self.shape, strict=True)
+            voxels = [slice(start, min(start + c, n)) for start, c, n in sides]
+            if all(side.start < side.stop for side in voxels):
+                yield index, voxels

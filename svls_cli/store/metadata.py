@@ -64,10 +64,7 @@ def array(
             "name": "regular",
             "configuration": {"chunk_shape": list(shard)},
         },
-        "chunk_key_encoding": {
-            "name": "default",
-            "configuration": {"separator": "/"},
-        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": dtype.type(0).item(),
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
         "attributes": dict(attributes),

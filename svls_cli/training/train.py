@@ -146,9 +146,8 @@ def choose_device(name: str) -> torch.device:
         If there is no such device.
     """
     device = parse_device(name)
-    if device.kind == "cpu" or (
-        device.kind == "auto" and not torch.cuda.is_available()
-    ):
+    absent = device.kind == "auto" and not torch.cuda.is_available()
+    if device.kind == "cpu" or absent:
         return torch.device("cpu")
     chosen = torch.device("cuda", device.number)
     try:

@@ -119,9 +119,7 @@ class _Table:
         return {
             method: [
                 uniform_scores(
-                    case.counts,
-                    alpha=method.alpha or 0.0,
-                    n_classes=len(self.classes),
+                    case.counts, alpha=method.alpha or 0.0, n_classes=len(self.classes)
                 )
                 for case in self.cases
             ]
