@@ -64,16 +64,12 @@ target = option(
 seed = options.seed("Seed of weights, patches and augmentation.", group="Training")
 
 
-def _number(name: str, kind: Any, group: str, text: str) -> Any:
-    """A parameter whose default is that of `TrainingConfig`."""
-    return option(
-        f"--{name.replace('_', '-')}",
-        group=group,
-        type=kind,
-        metavar="N" if kind is int else "NUMBER",
-        default=getattr(TrainingConfig, name),
-        help=text,
-    )
+def _number(name: str, group: str, text: str) -> Any:
+    """A parameter whose default, and so its type, is that of `TrainingConfig`."""
+    default = getattr(TrainingConfig, name)
+    metavar = "N" if isinstance(default, int) else "NUMBER"
+    flag = f"--{name.replace('_', '-')}"
+    return option(flag, group=group, metavar=metavar, default=default, help=text)
 
 
 # All parameters but target and seed, which `compare` sets itself.
@@ -86,16 +82,14 @@ parameters = together(
         help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
         "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
     ),
-    _number("batch_size", int, "Patches", "Number of patches in a step."),
+    _number("batch_size", "Patches", "Number of patches in a step."),
     _number(
         "foreground_share",
-        float,
         "Patches",
         "Share of the patches that are centred on a foreground class.",
     ),
     _number(
         "boundary_share",
-        float,
         "Patches",
         "Share of the patches that are centred on a boundary.",
     ),
@@ -130,31 +124,27 @@ parameters = together(
         help="Cases that are not trained on: a share (0 for none), fold I of N, or a "
         "file with a name per line.",
     ),
-    _number("split_seed", int, "Validation", "Seed of the draw for a share or fold."),
+    _number("split_seed", "Validation", "Seed of the draw for a share or fold."),
     _number(
         "epochs",
-        int,
         "Training",
         "Number of epochs; each ends with a validation and a checkpoint.",
     ),
-    _number("steps_per_epoch", int, "Training", "Number of optimiser steps per epoch."),
+    _number("steps_per_epoch", "Training", "Number of optimiser steps per epoch."),
     _number(
         "learning_rate",
-        float,
         "Training",
         "Learning rate of AdamW at the start; it falls to 0.",
     ),
-    _number("weight_decay", float, "Training", "Weight decay of AdamW."),
+    _number("weight_decay", "Training", "Weight decay of AdamW."),
     _number(
         "dice_weight",
-        float,
         "Training",
         "Weight of a Dice loss that is right for soft labels, beside the "
         "cross-entropy's 1.",
     ),
     _number(
         "filters",
-        int,
         "Training",
         "Number of filters of the U-Net's first level; each level doubles it.",
     ),

@@ -45,8 +45,8 @@ class SoftCase:
     """What one case of a store is made from."""
 
     geometry: Geometry
-    # (z, y, x) class index of each voxel, ``n_classes`` where it is ignored; or codes
-    # of ``mixture``.
+    # (z, y, x) or (y, x) class index of each voxel, ``n_classes`` where it is ignored;
+    # or codes of ``mixture``.
     labels: UIntArray
     mixture: Mixture | None = None
     # By rater, like ``labels``: class indices of the label maps that are kept beside

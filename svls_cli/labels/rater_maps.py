@@ -24,8 +24,8 @@ class RaterMaps:
     geometry: Geometry  # the voxel grid, that of the first rater
     classes: ClassTable  # the classes that ``maps`` index
     raters: tuple[str, ...]
-    # (z, y, x) each: class index of each voxel; ``len(classes)`` where the rater
-    # ignores it.
+    # (z, y, x) or (y, x) each: class index of each voxel; ``len(classes)`` where the
+    # rater ignores it.
     maps: tuple[UIntArray, ...]
 
 

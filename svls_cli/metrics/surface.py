@@ -179,7 +179,7 @@ def _check(
 class _Surface:
     """The surface of one mask."""
 
-    edge: BoolArray  # (z, y, x), flat: whether each voxel is on the surface
+    edge: BoolArray  # flattened: whether each voxel of the array is on the surface
     # (n,) indices into ``edge`` of the voxels on the surface.
     indices: npt.NDArray[np.intp]
     tree: cKDTree  # search tree of their centres, mm

@@ -104,7 +104,8 @@ class Fusion:
 class Fused:
     """Fused label map of one case."""
 
-    labels: UIntArray  # (z, y, x) codes of ``mixture``; class indices if there is none
+    # (z, y, x) or (y, x) codes of ``mixture``; class indices if there is none.
+    labels: UIntArray
     # None if every voxel has one class: all raters agree, or a majority decided.
     mixture: Mixture | None
     # Share of each rater, in the order of the votes; None for STAPLE, in which it

@@ -28,7 +28,7 @@ _TABLE_SIZE = 2**22
 class Votes:
     """The label maps of all raters of one case."""
 
-    # (z, y, x), smallest unsigned type: row of the table that each voxel has.
+    # (z, y, x) or (y, x), smallest unsigned type: row of the table of each voxel.
     codes: UIntArray
     # (n, raters) int64: class index by each rater, ``n_classes`` where the rater
     # ignores the voxel; in ascending order.
