@@ -212,6 +212,17 @@ def file_sha256(path: Path) -> str:
     return content_sha256(read_container(path))
 
 
+def input_record(path: Path, rater: str | None = None) -> dict[str, Any]:
+    """``name``, ``rater`` and ``sha256`` of a label map file, as a store keeps them.
+
+    Raises
+    ------
+    InputError
+        As `file_sha256`.
+    """
+    return {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
+
+
 def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:
     """Check that voxels are single real numbers; return the number of spatial axes."""
     size, components = reader.GetSize(), reader.GetNumberOfComponents()
