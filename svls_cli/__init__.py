@@ -15,33 +15,35 @@ from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, InvalidParameterError, StoreError, SvlsError
 
 if TYPE_CHECKING:
-    from svls_cli.batch.cluster import Cluster
-    from svls_cli.batch.part import Part
-    from svls_cli.batch.records import Record
-    from svls_cli.batch.run import Batch
-    from svls_cli.comparison.compare import compare_methods
-    from svls_cli.comparison.result import Comparison
-    from svls_cli.compiling.consensus import write_consensus
-    from svls_cli.compiling.fuse import fuse_cases
-    from svls_cli.compiling.smooth import smooth_cases
-    from svls_cli.evaluation.evaluate import evaluate_cases
-    from svls_cli.evaluation.report import EvaluationReport
-    from svls_cli.labels.cases import find_cases
-    from svls_cli.labels.class_files import parse_classes
-    from svls_cli.labels.raters import find_rated_cases
-    from svls_cli.raters.fusion import Fusion
-    from svls_cli.raters.measuring import measure_cases
-    from svls_cli.raters.report import AgreementReport
-    from svls_cli.soften.kernel import svls_kernel
-    from svls_cli.soften.methods import Method
-    from svls_cli.soften.volume import smooth
-    from svls_cli.store.export import export_cases
-    from svls_cli.store.inspect import inspect_cases
-    from svls_cli.store.reader import Store, StoredCase, open_store
-    from svls_cli.training.predict import predict_cases
-    from svls_cli.training.train import train
-    from svls_cli.tuning.result import TuningResult
-    from svls_cli.tuning.tune import tune_smoothing
+    from svls_cli.batch.cluster import Cluster as Cluster
+    from svls_cli.batch.part import Part as Part
+    from svls_cli.batch.records import Record as Record
+    from svls_cli.batch.run import Batch as Batch
+    from svls_cli.comparison.compare import compare_methods as compare_methods
+    from svls_cli.comparison.result import Comparison as Comparison
+    from svls_cli.compiling.consensus import write_consensus as write_consensus
+    from svls_cli.compiling.fuse import fuse_cases as fuse_cases
+    from svls_cli.compiling.smooth import smooth_cases as smooth_cases
+    from svls_cli.evaluation.evaluate import evaluate_cases as evaluate_cases
+    from svls_cli.evaluation.report import EvaluationReport as EvaluationReport
+    from svls_cli.labels.cases import find_cases as find_cases
+    from svls_cli.labels.class_files import parse_classes as parse_classes
+    from svls_cli.labels.raters import find_rated_cases as find_rated_cases
+    from svls_cli.raters.fusion import Fusion as Fusion
+    from svls_cli.raters.measuring import measure_cases as measure_cases
+    from svls_cli.raters.report import AgreementReport as AgreementReport
+    from svls_cli.soften.kernel import svls_kernel as svls_kernel
+    from svls_cli.soften.methods import Method as Method
+    from svls_cli.soften.volume import smooth as smooth
+    from svls_cli.store.export import export_cases as export_cases
+    from svls_cli.store.inspect import inspect_cases as inspect_cases
+    from svls_cli.store.reader import Store as Store
+    from svls_cli.store.reader import StoredCase as StoredCase
+    from svls_cli.store.reader import open_store as open_store
+    from svls_cli.training.predict import predict_cases as predict_cases
+    from svls_cli.training.train import train as train
+    from svls_cli.tuning.result import TuningResult as TuningResult
+    from svls_cli.tuning.tune import tune_smoothing as tune_smoothing
 
 # Imported at first use: `svls-cli --help` waits for neither NumPy nor Zarr.
 _HOME = {
@@ -77,40 +79,12 @@ _HOME = {
 }
 
 __all__ = [
-    "AgreementReport",
-    "Batch",
-    "Cluster",
-    "Comparison",
-    "EvaluationReport",
-    "Fusion",
     "InputError",
     "InvalidParameterError",
-    "Method",
-    "Part",
-    "Record",
-    "Store",
     "StoreError",
-    "StoredCase",
     "SvlsError",
-    "TuningResult",
     "__version__",
-    "compare_methods",
-    "evaluate_cases",
-    "export_cases",
-    "find_cases",
-    "find_rated_cases",
-    "fuse_cases",
-    "inspect_cases",
-    "measure_cases",
-    "open_store",
-    "parse_classes",
-    "predict_cases",
-    "smooth",
-    "smooth_cases",
-    "svls_kernel",
-    "train",
-    "tune_smoothing",
-    "write_consensus",
+    *_HOME,
 ]
 
 

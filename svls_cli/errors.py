@@ -1,4 +1,6 @@
-"""Exceptions, grouped by who can fix the problem."""
+"""Exceptions, grouped by who can fix the problem, and the most common check."""
+
+from collections.abc import Collection
 
 
 class SvlsError(Exception):
@@ -34,3 +36,11 @@ class UnknownCaseError(SvlsError, KeyError):
 
     # `KeyError` would quote the message.
     __str__ = Exception.__str__
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise InvalidParameterError unless a parameter is one of its choices."""
+    if value not in choices:
+        raise InvalidParameterError(
+            f"{name} must be one of {', '.join(choices)}, found {value!r}"
+        )

@@ -1,10 +1,18 @@
-"""Checks before a figure is drawn with matplotlib, which is an extra."""
+"""Figures drawn with matplotlib, which is an extra."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svls_cli.errors import InvalidParameterError
+from svls_cli.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def check_figure(path: Path) -> None:
@@ -26,3 +34,32 @@ def check_figure(path: Path) -> None:
         raise InvalidParameterError(
             f"{path}: a figure's name ends in one of .{', .'.join(known)}"
         )
+
+
+@contextmanager
+def drawing(
+    path: Path, width: float, height: float, dpi: int = 150
+) -> Iterator[Figure]:
+    """A figure of so many inches, written to ``path`` at the block's end.
+
+    Its suffix says whether as PNG, PDF, SVG or in another format of matplotlib.
+
+    Raises
+    ------
+    InvalidParameterError
+        As `check_figure`.
+    """
+    check_figure(path)
+    # Never pyplot: it keeps figures, and looks for a display.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
+    with replacing(path) as part:
+        figure.savefig(part, dpi=dpi)
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Put the legend of one plot below all plots."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)

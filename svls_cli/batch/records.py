@@ -57,41 +57,21 @@ class Record:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """What the work on one case returns, unless an error ended it.
+    """What the work on one case returns, unless an error ended it."""
 
-    Parameters
-    ----------
-    output, bytes
-        As in `Record`.
-    skipped
-        Reason why there was nothing to do.
-    failure
-        The fault that was found.
-    note
-        A remark on a case that went well.
-    result
-        The result of work that does not end in a file.
-    """
-
+    # As in `Record`.
     output: str | None = None
     bytes: int | None = None
-    skipped: str | None = None
-    failure: str | None = None
-    note: str | None = None
-    result: Result | None = None
+    skipped: str | None = None  # reason why there was nothing to do
+    failure: str | None = None  # the fault that was found
+    note: str | None = None  # a remark on a case that went well
+    result: Result | None = None  # the result of work that does not end in a file
 
 
 @dataclass(frozen=True)
 class Finished(Generic[Result]):
-    """A case's record and, beside it, the result of its work.
+    """A case's record and, beside it, the result of its work."""
 
-    Parameters
-    ----------
-    record
-        The outcome of the case.
-    result
-        None if the case failed or was skipped, or its work ends in a file.
-    """
-
-    record: Record
+    record: Record  # the outcome of the case
+    # None if the case failed or was skipped, or its work ends in a file.
     result: Result | None = None

@@ -137,42 +137,34 @@ class _Attempt(Generic[AnyItem, Result]):
     work: Callable[[AnyItem], Outcome[Result]]
 
     def __call__(self, item: AnyItem) -> Finished[Result]:
-        start = perf_counter()
+        start, outcome = perf_counter(), self._outcome(item)
+        status: Status = "done"
+        if outcome.failure or outcome.skipped:
+            status = "failed" if outcome.failure else "skipped"
+        record = Record(
+            item.name,
+            status,
+            outcome.failure or outcome.skipped or outcome.note,
+            item.inputs,
+            outcome.output,
+            perf_counter() - start,
+            outcome.bytes,
+        )
+        return Finished(record, outcome.result)
 
-        def finished(
-            status: Status, reason: str | None, outcome: Outcome[Result]
-        ) -> Finished[Result]:
-            record = Record(
-                item.name,
-                status,
-                reason,
-                item.inputs,
-                outcome.output,
-                perf_counter() - start,
-                outcome.bytes,
-            )
-            return Finished(record, outcome.result)
-
-        def failed(reason: str) -> Finished[Result]:
-            return finished("failed", reason, Outcome())
-
+    def _outcome(self, item: AnyItem) -> Outcome[Result]:
         try:
-            outcome = self.work(item)
+            return self.work(item)
         except SvlsError as error:
-            return failed(str(error))
+            return Outcome(failure=str(error) or repr(error))
         except OSError as error:
             at = f": {error.filename}" if error.filename else ""
-            return failed(f"{error.strerror or error}{at}")
+            return Outcome(failure=f"{error.strerror or error}{at}" or repr(error))
         except MemoryError:
-            return failed("out of memory")
+            return Outcome(failure="out of memory")
         # The other cases go on, so a bug must not end the run; it is told as one.
         except Exception as error:
-            return failed(f"unexpected {error!r}: please report this bug")
-        if outcome.failure:
-            return finished("failed", outcome.failure, outcome)
-        if outcome.skipped:
-            return finished("skipped", outcome.skipped, outcome)
-        return finished("done", outcome.note, outcome)
+            return Outcome(failure=f"unexpected {error!r}: please report this bug")
 
 
 def _crashed(item: Item, how: str) -> Finished[Result]:

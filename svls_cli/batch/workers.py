@@ -102,14 +102,7 @@ class Workers:
         When a worker process dies, the pool is replaced and everything that was in
         flight runs again, one at a time: what kills its process alone has crashed.
 
-        Parameters
-        ----------
-        task
-            Function that runs in a worker.
-        items
-            The items that it is run on.
-        crashed
-            Makes the result of an item whose worker died, told how.
+        ``crashed`` makes the result of an item whose worker died, told how.
         """
         waiting = deque(items)
         running: dict[Future[Result], Item] = {}

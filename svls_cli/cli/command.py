@@ -14,15 +14,16 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 # Up to so many options need no headings.
 _FEW = 8
 _LAST_GROUP = "Running"
-# Completes file names; whether they exist is for the library to say.
+# These complete file names; whether they exist is for the library to say.
 PATH = click.Path()
+FILE = click.Path(path_type=Path)
 
 
 class Option(click.Option):
     """An option, and the heading that it stands under in ``--help``."""
 
     def __init__(self, *arguments: Any, group: str, **more: Any) -> None:
-        super().__init__(*arguments, **more)
+        super().__init__(*arguments, **{"show_default": True, **more})
         self.group = group
 
     def get_help_extra(self, context: click.Context) -> Any:
@@ -35,6 +36,17 @@ class Option(click.Option):
 def option(*names: str, group: str, **more: Any) -> Callable[[Decorated], Decorated]:
     """`click.option` under a heading of its command's help."""
     return click.option(*names, cls=Option, group=group, **more)
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator, in this order."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return decorate
 
 
 class Command(click.Command):
@@ -62,12 +74,8 @@ class Command(click.Command):
             rest = super().parse_args(context, args)
         except click.MissingParameter as error:
             last = self.make_parser(context).parse_args([*given])[0].get("out")
-            if (
-                out
-                and error.param
-                and error.param.nargs == -1
-                and isinstance(last, str)
-            ):
+            several = error.param is not None and error.param.nargs == -1
+            if out and several and isinstance(last, str):
                 _complain(context, out, last, given)
             raise
         if out and not context.resilient_parsing:

@@ -20,22 +20,17 @@ if TYPE_CHECKING:
 @training_options.image_pattern
 @options.pattern
 @options.classes
-@options.ignore_label
-@option(
-    "--out",
-    group="Output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="DIR",
-    help="Folder for stores, runs, predictions and scores; the same command goes on "
-    "where it stopped.",
+@options.unlabelled
+@options.out(
+    "DIR",
+    "Folder for stores, runs, predictions and scores; the same command goes on where "
+    "it stopped.",
 )
 @options.json_lines("training")
 @option(
     "--methods",
     group="Experiment",
     default="onehot,ls:0.1,svls",
-    show_default=True,
     metavar="M1,M2,...",
     help="Methods to compare, each NAME or NAME:PARAMETER=VALUE:..., such as "
     "svls:sigma_mm=1.5:strength=0.8; a value per axis is 1x3x3; a bare number is the "
@@ -47,11 +42,10 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     metavar="N",
     default=3,
-    show_default=True,
     help="Number of trainings of each method, with seeds from 0.",
 )
-@options.tolerance_mm
-@options.band_mm
+@options.tolerance_mm("", group="Scores")
+@options.band_mm("Reach of the boundary band: voxels", group="Scores")
 @training_options.parameters
 @options.device
 @options.jobs
@@ -81,7 +75,6 @@ def command(
     training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
-    from svls_cli.labels.class_files import parse_classes
 
     config, more = training_options.config_of(given)
 
@@ -101,7 +94,7 @@ def command(
             out,
             methods=methods.split(","),
             config=config,
-            classes=None if classes is None else parse_classes(classes),
+            classes=options.classes_of(classes),
             on_trial=tell,
             batch=batch,
             **more,

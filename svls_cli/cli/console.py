@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,6 +35,11 @@ def echo(text: str) -> None:
         click.echo(text)
     except BrokenPipeError as error:
         raise ReaderGoneError from error
+
+
+def stdin_lines(inputs: Sequence[str]) -> Iterable[str]:
+    """Lines of standard input, if - stands for it among the inputs."""
+    return map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
 
 
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
@@ -69,15 +75,8 @@ def batch(
 ) -> Iterator[Batch]:
     """Take what every batch has out of a command's options, as one value.
 
-    Parameters
-    ----------
-    options
-        Options of a command; those that the batch has are removed.
-    items
-        Number of cases. Their workers are started at once, so that they import
-        ``module`` while this process does; by default they start when needed.
-    on_record
-        Called with each record as it comes.
+    Where the number of cases is known, their workers are started at once, so that they
+    import ``module`` while this process does.
     """
     from svls_cli.batch.run import Batch, ignore
 
@@ -109,17 +108,7 @@ def _workers(
 
 
 class Reporter:
-    """Prints records as they come, and a summary.
-
-    Parameters
-    ----------
-    as_json
-        Print one line of JSON for each record, and no summary.
-    done
-        What was done to a case, past tense.
-    where
-        The file or folder that the summary names.
-    """
+    """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON."""
 
     def __init__(self, *, as_json: bool, done: str, where: str) -> None:
         self._as_json, self._done, self._where = as_json, done, where
@@ -170,12 +159,7 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> None:
         echo(f"ignored  label {config.ignore_label}")
     echo(f"classes  {len(classes)}: {', '.join(classes)}")
     echo(f"cases    {len(cases)}, {readable(total)}\n")
-    rows = [_row(case) for case in cases]
-    header = ("case", "shape", "spacing mm", "size", "state")
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    for row in (header, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        echo("  ".join(cells).rstrip())
+    table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
 
 
 def _row(case: Inspected) -> tuple[str, ...]:
@@ -187,6 +171,25 @@ def _row(case: Inspected) -> tuple[str, ...]:
         readable(case.record.bytes or 0),
         case.record.reason or "complete",
     )
+
+
+def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:
+    """Print a table, its columns aligned."""
+    from svls_cli.files import aligned
+
+    echo("\n".join(aligned(header, body)))
+
+
+def least_to_most(numbers: Iterable[int]) -> str:
+    """The range of some numbers.
+
+    Examples
+    --------
+    >>> least_to_most([3, 2, 4]), least_to_most([2, 2])
+    ('2 to 4', '2')
+    """
+    ordered = sorted(numbers)
+    return " to ".join(map(str, dict.fromkeys((ordered[0], ordered[-1]))))
 
 
 def print_json(record: dict[str, Any]) -> None:

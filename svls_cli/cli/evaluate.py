@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +31,11 @@ from svls_cli.cli.command import PATH, Command, option
     "[default: all, or hard where there are none]",
 )
 @options.pattern
-@option(
-    "--ignore-label",
-    group="Input",
-    type=click.IntRange(0, 2**32 - 1),
-    metavar="VALUE",
-    help="Reference voxels of this value are not compared. [default: as in the stores]",
+@options.ignore_label(
+    "Reference voxels of this value are not compared. [default: as in the stores]"
 )
-@options.tolerance_mm
-@options.band_mm
+@options.tolerance_mm("", group="Scores")
+@options.band_mm("Reach of the boundary band: voxels", group="Scores")
 @option(
     "--bins",
     group="Scores",
@@ -56,29 +50,13 @@ from svls_cli.cli.command import PATH, Command, option
     help="Also print what the code published with SVLS prints: ECE of the foreground, "
     "and a TACE that is divided by the number of bins twice.",
 )
-@option(
-    "--seed",
-    group="Scores",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the bootstrap intervals.",
-)
-@option(
-    "--report",
+@options.seed("Seed of the bootstrap intervals.", group="Scores")
+@options.report(
+    "Write the scores of every case, class and region to a file.",
     group="Output",
-    type=click.Path(path_type=Path),
     metavar="FILE.json|.csv",
-    help="Write the scores of every case, class and region to a file.",
 )
-@option(
-    "--figure",
-    group="Output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="Draw reliability diagrams of the three regions, as PNG, PDF or SVG. Requires "
-    "pip install 'svls-cli[figures]'.",
-)
+@options.figure("Draw reliability diagrams of the three regions")
 @options.as_json
 @options.jobs
 @options.fail_fast
@@ -102,13 +80,21 @@ def command(
       svls-cli evaluate pred.zarr --reference labels/
       svls-cli evaluate pred.zarr --reference fused.zarr --report scores.json
     """
-    _check_targets(report, figure)
-    found = _evaluate(
-        prediction,
-        reference,
-        raters=None if raters is None else tuple(raters.split(",")),
-        **given,
-    )
+    from svls_cli.evaluation.evaluate import evaluate_cases
+    from svls_cli.files import check_report_path
+
+    if report is not None:
+        check_report_path(report)
+    console.check_targets(None, figure)
+    with console.batch(given) as batch:
+        found = evaluate_cases(
+            prediction,
+            reference,
+            raters=None if raters is None else tuple(raters.split(",")),
+            lines=console.stdin_lines(reference),
+            batch=batch,
+            **given,
+        )
     console.complain("left out", found.skipped)
     console.complain("failed", found.failed)
     if report is not None:
@@ -123,24 +109,3 @@ def command(
     elif found.scores:
         evaluate_tables.show_evaluation(found)
     return console.EXIT_SOME_FAILED if found.failed else 0
-
-
-def _check_targets(report: Path | None, figure: Path | None) -> None:
-    from svls_cli.files import check_report_path
-
-    if report is not None:
-        check_report_path(report)
-    console.check_targets(None, figure)
-
-
-def _evaluate(prediction: str, reference: tuple[str, ...], **given: Any) -> Any:
-    from svls_cli.evaluation.evaluate import evaluate_cases
-
-    with console.batch(given) as batch:
-        return evaluate_cases(
-            prediction,
-            reference,
-            lines=map(os.fsdecode, sys.stdin.buffer) if "-" in reference else (),
-            batch=batch,
-            **given,
-        )

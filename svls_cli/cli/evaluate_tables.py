@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from svls_cli.cli.console import echo
+from svls_cli.cli.console import echo, least_to_most, table
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.files import aligned
 
 if TYPE_CHECKING:
     from svls_cli.evaluation.report import Average, EvaluationReport
@@ -25,8 +24,7 @@ _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
 def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
     given, cases = report.parameters, len(report.scores)
-    counts = sorted({len(case.raters) for case in report.scores})
-    raters = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    raters = least_to_most(len(case.raters) for case in report.scores)
     brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
     echo(
         f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
@@ -36,9 +34,9 @@ def show_evaluation(report: EvaluationReport) -> None:
         [str(each.value), each.name, *_cells(each.overlaps)] for each in report.classes
     ]
     rows.append(["mean", "", *_cells(report.overlaps)])
-    _table(["label", "name", *_OVERLAPS.values()], rows)
+    table(["label", "name", *_OVERLAPS.values()], rows)
     echo(f"surface Dice at {given['tolerance_mm']:g} mm\n")
-    _table(
+    table(
         ["calibration", *_CALIBRATION.values()],
         [
             [name, *_cells(report.calibration[region])]
@@ -66,7 +64,3 @@ def _cell(average: Average) -> str:
     if average.low is None:
         return shown
     return f"{shown} [{average.low:.4f}, {average.high:.4f}]"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> None:
-    echo("\n".join(aligned(header, rows)))

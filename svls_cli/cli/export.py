@@ -20,7 +20,6 @@ from svls_cli.store.choices import CONTENTS, FORMATS
     group="Output",
     type=click.Choice(CONTENTS),
     default="soft",
-    show_default=True,
     help="What to write. soft: a probability volume per class. hard: the label map.",
 )
 @option(
@@ -29,7 +28,6 @@ from svls_cli.store.choices import CONTENTS, FORMATS
     group="Output",
     type=click.Choice(FORMATS),
     default="nii.gz",
-    show_default=True,
     help="Format of the files. nrrd and mha keep the geometry to the last digit; NIfTI "
     "has room for single precision.",
 )

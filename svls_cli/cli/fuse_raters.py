@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +50,6 @@ def parse_weights(text: str) -> Any:
     group="Fusion",
     type=click.Choice(FUSIONS),
     default="mean",
-    show_default=True,
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
     "majority: the label of most raters. staple: how probable each label is, by "
     "STAPLE over the voxels on which the raters disagree; three raters or fewer "
@@ -72,13 +69,12 @@ def parse_weights(text: str) -> Any:
     group="Fusion",
     type=click.Choice(TIES),
     default="lowest",
-    show_default=True,
     help="Value of the hard label where several labels have the same weight.",
 )
 @options.smoothing
 @options.rater_pattern
 @options.classes
-@options.ignore_label
+@options.unlabelled
 @options.resample_to_first
 @options.dtype
 @option(
@@ -90,24 +86,14 @@ def parse_weights(text: str) -> Any:
 @options.overwrite("Make OUT anew, instead of going on with it.")
 @options.dry_run
 @options.as_json
-@option(
-    "--report",
-    group="Agreement",
-    type=click.Path(path_type=Path),
-    metavar="FILE.json|.csv",
-    help="Also measure how far the raters agree: Dice, surface Dice, Fleiss' kappa, "
+@options.report(
+    "Also measure how far the raters agree: Dice, surface Dice, Fleiss' kappa, "
     "volumes, disputed voxels, entropy, each rater against STAPLE's consensus. The "
     "file gets every case, standard error a summary.",
-)
-@option(
-    "--tolerance-mm",
     group="Agreement",
-    type=float,
-    metavar="MM",
-    default=1.0,
-    show_default=True,
-    help="Distance at which surfaces still agree, for the report's surface Dice.",
+    metavar="FILE.json|.csv",
 )
+@options.tolerance_mm("the report's ", group="Agreement")
 @options.device
 @options.jobs
 @options.scheduler
@@ -143,7 +129,7 @@ def command(
     from svls_cli.labels.raters import find_rated_cases
 
     _check_report(report, tolerance_mm, given["part"])
-    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
+    lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if given["dry_run"] else "fused"
@@ -177,14 +163,14 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
 
 def _classes(out: str, classes: str | None) -> Any:
     """Classes of the store, once there is one."""
-    from svls_cli.labels.class_files import parse_classes
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
 
     store = existing_store(folder_at(out)) if out.endswith(".zarr") else None
     if store is not None:
         return store.classes
-    return None if classes is None else parse_classes(classes).table
+    spec = options.classes_of(classes)
+    return None if spec is None else spec.table
 
 
 def _measure(
@@ -214,7 +200,6 @@ def _measure(
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any:
     from svls_cli.compiling.fuse import fuse_cases
-    from svls_cli.labels.class_files import parse_classes
 
     fusion, method = _fusion(given), options.method_of(given)
     classes = given.pop("classes")
@@ -224,7 +209,7 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
         fusion=fusion,
         method=method,
         keep_raters=not drop_raters,
-        classes=None if classes is None else parse_classes(classes),
+        classes=options.classes_of(classes),
         **given,
     )
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svls_cli.cli.command import Decorated, option
+from svls_cli.cli.command import FILE, Decorated, option, together
 from svls_cli.soften.choices import DTYPES, METHODS
 
 if TYPE_CHECKING:
+    from svls_cli.labels.class_files import ClassSpec
     from svls_cli.soften.methods import Method
 
 
@@ -91,6 +92,51 @@ def overwrite(text: str) -> Callable[[Decorated], Decorated]:
     return option("--overwrite", group="Output", is_flag=True, help=text)
 
 
+def report(text: str, *, group: str, metavar: str) -> Callable[[Decorated], Decorated]:
+    """`--report`."""
+    return option("--report", group=group, type=FILE, metavar=metavar, help=text)
+
+
+def figure(text: str) -> Callable[[Decorated], Decorated]:
+    """`--figure`."""
+    text += ", as PNG, PDF or SVG. Requires pip install 'svls-cli[figures]'."
+    return option("--figure", group="Output", type=FILE, metavar="FILE.png", help=text)
+
+
+def out(metavar: str, text: str) -> Callable[[Decorated], Decorated]:
+    """`--out`, for folders of several results."""
+    return option(
+        "--out", group="Output", type=FILE, required=True, metavar=metavar, help=text
+    )
+
+
+def seed(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
+    """`--seed`."""
+    return option("--seed", group=group, default=0, help=text)
+
+
+def ignore_label(text: str) -> Callable[[Decorated], Decorated]:
+    """`--ignore-label`."""
+    kind = click.IntRange(0, 2**32 - 1)
+    return option(
+        "--ignore-label", group="Input", type=kind, metavar="VALUE", help=text
+    )
+
+
+def tolerance_mm(use: str, *, group: str) -> Callable[[Decorated], Decorated]:
+    """`--tolerance-mm`."""
+    text = f"Distance at which surfaces still agree, for {use}surface Dice."
+    return option("--tolerance-mm", group=group, metavar="MM", default=1.0, help=text)
+
+
+def band_mm(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
+    """`--band-mm`."""
+    text += (
+        " in whose window of so many mm either side some rater has more than one label."
+    )
+    return option("--band-mm", group=group, metavar="MM", default=2.0, help=text)
+
+
 dry_run = option(
     "--dry-run",
     group="Output",
@@ -121,13 +167,8 @@ classes = option(
     help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
     "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
 )
-ignore_label = option(
-    "--ignore-label",
-    group="Input",
-    type=click.IntRange(0, 2**32 - 1),
-    metavar="VALUE",
-    help="Voxels of this value get no soft label (all classes 0) and count for no "
-    "neighbour.",
+unlabelled = ignore_label(
+    "Voxels of this value get no soft label (all classes 0) and count for no neighbour."
 )
 resample_to_first = option(
     "--resample-to-first",
@@ -141,7 +182,6 @@ dtype = option(
     group="Output",
     type=click.Choice(DTYPES),
     default="uint8",
-    show_default=True,
     help="Type in which soft labels are stored. uint8: 255 is certain, in steps of "
     ".004; uint16: 65535 is certain; floats: probabilities.",
 )
@@ -150,43 +190,20 @@ device = option(
     group="Running",
     metavar="auto|cpu|gpu|cuda:N",
     default="auto",
-    show_default=True,
     help="Where the work is done. auto: on an NVIDIA GPU where one can be used; gpu or "
     "cuda: on the first GPU; cuda:1: on the second. To soften labels there takes CuPy "
     "(pip install 'svls-cli[gpu]'), and gives the same bytes.",
 )
 
-tolerance_mm = option(
-    "--tolerance-mm",
-    group="Scores",
-    type=float,
-    metavar="MM",
-    default=1.0,
-    show_default=True,
-    help="Distance at which surfaces still agree, for surface Dice.",
-)
-band_mm = option(
-    "--band-mm",
-    group="Scores",
-    type=float,
-    metavar="MM",
-    default=2.0,
-    show_default=True,
-    help="Reach of the boundary band: voxels in whose window of so many mm either side "
-    "some rater has more than one label.",
-)
-
-
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
 
-_SMOOTHING = (
+smoothing = together(
     option(
         "--method",
         group="Smoothing",
         type=click.Choice(METHODS),
         default="svls",
-        show_default=True,
         help="svls: Spatially Varying Label Smoothing. ls: uniform label smoothing. "
         "gaussian: a blur, as svls but with the centre in the window. onehot: no "
         "smoothing.",
@@ -234,11 +251,11 @@ _SMOOTHING = (
 )
 
 
-def smoothing(command: Decorated) -> Decorated:
-    """The method and its parameters."""
-    for each in reversed(_SMOOTHING):
-        command = each(command)
-    return command
+def classes_of(text: str | None) -> ClassSpec | None:
+    """The classes that `--classes` names, if any."""
+    from svls_cli.labels.class_files import parse_classes
+
+    return None if text is None else parse_classes(text)
 
 
 def method_of(given: dict[str, Any]) -> Method:

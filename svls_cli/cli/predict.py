@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options, training_options
-from svls_cli.cli.command import PATH, Command, option
+from svls_cli.cli.command import FILE, PATH, Command, option
 from svls_cli.training.choices import CHECKPOINTS
 
 
 @click.command("predict", cls=Command)
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("run", type=FILE, metavar="RUN")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...", type=PATH)
 @click.argument("out", metavar="OUT.zarr", type=PATH)
 @training_options.image_pattern
@@ -22,17 +22,14 @@ from svls_cli.training.choices import CHECKPOINTS
     group="Prediction",
     type=click.Choice(CHECKPOINTS),
     default="last",
-    show_default=True,
     help="Weights to predict with: those of the last epoch, or those of the highest "
     "validation Dice.",
 )
 @option(
     "--overlap",
     group="Prediction",
-    type=float,
     metavar="SHARE",
     default=0.5,
-    show_default=True,
     help="Share of the patch by which neighbouring windows overlap.",
 )
 @option(
@@ -41,7 +38,6 @@ from svls_cli.training.choices import CHECKPOINTS
     type=click.IntRange(min=1),
     metavar="N",
     default=1,
-    show_default=True,
     help="Number of windows that are predicted at a time.",
 )
 @options.dtype

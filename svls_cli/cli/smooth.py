@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 import click
@@ -18,7 +16,7 @@ from svls_cli.cli.command import PATH, Command
 @options.smoothing
 @options.pattern
 @options.classes
-@options.ignore_label
+@options.unlabelled
 @options.dtype
 @options.overwrite("Make the store anew, instead of going on with it.")
 @options.dry_run
@@ -55,7 +53,7 @@ def command(
     """
     from svls_cli.labels.cases import find_cases
 
-    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
+    lines = console.stdin_lines(inputs)
     cases = find_cases(inputs, pattern=pattern, lines=lines)
     done = "would be smoothed" if given["dry_run"] else "smoothed"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
@@ -66,13 +64,12 @@ def command(
         on_record=reporter,
     ) as batch:
         from svls_cli.compiling.smooth import smooth_cases
-        from svls_cli.labels.class_files import parse_classes
 
         smooth_cases(
             cases,
             out,
             method=options.method_of(given),
-            classes=None if classes is None else parse_classes(classes),
+            classes=options.classes_of(classes),
             batch=batch,
             **given,
         )

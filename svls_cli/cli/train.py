@@ -18,14 +18,10 @@ if TYPE_CHECKING:
 @click.argument("store", metavar="STORE.zarr", type=PATH)
 @training_options.images
 @training_options.image_pattern
-@option(
-    "--out",
-    group="Output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="RUN",
-    help="Folder of the run: weights, log, learning curves. A run that was ended goes "
-    "on there, to the same result.",
+@options.out(
+    "RUN",
+    "Folder of the run: weights, log, learning curves. A run that was ended goes on "
+    "there, to the same result.",
 )
 @options.overwrite(
     "Start again, and replace the run in RUN once the first epoch is done."

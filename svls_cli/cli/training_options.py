@@ -8,15 +8,15 @@ from typing import Any
 
 import click
 
-from svls_cli.cli.command import Decorated, option
-from svls_cli.cli.options import numbers
+from svls_cli.cli import options
+from svls_cli.cli.command import option, together
 from svls_cli.errors import InvalidParameterError
 from svls_cli.training.choices import TARGETS
 from svls_cli.training.config import TrainingConfig, read_toml
 
 
 def _pair(text: str) -> Any:
-    values = numbers(float)(text)
+    values = options.numbers(float)(text)
     if not isinstance(values, tuple) or len(values) != 2:
         raise click.BadParameter(f"{text!r} is not two numbers, LOW,HIGH")
     return values
@@ -58,52 +58,38 @@ target = option(
     group="Training",
     type=click.Choice(TARGETS),
     default=TrainingConfig.target,
-    show_default=True,
     help="What the network learns: the soft labels; the hard label map; or one rater's "
     "label map, drawn anew for each patch.",
 )
-seed = option(
-    "--seed",
-    group="Training",
-    type=int,
-    default=TrainingConfig.seed,
-    show_default=True,
-    help="Seed of weights, patches and augmentation.",
-)
+seed = options.seed("Seed of weights, patches and augmentation.", group="Training")
 
 
-def _number(name: str, kind: Any, group: str, text: str) -> Any:
-    """A parameter whose default is that of `TrainingConfig`."""
-    return option(
-        f"--{name.replace('_', '-')}",
-        group=group,
-        type=kind,
-        metavar="N" if kind is int else "NUMBER",
-        default=getattr(TrainingConfig, name),
-        show_default=True,
-        help=text,
-    )
+def _number(name: str, group: str, text: str) -> Any:
+    """A parameter whose default, and so its type, is that of `TrainingConfig`."""
+    default = getattr(TrainingConfig, name)
+    metavar = "N" if isinstance(default, int) else "NUMBER"
+    flag = f"--{name.replace('_', '-')}"
+    return option(flag, group=group, metavar=metavar, default=default, help=text)
 
 
-_PARAMETERS = (
+# All parameters but target and seed, which `compare` sets itself.
+parameters = together(
     option(
         "--patch-size",
         group="Patches",
-        type=numbers(int),
+        type=options.numbers(int),
         metavar="NUMBER|Z,Y,X",
         help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
         "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
     ),
-    _number("batch_size", int, "Patches", "Number of patches in a step."),
+    _number("batch_size", "Patches", "Number of patches in a step."),
     _number(
         "foreground_share",
-        float,
         "Patches",
         "Share of the patches that are centred on a foreground class.",
     ),
     _number(
         "boundary_share",
-        float,
         "Patches",
         "Share of the patches that are centred on a boundary.",
     ),
@@ -111,7 +97,6 @@ _PARAMETERS = (
         "--augment/--no-augment",
         group="Patches",
         default=TrainingConfig.augment,
-        show_default=True,
         help="Mirror patches and change their intensities; soft labels are never "
         "interpolated.",
     ),
@@ -119,7 +104,6 @@ _PARAMETERS = (
         "--mirror",
         group="Patches",
         default=TrainingConfig.mirror,
-        show_default=True,
         metavar="AXES",
         help="Axes that are mirrored, or none. Leave out the one from left to right if "
         "left and right are different classes.",
@@ -137,35 +121,30 @@ _PARAMETERS = (
         group="Validation",
         metavar="SHARE|I/N|FILE",
         default=TrainingConfig.validation,
-        show_default=True,
         help="Cases that are not trained on: a share (0 for none), fold I of N, or a "
         "file with a name per line.",
     ),
-    _number("split_seed", int, "Validation", "Seed of the draw for a share or fold."),
+    _number("split_seed", "Validation", "Seed of the draw for a share or fold."),
     _number(
         "epochs",
-        int,
         "Training",
         "Number of epochs; each ends with a validation and a checkpoint.",
     ),
-    _number("steps_per_epoch", int, "Training", "Number of optimiser steps per epoch."),
+    _number("steps_per_epoch", "Training", "Number of optimiser steps per epoch."),
     _number(
         "learning_rate",
-        float,
         "Training",
         "Learning rate of AdamW at the start; it falls to 0.",
     ),
-    _number("weight_decay", float, "Training", "Weight decay of AdamW."),
+    _number("weight_decay", "Training", "Weight decay of AdamW."),
     _number(
         "dice_weight",
-        float,
         "Training",
         "Weight of a Dice loss that is right for soft labels, beside the "
         "cross-entropy's 1.",
     ),
     _number(
         "filters",
-        int,
         "Training",
         "Number of filters of the U-Net's first level; each level doubles it.",
     ),
@@ -174,17 +153,9 @@ _PARAMETERS = (
         "--amp/--no-amp",
         group="Training",
         default=TrainingConfig.amp,
-        show_default=True,
         help="Compute in bfloat16 where it is right, on CUDA.",
     ),
 )
-
-
-def parameters(command: Decorated) -> Decorated:
-    """All parameters but target and seed, which `compare` sets itself."""
-    for each in reversed(_PARAMETERS):
-        command = each(command)
-    return command
 
 
 images = option(
@@ -210,7 +181,6 @@ loaders = option(
     type=click.IntRange(min=0),
     metavar="N",
     default=0,
-    show_default=True,
     help="Number of processes that read patches ahead; 0: the training process reads "
     "them itself.",
 )

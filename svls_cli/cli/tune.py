@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,63 +43,30 @@ def number_list(text: str) -> tuple[float, ...]:
     group="Search",
     type=click.Choice(SCORES),
     default="nll",
-    show_default=True,
     help="Score that the choice goes by: negative log-likelihood or Brier score.",
 )
-@option(
-    "--band-mm",
-    group="Search",
-    type=float,
-    metavar="MM",
-    default=2.0,
-    show_default=True,
-    help="Score voxels in whose window of so many mm either side some rater has more "
-    "than one label.",
-)
+@options.band_mm("Score voxels", group="Search")
 @option(
     "--folds",
     group="Search",
-    type=int,
     metavar="N",
     default=5,
-    show_default=True,
     help="Number of folds of the cross-validation over cases.",
 )
-@option(
-    "--seed",
-    group="Search",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Seed of the folds and of the intervals.",
-)
+@options.seed("Seed of the folds and of the intervals.", group="Search")
 @options.rater_pattern
 @options.classes
-@option(
-    "--ignore-label",
-    group="Input",
-    type=click.IntRange(0, 2**32 - 1),
-    metavar="VALUE",
-    help="Voxels of this value count neither as a forecast, nor as something to "
-    "forecast, nor for any neighbour.",
+@options.ignore_label(
+    "Voxels of this value count neither as a forecast, nor as something to forecast, "
+    "nor for any neighbour."
 )
 @options.resample_to_first
-@option(
-    "--report",
+@options.report(
+    "Write everything to a file, with each candidate's scores and each fold's choice.",
     group="Output",
-    type=click.Path(path_type=Path),
     metavar="FILE.json",
-    help="Write everything to a file, with each candidate's scores and each fold's "
-    "choice.",
 )
-@option(
-    "--figure",
-    group="Output",
-    type=click.Path(path_type=Path),
-    metavar="FILE.png",
-    help="Draw the scores by sigma and strength, as PNG, PDF or SVG. Requires pip "
-    "install 'svls-cli[figures]'.",
-)
+@options.figure("Draw the scores by sigma and strength")
 @option(
     "--json",
     "as_json",
@@ -132,7 +97,7 @@ def command(
     from svls_cli.labels.raters import find_rated_cases
 
     console.check_targets(report, figure)
-    lines = map(os.fsdecode, sys.stdin.buffer) if "-" in raters else ()
+    lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
     result = _tune(cases, **given)
     tune_tables.complain(result)
@@ -147,7 +112,6 @@ def command(
 def _tune(cases: Any, *, classes: str | None, **given: Any) -> Any:
     module = "svls_cli.tuning.tune"
     with console.batch(given, items=len(cases), module=module) as batch:
-        from svls_cli.labels.class_files import parse_classes
         from svls_cli.tuning.tune import tune_smoothing
 
         for name in ("sigmas", "strengths"):  # the defaults are the function's
@@ -155,7 +119,7 @@ def _tune(cases: Any, *, classes: str | None, **given: Any) -> Any:
                 del given[name]
         return tune_smoothing(
             cases,
-            classes=None if classes is None else parse_classes(classes),
+            classes=options.classes_of(classes),
             batch=batch,
             **given,
         )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from svls_cli.cli import console
-from svls_cli.cli.console import echo
-from svls_cli.files import aligned
+from svls_cli.cli.console import echo, least_to_most, table
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
@@ -20,8 +18,7 @@ Row = tuple[str, ...]
 
 def show_tuning(result: TuningResult) -> None:
     """Print scores by method, scores by class, and the command to copy."""
-    counts = sorted({case.raters for case in result.cases})
-    raters = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    raters = least_to_most(case.raters for case in result.cases)
     cases = f"{len(result.cases)} case{'s' if len(result.cases) > 1 else ''}"
     brackets = "; in brackets 95 % intervals over cases" * bool(result.held_out)
     echo(
@@ -29,10 +26,10 @@ def show_tuning(result: TuningResult) -> None:
         f"within {result.parameters['band_mm']:g} mm of\nboundaries; less is better"
         f"{brackets}\n"
     )
-    _table(("method", "NLL", "Brier"), _score_rows(result))
+    table(("method", "NLL", "Brier"), _score_rows(result))
     echo("\nNLL where one of two raters has the class\n")
     header = ("label", "name", "cases", "one-hot", "LS 0.1", "published", "best")
-    _table(header, map(_class_row, result.per_class))
+    table(header, map(_class_row, result.per_class))
     echo(f"\n{result.command}")
 
 
@@ -75,7 +72,3 @@ def _class_row(row: ClassNll) -> Row:
     scores = (row.onehot, row.ls, row.published, row.best)
     cells = ("-" if score is None else f"{score:.4f}" for score in scores)
     return (str(row.value), row.name, str(row.cases), *cells)
-
-
-def _table(header: Row, body: Iterable[Sequence[str]]) -> None:
-    echo("\n".join(aligned(header, body)))

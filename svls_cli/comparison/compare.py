@@ -36,39 +36,22 @@ from svls_cli.training.train import train
 
 @dataclass(frozen=True)
 class Experiment:
-    """What every trial shares.
-
-    Parameters
-    ----------
-    cases
-        Label maps.
-    images, image_pattern
-        As in `find_scans`.
-    out
-        The comparison's folder.
-    config
-        Parameters of the runs, except their seeds.
-    ignore_label
-        As in `smooth_cases`.
-    tolerance_mm, band_mm
-        As in `evaluate_cases`.
-    loaders, device
-        As in `train`.
-    batch
-        As in `smooth_cases`.
-    """
+    """What every trial shares."""
 
     cases: Sequence[Case]
+    # As in `find_scans`.
     images: Sequence[str | Path]
     image_pattern: str | None
     out: Path
-    config: TrainingConfig
-    ignore_label: int | None
+    config: TrainingConfig  # parameters of the runs, except their seeds
+    ignore_label: int | None  # as in `smooth_cases`
+    # As in `evaluate_cases`.
     tolerance_mm: float
     band_mm: float
+    # As in `train`.
     loaders: int
     device: str
-    batch: Batch
+    batch: Batch  # as in `smooth_cases`
 
     def store(self, method: str) -> Path:
         """Soft labels of a method."""
@@ -91,13 +74,11 @@ class Experiment:
         )
         held = Checkpoint.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
-        self._predict(run, self._scans(method, held), prediction)
-        return Trial(method, seed, self._evaluate(name, prediction, held))
-
-    def _scans(self, method: str, names: Sequence[str]) -> dict[str, Scan]:
         store = open_store(self.store(method))
-        cases = {name: store[name] for name in names}
-        return find_images(cases, self.images, pattern=self.image_pattern)
+        cases = {name: store[name] for name in held}
+        scans = find_images(cases, self.images, pattern=self.image_pattern)
+        self._predict(run, scans, prediction)
+        return Trial(method, seed, self._evaluate(name, prediction, held))
 
     def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
         records = predict_cases(
@@ -236,8 +217,7 @@ def compare_methods(
         batch or Batch(),
     )
     _check_folder(experiment.out, set(names))
-    experiment.out.mkdir(parents=True, exist_ok=True)
-    (experiment.out / "stores").mkdir(exist_ok=True)
+    (experiment.out / "stores").mkdir(parents=True, exist_ok=True)
     (experiment.out / "predictions").mkdir(exist_ok=True)
     for name, method in softened.items():
         records = smooth_cases(

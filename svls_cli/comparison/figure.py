@@ -6,8 +6,7 @@ from pathlib import Path
 
 from svls_cli.comparison.result import Comparison
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.figures import check_figure
-from svls_cli.files import replacing
+from svls_cli.figures import drawing, legend_below
 
 # Colour (Okabe & Ito) and marker of each method: legible without colour vision.
 _SERIES = (
@@ -24,34 +23,23 @@ _SERIES = (
 def draw_comparison(comparison: Comparison, path: Path) -> None:
     """Draw the reliability of several methods, side by side in each region.
 
-    Parameters
-    ----------
-    comparison
-        All trials; those of a method are taken together.
-    path
-        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
+    Trials of a method are taken together.
 
     Raises
     ------
     InvalidParameterError
         As `check_figure`.
     """
-    check_figure(path)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = figure.subplots(1, 3, sharex=True, sharey=True)
-    for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
-        axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-        for at, method in enumerate(comparison.methods):
-            color, marker = _SERIES[at % len(_SERIES)]
-            confidence, accuracy = comparison.reliability(method, region)
-            axes.plot(confidence, accuracy, marker, color=color, ms=4, label=method)
-        axes.set(title=name, xlim=(0, 1), ylim=(0, 1))
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("share that was right")
-    panels[1].set_xlabel("probability of the most probable class")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=150)
+    with drawing(path, 10, 4) as figure:
+        panels = figure.subplots(1, 3, sharex=True, sharey=True)
+        for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
+            axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
+            for at, method in enumerate(comparison.methods):
+                color, marker = _SERIES[at % len(_SERIES)]
+                confidence, accuracy = comparison.reliability(method, region)
+                axes.plot(confidence, accuracy, marker, color=color, ms=4, label=method)
+            axes.set(title=name, xlim=(0, 1), ylim=(0, 1))
+            axes.spines[["top", "right"]].set_visible(False)
+        panels[0].set_ylabel("share that was right")
+        panels[1].set_xlabel("probability of the most probable class")
+        legend_below(figure, panels[0])

@@ -12,12 +12,7 @@ from svls_cli.files import replacing, write_json
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write ``comparison.json``, ``comparison.md`` and ``comparison.png``.
 
-    Parameters
-    ----------
-    comparison
-        All trials.
-    folder
-        Folder to write to, which must exist.
+    The folder must exist.
 
     Raises
     ------

@@ -20,21 +20,11 @@ _CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
 
 @dataclass(frozen=True)
 class Trial:
-    """One network that was trained and evaluated.
+    """One network that was trained and evaluated."""
 
-    Parameters
-    ----------
-    method
-        The method of its soft labels, as `parse_method` reads it.
-    seed
-        Seed of the training run.
-    report
-        `EvaluationReport.to_json` of its predictions.
-    """
-
-    method: str
-    seed: int
-    report: Mapping[str, Any]
+    method: str  # the method of its soft labels, as `parse_method` reads it
+    seed: int  # seed of the training run
+    report: Mapping[str, Any]  # `EvaluationReport.to_json` of its predictions
 
     def overlap(self, name: str) -> float | None:
         """Mean of an overlap score over cases; None if undefined."""
@@ -62,18 +52,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean over seeds, and the standard deviation.
+    """A mean over seeds, and the standard deviation."""
 
-    Parameters
-    ----------
-    mean
-        Mean over the seeds that have the value; None if none has.
-    deviation
-        Sample standard deviation; None for one seed.
-    """
-
-    mean: float | None
-    deviation: float | None
+    mean: float | None  # mean over the seeds that have the value; None if none has
+    deviation: float | None  # sample standard deviation; None for one seed
 
     @classmethod
     def of(cls, values: Sequence[float | None]) -> Spread:
@@ -128,11 +110,8 @@ class Comparison:
     def markdown(self) -> str:
         """The paper's table for each region, as Markdown."""
         first = self.trials[0]
-        parameters, seeds = (
-            first.report["parameters"],
-            len(self.trials_of(first.method)),
-        )
-        cases = first.report["summary"]["cases"]
+        parameters, cases = first.report["parameters"], first.report["summary"]["cases"]
+        seeds = len(self.trials_of(first.method))
         lines = [
             "# Comparison of soft labels",
             "",

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Protocol
 
 from svls_cli.arrays import UIntArray
@@ -20,6 +21,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import look_up
+from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.regions import SoftenLater, soften_blocks
@@ -29,7 +31,7 @@ from svls_cli.store.destination import (
     open_destination,
     store_to_replace,
 )
-from svls_cli.store.objects import Folder
+from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.shards import ChunkIndex
 from svls_cli.store.writer import CaseWriter, EncodedBlock
@@ -40,31 +42,19 @@ Block = tuple[ChunkIndex, ChunkIndex, list[slice]]
 
 @dataclass(frozen=True)
 class SoftCase:
-    """What one case of a store is made from.
-
-    Parameters
-    ----------
-    geometry
-        Its voxel grid.
-    labels : (z, y, x) or (y, x)
-        Class index of each voxel, ``n_classes`` where it is ignored; or codes of
-        ``mixture``.
-    mixture
-        Meaning of the codes.
-    maps : by rater, like ``labels``
-        Class indices of the label maps that are kept beside the hard one.
-    raters
-        ``name`` and ``weight`` of each rater, for fused cases.
-    note
-        A remark for the case's record.
-    """
+    """What one case of a store is made from."""
 
     geometry: Geometry
+    # (z, y, x) or (y, x) class index of each voxel, ``n_classes`` where it is ignored;
+    # or codes of ``mixture``.
     labels: UIntArray
     mixture: Mixture | None = None
+    # By rater, like ``labels``: class indices of the label maps that are kept beside
+    # the hard one.
     maps: Mapping[str, UIntArray] = field(default_factory=dict)
+    # ``name`` and ``weight`` of each rater, for fused cases.
     raters: list[dict[str, Any]] | None = None
-    note: str | None = None
+    note: str | None = None  # a remark for the case's record
 
 
 class Recipe(Protocol):
@@ -94,27 +84,18 @@ class Recipe(Protocol):
 
 def compile_cases(
     cases: Sequence[Labelled],
-    out: Folder,
+    out: str | Path,
     recipe: Recipe,
     *,
     classes: ClassSpec | None,
     ignore_label: int | None,
     overwrite: bool,
     dry_run: bool,
-    batch: Batch,
+    batch: Batch | None,
 ) -> list[Record]:
     """Find the classes, open the store, and make every case in parallel.
 
-    Parameters
-    ----------
-    cases
-        Label map files of each case.
-    out
-        The store.
-    recipe
-        How a case is made.
-    classes, ignore_label, overwrite, dry_run, batch
-        As in `svls_cli.smooth_cases`.
+    Parameters are those of `svls_cli.smooth_cases`; the recipe says how a case is made.
 
     Raises
     ------
@@ -125,6 +106,8 @@ def compile_cases(
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
     """
+    check_device(recipe.device)
+    folder, batch = folder_at(out), batch or Batch()
     if not cases:
         raise InputError(f"no cases to {recipe.doing}")
     if batch.part and overwrite:
@@ -135,8 +118,8 @@ def compile_cases(
     own = batch.own(cases)
     if not own:
         return []
-    replaced = store_to_replace(out) if overwrite else None
-    kept = None if overwrite else existing_store(out)
+    replaced = store_to_replace(folder) if overwrite else None
+    kept = None if overwrite else existing_store(folder)
     table = None if kept is None else kept.classes
     if classes is not None:
         table = classes.table
@@ -154,7 +137,7 @@ def compile_cases(
             table = scan.table(ignore_label)
         config = recipe.configure(table, ignore_label)
         with open_destination(
-            out, config, replace=replaced, dry_run=dry_run, remote=workers.remote
+            folder, config, replace=replaced, dry_run=dry_run, remote=workers.remote
         ) as destination:
             threads = max(1, workers.jobs // len(own))
             compiler = CaseCompiler(recipe, destination, threads)
@@ -169,21 +152,11 @@ def compile_cases(
 
 @dataclass(frozen=True)
 class CaseCompiler:
-    """Makes one case of a store, in a worker process.
-
-    Parameters
-    ----------
-    recipe
-        How a case is made.
-    destination
-        The store.
-    threads
-        Number of threads for one case.
-    """
+    """Makes one case of a store, in a worker process."""
 
     recipe: Recipe
     destination: Destination
-    threads: int
+    threads: int  # number of threads for one case
 
     def __call__(self, case: Any) -> Outcome[None]:
         """Soften a case and put it into the store, whole or not at all."""

@@ -32,18 +32,11 @@ class CaseLabels:
 
 @dataclass
 class ClassScan:
-    """Label values, names and colours of all cases.
+    """Label values, names and colours of all cases."""
 
-    Parameters
-    ----------
-    cases
-        The cases that could be read, in the order of their names.
-    failed
-        Records of the others.
-    """
-
+    # The cases that could be read, in the order of their names.
     cases: list[Labelled] = field(default_factory=list)
-    failed: list[Record] = field(default_factory=list)
+    failed: list[Record] = field(default_factory=list)  # records of the others
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
 
@@ -106,12 +99,7 @@ def scan_classes(cases: Sequence[Labelled], batch: Batch) -> ClassScan:
     Classes are those of the whole set, whatever the run's part of it; but only the
     part's own cases can fail this run.
 
-    Parameters
-    ----------
-    cases
-        All cases.
-    batch
-        As in `svls_cli.smooth_cases`; hears of the cases that fail.
+    ``batch`` hears of the cases that fail.
     """
     own = {case.name for case in batch.own(cases)}
     scan = ClassScan()

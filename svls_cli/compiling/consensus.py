@@ -137,27 +137,14 @@ def _sidecar(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ConsensusWriter:
-    """Writes the consensus of one case, in a worker process.
+    """Writes the consensus of one case, in a worker process."""
 
-    Parameters
-    ----------
-    folder
-        Folder for label maps and their descriptions.
-    shown
-        The same folder, as users know it.
-    unfinished
-        Folder for files that are being written, on the same file system.
-    fusion, overwrite, dry_run
-        As in `write_consensus`.
-    settings
-        Every parameter, as described beside each label map.
-    """
-
-    folder: Path
-    shown: Path
-    unfinished: Path
+    folder: Path  # folder for label maps and their descriptions
+    shown: Path  # the same folder, as users know it
+    unfinished: Path  # folder for files that are being written, on the same file system
+    # As in `write_consensus`.
     fusion: Fusion
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any]  # every parameter, as described beside each label map
     overwrite: bool
     dry_run: bool
 

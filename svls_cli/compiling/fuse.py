@@ -16,9 +16,7 @@ from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.raters.fusion import Fusion, check_weights, fuse
 from svls_cli.raters.votes import tally
-from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
-from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 
 
@@ -79,18 +77,17 @@ def fuse_cases(
     .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
        arXiv:2104.05788.
     """
-    check_device(device)
     fusion, method = fusion or Fusion(), method or Method()
     check_weights(cases, fusion)
     return compile_cases(
         cases,
-        folder_at(out),
+        out,
         Fusing(fusion, method, dtype, device, keep_raters, resample_to_first),
         classes=classes,
         ignore_label=ignore_label,
         overwrite=overwrite,
         dry_run=dry_run,
-        batch=batch or Batch(),
+        batch=batch,
     )
 
 

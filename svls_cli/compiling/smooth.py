@@ -13,11 +13,9 @@ from svls_cli.compiling.cases import SoftCase, compile_cases
 from svls_cli.labels.cases import Case
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.images import file_sha256, open_label_file
+from svls_cli.labels.images import input_record, open_label_file
 from svls_cli.labels.segments import check_names
-from svls_cli.soften.devices import check_device
 from svls_cli.soften.methods import Method
-from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import StoreConfig
 
 
@@ -85,16 +83,15 @@ def smooth_cases(
     UnreachableError
         If an object store does not answer, or does not let us in.
     """
-    check_device(device)
     return compile_cases(
         cases,
-        folder_at(out),
+        out,
         Smoothing(method or Method(), dtype, device),
         classes=classes,
         ignore_label=ignore_label,
         overwrite=overwrite,
         dry_run=dry_run,
-        batch=batch or Batch(),
+        batch=batch,
     )
 
 
@@ -116,8 +113,7 @@ class Smoothing:
 
     def inputs(self, case: Case) -> list[dict[str, Any]]:
         """The case's one file."""
-        digest = file_sha256(case.path)
-        return [{"name": case.path.name, "rater": None, "sha256": digest}]
+        return [input_record(case.path)]
 
     def read(self, case: Case, config: StoreConfig) -> SoftCase:
         """The label map as class indices, and its grid."""

@@ -35,20 +35,13 @@ class Prediction(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class ClassCounts:
-    """Counts of the forecasts of one class.
+    """Counts of the forecasts of one class."""
 
-    Parameters
-    ----------
-    count : (levels + 1,)
-        Voxels at each level of the class's probability.
-    hits : (raters, levels + 1)
-        How many of these voxels each rater gave the class.
-    part_count, part_hits : (2, levels + 1)
-        The same in the foreground and in the band, summed over the raters.
-    """
-
-    count: IntArray
+    count: IntArray  # (levels + 1,) voxels at each level of the class's probability
+    # (raters, levels + 1) how many of these voxels each rater gave the class.
     hits: IntArray
+    # (2, levels + 1) the same in the foreground and in the band, summed over the
+    # raters.
     part_count: IntArray
     part_hits: IntArray
 
@@ -70,33 +63,8 @@ class CaseCounts:
     """Counts of a prediction against the label maps of one case, block by block.
 
     Voxels that any rater ignores, or that the prediction gives no class, count nowhere.
-
-    Parameters
-    ----------
-    maps : (z, y, x) or (y, x) each
-        Class indices by each rater; ``n_classes`` where the rater ignores the voxel.
-    band : same shape
-        The boundary band.
-    n_classes
-        Number of classes of the prediction.
-    background
-        Index of the background class, or None if there is none.
-    n_levels
-        Number of levels of the probabilities.
-
-    Attributes
-    ----------
-    argmax : (z, y, x) or (y, x)
-        Most probable class, of equal ones the first; ``n_classes`` where the voxel does
-        not count.
-    predicted : (c,)
-        Voxels by their most probable class.
-    agreed : (raters, c)
-        How many of these voxels the rater gave the same class.
-    labels : (3, c)
-        Voxels that raters gave each class, by region, summed over the raters.
-    overlaps : (c, raters, raters)
-        Voxels to which both of two raters gave a class.
+    ``maps`` (z, y, x) or (y, x) are class indices by each rater, ``n_classes`` where
+    the rater ignores the voxel; ``band`` is the boundary band, of the same shape.
     """
 
     def __init__(
@@ -111,9 +79,14 @@ class CaseCounts:
         n_raters = len(maps)
         self.maps, self.band = maps, band
         self.n_classes, self.background, self.n_levels = n_classes, background, n_levels
+        # Most probable class, of equal ones the first; ``n_classes`` where the voxel
+        # does not count.
         self.argmax = np.full(band.shape, n_classes, np.min_scalar_type(n_classes))
+        # Voxels by their most probable class, and those that a rater gave the same.
         self.predicted = np.zeros(n_classes, np.int64)
         self.agreed = np.zeros((n_raters, n_classes), np.int64)
+        # Voxels that raters gave each class, by region, summed over the raters; and
+        # those to which both of two raters gave it.
         self.labels = np.zeros((len(REGIONS), n_classes), np.int64)
         self.overlaps = np.zeros((n_classes, n_raters, n_raters), np.int64)
         self._top, self._top_hits = np.zeros((2, len(REGIONS), n_levels + 1), np.int64)
@@ -213,18 +186,12 @@ class CaseCounts:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """The raters' labels in a block, flattened.
+    """The raters' labels in a block, flattened."""
 
-    Parameters
-    ----------
-    maps, foreground : (n,) each
-        Class indices by each rater, and where they are not background.
-    band, rated : (n,)
-        Voxels in the boundary band, and voxels that no rater ignores.
-    """
-
+    # (n,) each: class indices by each rater, and where they are not background.
     maps: list[UIntArray]
     foreground: list[BoolArray]
+    # (n,) voxels in the boundary band, and voxels that no rater ignores.
     band: BoolArray
     rated: BoolArray
 

@@ -37,18 +37,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class CaseEvaluator:
-    """Scores one case, in a worker process.
-
-    Parameters
-    ----------
-    measures
-        Settings of the measures.
-    ignore_label
-        Label value of the reference that is not compared.
-    """
+    """Scores one case, in a worker process."""
 
     measures: Measures
-    ignore_label: int | None
+    ignore_label: int | None  # label value of the reference that is not compared
 
     def __call__(self, pair: Pair) -> Outcome[CaseEvaluation]:
         """Read the reference and measure the prediction against it."""

@@ -42,19 +42,7 @@ PUBLISHED_BINS = 10
 
 @dataclass(frozen=True)
 class Measures:
-    """Parameters of the scores.
-
-    Parameters
-    ----------
-    tolerance_mm
-        Distance at which surfaces still agree in the surface Dice, mm.
-    band_mm
-        Reach of the boundary band either side, mm.
-    bins
-        Number of bins of ECE and TACE. Default: 15, or with ``paper_compat`` the
-        published code's 10.
-    paper_compat
-        Also report ECE and TACE as the published code prints them.
+    """Parameters of the scores, as in `evaluate_cases`.
 
     Raises
     ------
@@ -100,19 +88,9 @@ def evaluate_case(
 ) -> CaseEvaluation:
     """Measure a prediction against the label maps of one or more raters.
 
-    Parameters
-    ----------
-    prediction
-        Soft labels on the reference's grid, with the reference's classes.
-    reference
-        The label maps.
-    dtype
-        Type of the soft labels.
-    measures
-        Parameters of the scores.
-    blocks
-        Regions, each with the groups of classes that are read together; by default the
-        chunks of a store. The scores do not depend on them.
+    The prediction is soft labels of type ``dtype`` on the reference's grid, with its
+    classes. ``blocks`` are regions, each with the groups of classes that are read
+    together, by default the chunks of a store; the scores do not depend on them.
 
     Raises
     ------
@@ -221,23 +199,12 @@ def _class_scores(
 
 @dataclass(frozen=True)
 class _Surfaces:
-    """The surfaces of the classes, in the prediction and by each rater.
-
-    Parameters
-    ----------
-    counts
-        The most probable classes, and the label maps.
-    grid
-        The voxel grid.
-    tolerance_mm
-        Distance at which surfaces still agree, mm.
-    predicted, drawn
-        Bounding box of each class in the prediction, and by each rater.
-    """
+    """The surfaces of the classes, in the prediction and by each rater."""
 
     counts: CaseCounts
     grid: Geometry
-    tolerance_mm: float
+    tolerance_mm: float  # distance at which surfaces still agree, mm
+    # Bounding box of each class in the prediction, and by each rater.
     predicted: list[Region | None]
     drawn: list[list[Region | None]]
 

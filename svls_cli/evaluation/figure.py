@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.figures import check_figure
-from svls_cli.files import replacing
+from svls_cli.figures import drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,32 +21,22 @@ _REGION_COLORS = {"whole": "#0072B2", "foreground": "#D55E00", "band": "#009E73"
 def draw_reliability(report: EvaluationReport, path: Path) -> None:
     """Draw how often the most probable class was right, by its probability.
 
-    Parameters
-    ----------
-    report
-        Result of `evaluate_cases` with at least one case; all are taken together.
-    path
-        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
+    All cases are taken together; there must be one.
 
     Raises
     ------
     InvalidParameterError
         As `check_figure`.
     """
-    check_figure(path)
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.8), layout="constrained")
-    rows = figure.subplots(
-        2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
-    )
-    for (curve, counts), region in zip(rows.T, REGION_NAMES, strict=True):
-        _draw_region(curve, counts, report, region)
-    rows[0, 0].set_ylabel("share that was right")
-    rows[1, 0].set_ylabel("voxels")
-    rows[1, 1].set_xlabel("probability of the most probable class")
-    with replacing(path) as part:
-        figure.savefig(part, dpi=150)
+    with drawing(path, 9, 4.8) as figure:
+        rows = figure.subplots(
+            2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
+        )
+        for (curve, counts), region in zip(rows.T, REGION_NAMES, strict=True):
+            _draw_region(curve, counts, report, region)
+        rows[0, 0].set_ylabel("share that was right")
+        rows[1, 0].set_ylabel("voxels")
+        rows[1, 1].set_xlabel("probability of the most probable class")
 
 
 def _draw_region(

@@ -20,18 +20,10 @@ from svls_cli.store.reader import Store, StoredCase, open_store
 
 @dataclass(frozen=True)
 class Reference:
-    """The label maps of one case.
+    """The label maps of one case."""
 
-    Parameters
-    ----------
-    source
-        A label map file, or a case of a store.
-    raters
-        Names of the label maps to compare with.
-    """
-
-    source: Case | StoredCase
-    raters: tuple[str, ...] = (HARD,)
+    source: Case | StoredCase  # a label map file, or a case of a store
+    raters: tuple[str, ...] = (HARD,)  # names of the label maps to compare with
 
     def read(
         self, grid: Geometry, classes: ClassTable, *, ignore_label: int | None
@@ -61,20 +53,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class References:
-    """The label maps of all cases.
+    """The label maps of all cases."""
 
-    Parameters
-    ----------
-    location
-        Paths of the files or of the store, for messages.
-    cases
-        Reference of each case, by name.
-    classes, ignore_label
-        Classes and ignore label of a store; None for files.
-    """
-
-    location: str
-    cases: Mapping[str, Reference]
+    location: str  # paths of the files or of the store, for messages
+    cases: Mapping[str, Reference]  # reference of each case, by name
+    # Classes and ignore label of a store; None for files.
     classes: ClassTable | None = None
     ignore_label: int | None = None
 
@@ -82,10 +65,8 @@ class References:
         """Raise InputError unless a prediction has the same label values."""
         if self.classes is None:
             return
-        mine, theirs = (
-            set(self.classes.values.tolist()),
-            set(prediction.values.tolist()),
-        )
+        mine = set(self.classes.values.tolist())
+        theirs = set(prediction.values.tolist())
         if mine != theirs:
             missing, extra = sorted(mine - theirs), sorted(theirs - mine)
             parts = [f"the prediction lacks {listed(missing)}"] if missing else []
@@ -104,16 +85,7 @@ def find_references(
 ) -> References:
     """Find the label maps to compare with.
 
-    Parameters
-    ----------
-    reference
-        A soft-label store; or label map files, folders and lists, as `find_cases`
-        takes them.
-    raters
-        Names of the store's raters to compare with; ``hard`` is the consensus. Default:
-        all raters of each case, or its hard label map if it has none.
-    pattern, lines
-        As in `find_cases`.
+    Parameters are those of `evaluate_cases`.
 
     Raises
     ------

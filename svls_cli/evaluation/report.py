@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -112,16 +112,18 @@ class EvaluationReport:
     @cached_property
     def overlaps(self) -> dict[str, Average]:
         """Means over classes, then over cases."""
-        return {name: self._average(_class_mean(name)) for name in OVERLAPS}
+        return {
+            name: self._average([case.class_mean(name) for case in self.scores])
+            for name in OVERLAPS
+        }
 
     @cached_property
     def calibration(self) -> dict[str, dict[str, Average]]:
         """Means over cases, by region and name."""
+        by_region = {r: [case.regions[r] for case in self.scores] for r in REGIONS}
         return {
-            region: {
-                name: self._average(_region_score(region, name)) for name in CALIBRATION
-            }
-            for region in REGIONS
+            region: {name: self._average_of(scores, name) for name in CALIBRATION}
+            for region, scores in by_region.items()
         }
 
     @cached_property
@@ -129,7 +131,8 @@ class EvaluationReport:
         """Means of the scores that the published code prints; None unless asked for."""
         if not self.parameters["paper_compat"]:
             return None
-        return {name: self._average(_published_score(name)) for name in ("ece", "tace")}
+        scores = [case.published for case in self.scores]
+        return {name: self._average_of(scores, name) for name in ("ece", "tace")}
 
     @cached_property
     def classes(self) -> list[ClassAverages]:
@@ -175,9 +178,9 @@ class EvaluationReport:
                 continue
             name, raters = case.record.case, len(case.result.raters)
             means = [or_none(case.result.class_mean(each)) for each in OVERLAPS]
+            regions = case.result.regions
             whole = [
-                or_none(_region_score(region, each)(case.result))
-                for each, region in columns
+                or_none(getattr(regions[region], each)) for each, region in columns
             ]
             rows.append([name, None, "mean", raters, *means, *whole])
             for label in case.result.classes:
@@ -207,8 +210,11 @@ class EvaluationReport:
         records = (case.record for case in self.cases)
         return tuple(record for record in records if record.status == status)
 
-    def _average(self, score: Callable[[CaseEvaluation], float]) -> Average:
-        values = np.array([score(case) for case in self.scores], np.float64)
+    def _average_of(self, scores: Sequence[Any], name: str) -> Average:
+        return self._average([getattr(each, name) for each in scores])
+
+    def _average(self, of_cases: Sequence[float]) -> Average:
+        values = np.array(of_cases, np.float64)
         values = values[np.isfinite(values)]
         if len(values) < 2:
             mean = float(values[0]) if len(values) else None
@@ -217,32 +223,14 @@ class EvaluationReport:
         return Average(estimate.mean, estimate.low, estimate.high, len(values))
 
     def _class(self, at: int, label: ClassScores) -> ClassAverages:
-        def average(name: str, region: str | None = None) -> Average:
-            def score(case: CaseEvaluation) -> float:
-                value = getattr(case.classes[at], name)
-                return float(value if region is None else value[region])
-
-            return self._average(score)
-
+        scores = [case.classes[at] for case in self.scores]
         return ClassAverages(
             label.value,
             label.name,
-            {name: average(name) for name in OVERLAPS},
-            nll={region: average("nll", region) for region in REGIONS},
-            tace={region: average("tace", region) for region in REGIONS},
+            {name: self._average_of(scores, name) for name in OVERLAPS},
+            nll={r: self._average([each.nll[r] for each in scores]) for r in REGIONS},
+            tace={r: self._average([each.tace[r] for each in scores]) for r in REGIONS},
         )
-
-
-def _class_mean(name: str) -> Callable[[CaseEvaluation], float]:
-    return lambda case: case.class_mean(name)
-
-
-def _region_score(region: str, name: str) -> Callable[[CaseEvaluation], float]:
-    return lambda case: float(getattr(case.regions[region], name))
-
-
-def _published_score(name: str) -> Callable[[CaseEvaluation], float]:
-    return lambda case: float(getattr(case.published, name))
 
 
 def _class_score(label: ClassScores, name: str, region: str) -> float | None:

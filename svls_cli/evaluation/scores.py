@@ -155,9 +155,7 @@ class CaseEvaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The scores as reported; undefined values are None."""
-        published = (
-            {} if self.published is None else {"paper": self.published.to_json()}
-        )
+        published = {"paper": self.published.to_json()} if self.published else {}
         return {
             "raters": list(self.raters),
             "voxels": self.voxels,

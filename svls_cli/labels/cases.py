@@ -12,16 +12,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.patterns import match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
-SUFFIXES = (
-    ".seg.nrrd",
-    ".nii.gz",
-    ".nrrd",
-    ".nhdr",
-    ".nii",
-    ".hdr",
-    ".mha",
-    ".mhd",
-)
+SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
 # Names that Zarr keeps for itself.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 

@@ -22,17 +22,10 @@ _MISSING = (None, "", "n/a")
 
 @dataclass(frozen=True)
 class ClassSpec:
-    """The classes that a user names, and the label value to ignore.
-
-    Parameters
-    ----------
-    table
-        The classes.
-    ignore_label
-        Value that an nnU-Net ``dataset.json`` names ``ignore``, or None.
-    """
+    """The classes that a user names, and the label value to ignore."""
 
     table: ClassTable
+    # Value that an nnU-Net ``dataset.json`` names ``ignore``, or None.
     ignore_label: int | None = None
 
 

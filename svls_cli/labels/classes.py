@@ -22,24 +22,12 @@ _LOOKUP_LIMIT = 2**20
 
 @dataclass(frozen=True)
 class LabelClass:
-    """One class: its channel in soft labels, its value in label maps, how to show it.
+    """One class: its channel in soft labels, value in label maps, name and colour."""
 
-    Parameters
-    ----------
-    index
-        Channel of the soft label.
-    value
-        Value in label maps.
-    name
-        Name to show.
-    color
-        Colour to show: six hexadecimal digits, RRGGBB.
-    """
-
-    index: int
-    value: int
+    index: int  # channel of the soft label
+    value: int  # value in label maps
     name: str
-    color: str
+    color: str  # colour to show: six hexadecimal digits, RRGGBB
 
 
 @dataclass(frozen=True)

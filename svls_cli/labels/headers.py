@@ -42,35 +42,21 @@ _NIFTI_BYTES = {
 
 @dataclass(frozen=True)
 class Container:
-    """A file's own header, as far as its integrity depends on it.
+    """A file's own header, as far as its integrity depends on it."""
 
-    Parameters
-    ----------
-    path
-        The file that the user names.
-    data_path
-        The file that holds the voxels: ``path`` itself, or a detached one.
-    data_offset
-        Byte at which the voxels start (in a ``.nii.gz``: in the unpacked stream).
-    data_bytes
-        Bytes of the unpacked voxels; None where only ITK can tell.
-    compression
-        ``gzip``, ``bzip2``, ``zlib``, or ``""``.
-    plain_header
-        Header of an uncompressed copy, in which the voxels follow directly.
-    fields
-        Key and value pairs of the header (NRRD and MetaImage).
-    float_dtype
-        NumPy type code with byte order if the voxels are NIfTI floats, else ``""``.
-    """
-
-    path: Path
+    path: Path  # the file that the user names
+    # The file that holds the voxels: ``path`` itself, or a detached one.
     data_path: Path
+    # Byte at which the voxels start (in a ``.nii.gz``: in the unpacked stream).
     data_offset: int = 0
+    # Bytes of the unpacked voxels; None where only ITK can tell.
     data_bytes: int | None = None
-    compression: str = ""
+    compression: str = ""  # ``gzip``, ``bzip2``, ``zlib``, or ``""``
+    # Header of an uncompressed copy, in which the voxels follow directly.
     plain_header: bytes = b""
+    # Key and value pairs of the header (NRRD and MetaImage).
     fields: Mapping[str, str] = field(default_factory=dict)
+    # NumPy type code with byte order if the voxels are NIfTI floats, else ``""``.
     float_dtype: str = ""
 
 

@@ -33,15 +33,7 @@ _SLAB_VOXELS = 2**24
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An open image file, checked to be complete and to have one number per voxel.
-
-    Parameters
-    ----------
-    geometry
-        The voxel grid.
-    container
-        Header of the file.
-    """
+    """An open image file, checked to be complete and to have one number per voxel."""
 
     geometry: Geometry
     container: Container
@@ -101,17 +93,10 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class LabelFile:
-    """An open label map file, checked to be complete and to have one label per voxel.
-
-    Parameters
-    ----------
-    image
-        The checked image file.
-    segments
-        Names and colours by label value, if the file has them (3D Slicer).
-    """
+    """An open label map file, checked to be whole and to have one label per voxel."""
 
     image: ImageFile
+    # Names and colours by label value, if the file has them (3D Slicer).
     segments: Mapping[int, Segment]
 
     @property
@@ -225,6 +210,17 @@ def file_sha256(path: Path) -> str:
         If it cannot be read or its header is broken.
     """
     return content_sha256(read_container(path))
+
+
+def input_record(path: Path, rater: str | None = None) -> dict[str, Any]:
+    """``name``, ``rater`` and ``sha256`` of a label map file, as a store keeps them.
+
+    Raises
+    ------
+    InputError
+        As `file_sha256`.
+    """
+    return {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
 
 
 def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:

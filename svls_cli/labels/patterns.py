@@ -17,19 +17,10 @@ _HIDDEN = r"(?!\.)"
 
 @dataclass(frozen=True)
 class Match:
-    """A path that a pattern matches.
+    """A path that a pattern matches."""
 
-    Parameters
-    ----------
-    path
-        A file; or a folder that cannot be read, where files may match.
-    names
-        What the names in braces stand for, as far as the path tells.
-    readable
-        Whether it is a file.
-    """
-
-    path: Path
+    path: Path  # a file; or a folder that cannot be read, where files may match
+    # What the names in braces stand for, as far as the path tells.
     names: Mapping[str, str]
     readable: bool = True
 

@@ -11,7 +11,7 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import LabelFile, file_sha256, open_label_file
+from svls_cli.labels.images import LabelFile, input_record, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
@@ -19,23 +19,13 @@ from svls_cli.labels.segments import Segment, add_segments, check_names
 
 @dataclass(frozen=True)
 class RaterMaps:
-    """The label maps of all raters of one case, on one grid.
+    """The label maps of all raters of one case, on one grid."""
 
-    Parameters
-    ----------
-    geometry
-        The voxel grid, that of the first rater.
-    classes
-        The classes that ``maps`` index.
-    raters
-        Names of the raters.
-    maps : (z, y, x) or (y, x) each
-        Class index of each voxel; ``len(classes)`` where the rater ignores it.
-    """
-
-    geometry: Geometry
-    classes: ClassTable
+    geometry: Geometry  # the voxel grid, that of the first rater
+    classes: ClassTable  # the classes that ``maps`` index
     raters: tuple[str, ...]
+    # (z, y, x) or (y, x) each: class index of each voxel; ``len(classes)`` where the
+    # rater ignores it.
     maps: tuple[UIntArray, ...]
 
 
@@ -88,17 +78,14 @@ def read_rater_maps(
 
 
 def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
-    """``name``, ``rater`` and ``sha256`` of each file, as a store keeps them.
+    """`input_record` of each file.
 
     Raises
     ------
     InputError
         If a file cannot be read.
     """
-    return [
-        {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
-        for rater, path in case.raters
-    ]
+    return [input_record(path, rater) for rater, path in case.raters]
 
 
 def _open(stack: ExitStack, rater: str, path: Path) -> LabelFile:

@@ -22,20 +22,11 @@ _CHANNEL = re.compile(r"(.+)_(\d{4})")
 
 @dataclass(frozen=True)
 class Scan:
-    """One case's images, all on one grid.
-
-    Parameters
-    ----------
-    name
-        Name of the case.
-    paths
-        An image file per channel.
-    channels
-        Names of the channels; one alone is ``""`` or the like.
-    """
+    """One case's images, all on one grid."""
 
     name: str
-    paths: tuple[Path, ...]
+    paths: tuple[Path, ...]  # an image file per channel
+    # Names of the channels; one alone is ``""`` or the like.
     channels: tuple[str, ...] = ("",)
 
     @property

@@ -15,18 +15,10 @@ from svls_cli.labels.values import MAX_VALUE
 
 @dataclass(frozen=True)
 class Segment:
-    """Name and colour that a file gives to one label value.
+    """Name and colour that a file gives to one label value."""
 
-    Parameters
-    ----------
-    name
-        Name to show; may be empty.
-    color
-        RRGGBB, or empty.
-    """
-
-    name: str
-    color: str
+    name: str  # name to show; may be empty
+    color: str  # RRGGBB, or empty
 
 
 def read_segments(container: Container) -> dict[int, Segment]:

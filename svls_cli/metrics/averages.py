@@ -15,13 +15,7 @@ _RESAMPLES = 2000  # the ends of a 95 % interval then vary by a few hundredths o
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over cases and its 95 % confidence interval.
-
-    Parameters
-    ----------
-    mean, low, high
-        In the unit of the averaged values.
-    """
+    """A mean over cases and its 95 % confidence interval."""
 
     mean: float
     low: float

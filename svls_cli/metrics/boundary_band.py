@@ -84,14 +84,19 @@ def band_blocks(band: BoolArray) -> Iterator[Region]:
     edge = _BLOCK_EDGE[band.ndim]
     for corner in itertools.product(*(range(0, n, edge) for n in band.shape)):
         inside = band[tuple(slice(at, at + edge) for at in corner)]
-        if not inside.any():
-            continue
-        box = []
-        for axis, at in enumerate(corner):
-            others = tuple(a for a in range(band.ndim) if a != axis)
-            (filled,) = np.nonzero(inside.any(axis=others))
-            box.append(slice(at + int(filled[0]), at + int(filled[-1]) + 1))
-        yield tuple(box)
+        if inside.any():
+            box = zip(corner, bounding_box(inside), strict=True)
+            yield tuple(slice(at + s.start, at + s.stop) for at, s in box)
+
+
+def bounding_box(mask: BoolArray) -> Region:
+    """Smallest box around a mask that is not empty."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        filled = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
+    return tuple(box)
 
 
 def _extreme(pick: np.ufunc, labels: UIntArray, radius: Sequence[int]) -> UIntArray:

@@ -27,18 +27,10 @@ THRESHOLD = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class LevelCounts:
-    """Forecasts of an event, by their probability.
+    """Forecasts of an event, by their probability."""
 
-    Parameters
-    ----------
-    count : (levels + 1,)
-        Number of forecasts of ``p = k / levels``.
-    hits : (levels + 1,)
-        Number of these that came true.
-    """
-
-    count: IntArray
-    hits: IntArray
+    count: IntArray  # (levels + 1,) number of forecasts of ``p = k / levels``
+    hits: IntArray  # (levels + 1,) number of these that came true
 
     @cached_property
     def p(self) -> FloatArray:
@@ -59,21 +51,12 @@ class LevelCounts:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Forecasts in bins of equal width.
+    """Forecasts in bins of equal width."""
 
-    Parameters
-    ----------
-    count : (bins,)
-        Number of forecasts with ``i / bins < p <= (i + 1) / bins``.
-    confidence : (bins,)
-        Sum of p over these.
-    hits : (bins,)
-        Number of these that came true.
-    """
-
+    # (bins,) number of forecasts with ``i / bins < p <= (i + 1) / bins``.
     count: IntArray
-    confidence: FloatArray
-    hits: IntArray
+    confidence: FloatArray  # (bins,) sum of p over these
+    hits: IntArray  # (bins,) number of these that came true
 
     def __add__(self, other: Reliability) -> Reliability:
         return Reliability(

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-from svls_cli.arrays import BoolArray, FloatArray, Region
+from svls_cli.arrays import BoolArray, FloatArray
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.metrics.boundary_band import bounding_box
 
 # Coordinates are multiples of the spacing, rounded: a distance that is the tolerance
 # on paper can be larger in its last digits.
@@ -76,17 +77,13 @@ def pair_surface_dice(
     ----------
     masks : (z, y, x) or (y, x) each
         One per rater.
-    spacing_mm : one float per axis
-        Distance between voxel centres, mm.
-    tolerance_mm
-        Distance that still counts as agreement, mm.
+    spacing_mm, tolerance_mm
+        As in `surface_dice`.
 
     Raises
     ------
-    InputError
-        If the shapes differ.
-    InvalidParameterError
-        If the tolerance is negative or not finite, or the spacing does not fit.
+    InputError, InvalidParameterError
+        As `surface_dice`.
 
     Examples
     --------
@@ -97,7 +94,7 @@ def pair_surface_dice(
     _check(masks, spacing_mm, tolerance_mm)
     if not any(mask.any() for mask in masks):
         return np.full(math.comb(len(masks), 2), np.nan)
-    box = _bounding_box(masks)
+    box = bounding_box(np.logical_or.reduce(masks))
     surfaces = [_Surface.of(mask[box], spacing_mm) for mask in masks]
     pairs = itertools.combinations(surfaces, 2)
     return np.array([_dice(a, b, tolerance_mm) for a, b in pairs], np.float64)
@@ -126,17 +123,8 @@ def surface_scores(
 ) -> SurfaceScores:
     """Surface Dice and 95th percentile Hausdorff distance of two masks.
 
-    Surfaces and distances are those of `surface_dice`; percentiles lie between two
-    distances in proportion.
-
-    Parameters
-    ----------
-    a, b : (z, y, x) or (y, x)
-        The masks.
-    spacing_mm : one float per axis
-        Distance between voxel centres, mm.
-    tolerance_mm
-        Distance that still counts as agreement, mm.
+    Parameters, surfaces and distances are those of `surface_dice`; percentiles lie
+    between two distances in proportion.
 
     Raises
     ------
@@ -158,7 +146,7 @@ def surface_scores(
     _check((a, b), spacing_mm, tolerance_mm)
     if not (a.any() and b.any()):
         return SurfaceScores(0.0 if a.any() or b.any() else math.nan, math.nan)
-    box = _bounding_box((a, b))
+    box = bounding_box(np.logical_or(a, b))
     first, second = (_Surface.of(mask[box], spacing_mm) for mask in (a, b))
     distances_mm = first.distances(second), second.distances(first)
     hd95_mm = max(float(np.percentile(each, 95)) for each in distances_mm)
@@ -187,34 +175,14 @@ def _check(
         )
 
 
-def _bounding_box(masks: Sequence[BoolArray]) -> Region:
-    """Smallest box around all masks, of which at least one is not empty."""
-    union = np.logical_or.reduce(masks)
-    box = []
-    for axis in range(union.ndim):
-        others = tuple(other for other in range(union.ndim) if other != axis)
-        filled = np.flatnonzero(union.any(axis=others))
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
-    return tuple(box)
-
-
 @dataclass(frozen=True, eq=False)
 class _Surface:
-    """The surface of one mask.
+    """The surface of one mask."""
 
-    Parameters
-    ----------
-    edge : (z, y, x) or (y, x), flat
-        Whether each voxel is on the surface.
-    indices : (n,)
-        Indices into ``edge`` of the voxels on the surface.
-    tree
-        Search tree of their centres, mm.
-    """
-
-    edge: BoolArray
+    edge: BoolArray  # flattened: whether each voxel of the array is on the surface
+    # (n,) indices into ``edge`` of the voxels on the surface.
     indices: npt.NDArray[np.intp]
-    tree: cKDTree
+    tree: cKDTree  # search tree of their centres, mm
 
     @classmethod
     def of(cls, mask: BoolArray, spacing_mm: Sequence[float]) -> _Surface:
@@ -244,10 +212,7 @@ def _dice(a: _Surface, b: _Surface, tolerance_mm: float) -> float:
     if not (a.tree.n and b.tree.n):
         return 0.0 if a.tree.n or b.tree.n else math.nan
     within = tolerance_mm * _ROUNDING
-    distances_mm = (
-        a.distances(b, within_mm=within),
-        b.distances(a, within_mm=within),
-    )
+    distances_mm = a.distances(b, within_mm=within), b.distances(a, within_mm=within)
     return _share_within(distances_mm, tolerance_mm)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, check_choice
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed, look_up
 from svls_cli.raters.choices import (
@@ -59,10 +59,7 @@ class Fusion:
     ties: Ties = "lowest"
 
     def __post_init__(self) -> None:
-        if self.name not in FUSIONS:
-            raise InvalidParameterError(
-                f"fusion must be one of {', '.join(FUSIONS)}, found {self.name!r}"
-            )
+        check_choice("fusion", self.name, FUSIONS)
         if self.ties not in TIES:
             raise InvalidParameterError(
                 f"ties must be {' or '.join(TIES)}, found {self.ties!r}"
@@ -105,21 +102,14 @@ class Fusion:
 
 @dataclass(frozen=True)
 class Fused:
-    """Fused label map of one case.
+    """Fused label map of one case."""
 
-    Parameters
-    ----------
-    labels : (z, y, x) or (y, x)
-        Codes of ``mixture``; class indices if there is none.
-    mixture
-        None if every voxel has one class: all raters agree, or a majority decided.
-    weights
-        Share of each rater, in the order of the votes; None for STAPLE, in which it
-        differs between classes.
-    """
-
+    # (z, y, x) or (y, x) codes of ``mixture``; class indices if there is none.
     labels: UIntArray
+    # None if every voxel has one class: all raters agree, or a majority decided.
     mixture: Mixture | None
+    # Share of each rater, in the order of the votes; None for STAPLE, in which it
+    # differs between classes.
     weights: tuple[float, ...] | None
 
     def raters_json(self, raters: Sequence[str]) -> list[dict[str, Any]]:
@@ -138,14 +128,7 @@ class Fused:
 def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
     """Fuse the label maps of one case.
 
-    Parameters
-    ----------
-    votes
-        The raters' labels.
-    raters
-        Names of the raters, in the order of the columns of ``votes.rows``.
-    fusion
-        The method.
+    ``raters`` are in the order of the columns of ``votes.rows``.
 
     Raises
     ------

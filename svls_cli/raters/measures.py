@@ -99,13 +99,12 @@ def fleiss_kappa(votes: Votes, index: int | None = None) -> float:
         return math.nan
     agreeing = np.zeros(len(rows))
     chance = 0.0
-    split = [index] if index is not None else np.unique(rows).tolist()
-    for label in split:
-        said = (rows == label).sum(axis=1)
-        agreeing += said * (said - 1.0)
-        chance += (float(counts @ said) / (raters * counts.sum())) ** 2
-    if index is not None:
-        said = (rows != index).sum(axis=1)
+    if index is None:
+        split = [rows == label for label in np.unique(rows)]
+    else:
+        split = [rows == index, rows != index]
+    for given in split:
+        said = given.sum(axis=1)
         agreeing += said * (said - 1.0)
         chance += (float(counts @ said) / (raters * counts.sum())) ** 2
     observed = float(counts @ agreeing) / (raters * (raters - 1) * counts.sum())
@@ -129,32 +128,20 @@ def row_entropy(shares: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class RaterQuality:
-    """Quality of each rater against the consensus, (raters, k); NaN if undefined.
+    """Quality of each rater against the consensus, (raters, k); NaN if undefined."""
 
-    Parameters
-    ----------
-    sensitivity
-        Share of a class's consensus that the rater gave that class.
-    specificity
-        Share of all else that the rater did not give that class.
-    confusion : (raters, k, k)
-        Share ``[rater, said, true]`` of a class's consensus that the rater said.
-    """
-
+    # Share of a class's consensus that the rater gave that class.
     sensitivity: FloatArray
-    specificity: FloatArray
+    specificity: FloatArray  # share of all else that the rater did not give that class
+    # (raters, k, k) share ``[rater, said, true]`` of a class's consensus that the rater
+    # said.
     confusion: FloatArray
 
 
 def rater_quality(votes: Votes, posterior: FloatArray) -> RaterQuality:
     """Measure raters by a probabilistic consensus, over all voxels.
 
-    Parameters
-    ----------
-    votes
-        The raters' labels.
-    posterior : (n, k)
-        Probability of each of ``votes.classes`` for each row.
+    ``posterior`` (n, k) is the probability of each of ``votes.classes`` for each row.
     """
     classes, raters = votes.classes, votes.rows.shape[1]
     k = len(classes)

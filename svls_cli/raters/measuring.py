@@ -43,20 +43,8 @@ def measure_agreement(
 ) -> CaseAgreement:
     """Measure how far the raters of a case agree.
 
-    Parameters
-    ----------
-    case
-        Name of the case.
-    votes
-        Labels of all raters.
-    raters
-        Their names, in the order of the columns of ``votes.rows``.
-    classes
-        Meaning of the class indices of ``votes``.
-    geometry
-        Voxel grid of ``votes.codes``.
-    tolerance_mm
-        Distance at which surfaces still agree, mm.
+    ``raters`` are in the order of the columns of ``votes.rows``, ``classes`` are those
+    that these index, and ``geometry`` is the voxel grid of ``votes.codes``.
 
     Raises
     ------

@@ -191,13 +191,8 @@ def _rater_line(record: dict[str, Any]) -> list[str]:
 
 
 def _worst_line(record: dict[str, Any]) -> list[str]:
-    label = record["class"]
-    return [
-        record["case"],
-        _shown(record["dice"]),
-        label["name"],
-        _shown(label["dice"]),
-    ]
+    label, dice = record["class"], _shown(record["dice"])
+    return [record["case"], dice, label["name"], _shown(label["dice"])]
 
 
 def _shown(value: float | None, *, digits: int = 4) -> str:

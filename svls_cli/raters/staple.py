@@ -16,24 +16,15 @@ _MAX_STEPS = 10_000
 
 @dataclass(frozen=True)
 class Staple:
-    """Result of `staple`.
+    """Result of `staple`."""
 
-    Parameters
-    ----------
-    posterior : (n, k)
-        Probability of each class for each combination of labels; rows sum to 1.
-    confusion : (raters, k, k)
-        Probability that a rater says ``[rater, said, true]``; columns sum to 1.
-    steps
-        Number of iterations.
-    converged
-        Whether the posterior came to rest within the steps allowed.
-    """
-
+    # (n, k) probability of each class for each combination of labels; rows sum to 1.
     posterior: FloatArray
+    # (raters, k, k) probability that a rater says ``[rater, said, true]``; columns sum
+    # to 1.
     confusion: FloatArray
     steps: int
-    converged: bool
+    converged: bool  # whether the posterior came to rest within the steps allowed
 
 
 def staple(rows: IntArray, counts: IntArray, *, n_classes: int) -> Staple:

@@ -26,24 +26,14 @@ _TABLE_SIZE = 2**22
 
 @dataclass(frozen=True)
 class Votes:
-    """The label maps of all raters of one case.
+    """The label maps of all raters of one case."""
 
-    Parameters
-    ----------
-    codes : (z, y, x) or (y, x), smallest unsigned type
-        Row of the table that each voxel has.
-    rows : (n, raters) int64
-        Class index by each rater, ``n_classes`` where the rater ignores the voxel; in
-        ascending order.
-    counts : (n,) int64
-        Number of voxels of each row.
-    n_classes
-        Classes of the data set.
-    """
-
+    # (z, y, x) or (y, x), smallest unsigned type: row of the table of each voxel.
     codes: UIntArray
+    # (n, raters) int64: class index by each rater, ``n_classes`` where the rater
+    # ignores the voxel; in ascending order.
     rows: IntArray
-    counts: IntArray
+    counts: IntArray  # (n,) int64: number of voxels of each row
     n_classes: int
 
     @property

@@ -24,31 +24,16 @@ _ROOT = "store"
 
 @dataclass(frozen=True)
 class Destination:
-    """A store being written; travels to the workers.
+    """A store being written; travels to the workers."""
 
-    Parameters
-    ----------
-    root
-        The store's folder.
-    shown
-        The store's folder as users know it.
-    workspace
-        Folder for cases that are being built: beside a store on a disk, else on this
-        machine's own disk, and None if workers may not share that.
-    config
-        The store's configuration.
-    dry_run
-        Cases are built, and thrown away.
-    replaces
-        The old store whose place this one will take.
-    """
-
-    root: Folder
-    shown: Folder
+    root: Folder  # the store's folder
+    shown: Folder  # the store's folder as users know it
+    # Folder for cases that are being built: beside a store on a disk, else on this
+    # machine's own disk, and None if workers may not share that.
     workspace: Path | None
     config: StoreConfig
-    dry_run: bool
-    replaces: Path | None = None
+    dry_run: bool  # cases are built, and thrown away
+    replaces: Path | None = None  # the old store whose place this one will take
 
     def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
         """Whether the case is complete, made from these inputs as it would be now."""
@@ -69,14 +54,7 @@ class Destination:
     ) -> Iterator[CaseWriter]:
         """A writer whose case appears in the store when the block ends well.
 
-        Parameters
-        ----------
-        name
-            The case.
-        geometry
-            Its voxel grid.
-        raters
-            Raters whose own label maps are kept.
+        ``raters`` are those whose own label maps are kept.
         """
         with self._scratch() as folder:
             yield CaseWriter(
@@ -94,10 +72,7 @@ class Destination:
     def take_place(self, *, keep_old: bool) -> None:
         """Put the finished store in the place of the old one, if it replaces one.
 
-        Parameters
-        ----------
-        keep_old
-            Keep the old one beside it, as ``STORE.old``.
+        ``keep_old`` keeps the old one beside it, as ``STORE.old``.
         """
         if self.replaces is None or self.workspace is None:
             return
@@ -192,18 +167,9 @@ def open_destination(
 ) -> Iterator[Destination]:
     """Open a store for a run's cases.
 
-    Parameters
-    ----------
-    out
-        The store; if it does not exist it is made when the first case is finished.
-    config
-        Configuration of the store.
-    replace
-        The store at ``out``, if a new one is to take its place.
-    dry_run
-        Whether to leave ``out`` as it is.
-    remote
-        Whether workers may be on other machines.
+    A store that does not exist is made when the first case is finished. ``replace`` is
+    the store at ``out``, if a new one is to take its place; ``dry_run`` leaves ``out``
+    as it is; ``remote`` says that workers may be on other machines.
 
     Raises
     ------

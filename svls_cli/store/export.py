@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
-from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.errors import InputError, StoreError, check_choice
 from svls_cli.files import UNFINISHED
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
@@ -53,14 +53,8 @@ class ExportOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        if self.content not in CONTENTS:
-            raise InvalidParameterError(
-                f"content must be one of {', '.join(CONTENTS)}, found {self.content!r}"
-            )
-        if self.format not in FORMATS:
-            raise InvalidParameterError(
-                f"format must be one of {', '.join(FORMATS)}, found {self.format!r}"
-            )
+        check_choice("content", self.content, CONTENTS)
+        check_choice("format", self.format, FORMATS)
 
 
 def export_cases(
@@ -114,20 +108,10 @@ def export_cases(
 
 @dataclass(frozen=True)
 class CaseExporter:
-    """Writes the files of one case, in a worker process.
-
-    Parameters
-    ----------
-    folder
-        Folder for the files.
-    unfinished
-        Folder for files that are being written, on the same file system.
-    options
-        Content and format of the files.
-    """
+    """Writes the files of one case, in a worker process."""
 
     folder: Path
-    unfinished: Path
+    unfinished: Path  # folder for files that are being written, on the same file system
     options: ExportOptions
 
     def __call__(self, case: StoredCase) -> Outcome[None]:

@@ -105,18 +105,10 @@ def inspect_cases(
 
 @dataclass(frozen=True)
 class CaseInspector:
-    """Looks at one case, in a worker process if everything is read.
-
-    Parameters
-    ----------
-    verify
-        Read everything.
-    config_hash
-        Hash that the case should have.
-    """
+    """Looks at one case, in a worker process if everything is read."""
 
     verify: bool
-    config_hash: str
+    config_hash: str  # hash that the case should have
 
     def __call__(self, case: StoredCase) -> Outcome[None]:
         """Find the case's size, and what is wrong with it."""

@@ -24,24 +24,14 @@ _SHARD_CLASSES = 1024
 
 @dataclass(frozen=True)
 class Layout:
-    """Chunks and shards of one case's arrays.
+    """Chunks and shards of one case's arrays."""
 
-    Parameters
-    ----------
-    shape
-        Voxels per spatial axis.
-    n_classes
-        Length of the class axis.
-    chunk, shard
-        Voxels per spatial axis; a shard is a whole number of chunks.
-    chunk_classes, shard_classes
-        The same along the class axis.
-    """
-
-    shape: tuple[int, ...]
-    n_classes: int
+    shape: tuple[int, ...]  # voxels per spatial axis
+    n_classes: int  # length of the class axis
+    # Voxels per spatial axis; a shard is a whole number of chunks.
     chunk: tuple[int, ...]
     shard: tuple[int, ...]
+    # The same along the class axis.
     chunk_classes: int
     shard_classes: int
 
@@ -89,19 +79,9 @@ class Layout:
     ) -> Iterator[tuple[tuple[int, ...], list[slice]]]:
         """Chunks of a shard that lie in the volume: index in the shard, and voxels."""
         for index in itertools.product(*map(range, self.chunks_per_shard)):
-            starts = [
-                at * extent + i * c
-                for at, extent, i, c in zip(
-                    shard, self.shard, index, self.chunk, strict=True
-                )
-            ]
-            if all(start < n for start, n in zip(starts, self.shape, strict=True)):
-                yield (
-                    index,
-                    [
-                        slice(start, min(start + c, n))
-                        for start, c, n in zip(
-                            starts, self.chunk, self.shape, strict=True
-                        )
-                    ],
-                )
+            corner = zip(shard, self.shard, index, self.chunk, strict=True)
+            starts = [at * extent + i * c for at, extent, i, c in corner]
+            sides = zip(starts, self.chunk, self.shape, strict=True)
+            voxels = [slice(start, min(start + c, n)) for start, c, n in sides]
+            if all(side.start < side.stop for side in voxels):
+                yield index, voxels

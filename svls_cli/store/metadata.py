@@ -42,16 +42,7 @@ def array(
 ) -> dict[str, Any]:
     """Document of an array in shards of zstd chunks, 0 where nothing is stored.
 
-    Parameters
-    ----------
-    shape, dtype
-        Shape and type of the array.
-    chunk, shard
-        Shapes of chunks and shards; a shard is a whole number of chunks.
-    axes
-        Name of each axis.
-    attributes
-        Attributes of the array.
+    A shard is a whole number of chunks.
     """
     to_bytes: dict[str, Any] = {"name": "bytes"}
     if dtype.itemsize > 1:
@@ -73,10 +64,7 @@ def array(
             "name": "regular",
             "configuration": {"chunk_shape": list(shard)},
         },
-        "chunk_key_encoding": {
-            "name": "default",
-            "configuration": {"separator": "/"},
-        },
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": dtype.type(0).item(),
         "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
         "attributes": dict(attributes),
@@ -90,15 +78,8 @@ def array(
 def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> None:
     """Make ``folder`` the group or array that ``document`` describes.
 
-    Parameters
-    ----------
-    folder
-        Made if it does not exist.
-    document
-        Result of `group` or `array`.
-    indent
-        None leaves white space out: in small cases of many classes most bytes are
-        metadata.
+    The folder is made if it does not exist. ``indent`` None leaves white space out: in
+    small cases of many classes most bytes are metadata.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(document, indent=indent, allow_nan=False)

@@ -33,15 +33,9 @@ _NETWORK = {
 
 @dataclass(frozen=True)
 class ObjectFolder:
-    """All objects whose names share a prefix, with the interface of a `Path`.
+    """All objects whose names share a prefix, with the interface of a `Path`."""
 
-    Parameters
-    ----------
-    url
-        ``s3://bucket/name``.
-    """
-
-    url: str
+    url: str  # ``s3://bucket/name``
 
     def __str__(self) -> str:
         return self.url
@@ -155,12 +149,8 @@ def file_sizes(folder: Folder) -> dict[str, int]:
 def translated_errors(folder: Folder, missing: str = "") -> Iterator[None]:
     """Turn errors in reaching an object store into a one-line `UnreachableError`.
 
-    Parameters
-    ----------
-    folder
-        Folder that the block reads or writes; on a disk, errors stay as they are.
-    missing
-        What a missing object means; by default FileNotFoundError passes through.
+    Errors on a disk stay as they are. ``missing`` says what a missing object means; by
+    default FileNotFoundError passes through.
 
     Raises
     ------

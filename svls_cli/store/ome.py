@@ -20,16 +20,7 @@ def image(
 ) -> dict[str, Any]:
     """Attributes of a case's group.
 
-    Parameters
-    ----------
-    name
-        Name of the case.
-    geometry
-        Voxel grid of the case.
-    classes
-        Classes of the channels.
-    top
-        Stored value of probability 1.
+    ``top`` is the stored value of probability 1.
     """
     window = {"start": 0, "end": top, "min": 0, "max": top}
     channels = [

@@ -70,14 +70,8 @@ def whole_region(region: Region, shape: Sequence[int]) -> Region:
 class PatchReader:
     """Reads regions of one array.
 
-    Parameters
-    ----------
-    folder
-        Folder of the array.
-    layout
-        Layout of the array.
-    n_shards
-        Number of shards that have a file; a shard that is all 0 needs none.
+    ``n_shards`` is the number of shards that have a file; a shard that is all 0 needs
+    none.
     """
 
     def __init__(self, folder: Path, layout: ArrayLayout, *, n_shards: int) -> None:
@@ -89,12 +83,7 @@ class PatchReader:
         self._chunks_per_shard = tuple(s // c for s, c in pairs)
 
     def read(self, region: Region) -> npt.NDArray[Any]:
-        """Read the values of a region.
-
-        Parameters
-        ----------
-        region
-            A region that `whole_region` returned.
+        """Read the values of a region that `whole_region` returned.
 
         Raises
         ------

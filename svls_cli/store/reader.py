@@ -248,19 +248,12 @@ class Store(Mapping[str, StoredCase]):
 
 
 def open_store(path: str | Folder) -> Store:
-    """Open a soft-label store for reading.
-
-    Parameters
-    ----------
-    path
-        A folder, or ``s3://bucket/name``.
+    """Open a soft-label store for reading: a folder, or ``s3://bucket/name``.
 
     Raises
     ------
-    StoreError
-        If it is not a soft-label store, or one of a newer format.
-    UnreachableError
-        If an object store does not answer, or denies access.
+    StoreError, UnreachableError
+        As `Store`.
     """
     return Store(path)
 

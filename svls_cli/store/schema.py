@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.errors import StoreError, check_choice
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
@@ -48,10 +48,7 @@ class StoreConfig:
     fusion: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise InvalidParameterError(
-                f"dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
-            )
+        check_choice("dtype", self.dtype, DTYPES)
         check_ignore_label(self.ignore_label, self.classes)
 
     @classmethod
@@ -142,20 +139,10 @@ def case_attributes(
 ) -> dict[str, Any]:
     """The `svls` attributes of a case, except its state.
 
-    Parameters
-    ----------
-    config
-        Configuration of the store.
-    geometry
-        The case's `Geometry.to_json`.
-    window
-        The method's `Method.window_json` on this case's grid.
-    inputs
-        ``name``, ``rater`` and ``sha256`` of each file.
-    shards
-        Number of files of each array: a missing one would read as zeros.
-    raters
-        ``name`` and ``weight`` of each rater, for fused cases.
+    ``window`` is the method's `Method.window_json` on this case's grid. ``inputs`` are
+    ``name``, ``rater`` and ``sha256`` of each file, ``raters`` are ``name`` and
+    ``weight`` of each rater, for fused cases. ``shards`` is the number of files of each
+    array: a missing one would read as zeros.
     """
     rated = {} if raters is None else {"raters": raters}
     return {

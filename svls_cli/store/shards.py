@@ -54,12 +54,8 @@ def encode_shard(
 ) -> bytes:
     """Join encoded chunks into the bytes of a shard.
 
-    Parameters
-    ----------
-    chunks
-        Index in the shard and bytes of every chunk that is not all fill value.
-    chunks_per_shard
-        Number of chunks in a shard, per axis of the array.
+    ``chunks`` are index in the shard and bytes of every chunk that is not all fill
+    value; ``chunks_per_shard`` is their number per axis of the array.
     """
     index = np.full((math.prod(chunks_per_shard), 2), ABSENT, "<u8")
     parts: list[bytes] = []

@@ -49,14 +49,8 @@ def workspace(root: Path) -> Iterator[Path]:
 def publish(built: Path, target: Path, *, workspace: Path) -> None:
     """Move a finished folder into place, flushed to the disk before it is visible.
 
-    Parameters
-    ----------
-    built
-        The folder, inside ``workspace``.
-    target
-        Final path; a folder already there is replaced.
-    workspace
-        Workspace of this run.
+    It is inside the run's ``workspace``. A folder that is already at ``target`` is
+    replaced.
 
     Raises
     ------
@@ -78,16 +72,8 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
 def replace_store(root: Path, new: Path, *, workspace: Path, keep_old: bool) -> None:
     """Replace an old store with a finished new one.
 
-    Parameters
-    ----------
-    root
-        The old store.
-    new
-        The new one, inside ``workspace``.
-    workspace
-        Workspace of this run.
-    keep_old
-        Whether to keep the old one beside it, as ``ROOT.old``.
+    The new one is inside ``workspace``. ``keep_old`` keeps the old one beside it, as
+    ``ROOT.old``.
     """
     aside = workspace / _OLD_STORE
     root.rename(aside)
@@ -103,11 +89,6 @@ def _keep(old: Path, root: Path) -> None:
     while name.exists():
         name = name.with_name(f"{name.name}.old")
     old.rename(name)
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files in a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def rename_if_free(folder: Path, target: Path) -> bool:

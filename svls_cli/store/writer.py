@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from svls_cli.soften.levels import levels
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store import metadata, ome
 from svls_cli.store.layout import Layout
+from svls_cli.store.objects import file_sizes
 from svls_cli.store.schema import (
     StoreConfig,
     case_attributes,
@@ -26,13 +26,15 @@ from svls_cli.store.schema import (
 )
 from svls_cli.store.shards import (
     ChunkIndex,
+    EncodedChunk,
     encode_chunk,
     encode_constant,
     encode_shard,
 )
-from svls_cli.store.transaction import folder_bytes
 
-EncodedChunk = tuple[ChunkIndex, bytes]
+# The compressed chunks of one block of voxels, by array and, for soft labels, by shard
+# along the class axis; none where every value is 0.
+EncodedBlock = dict[tuple[str, ChunkIndex], list[EncodedChunk]]
 
 
 def create_root(folder: Path, config: StoreConfig) -> None:
@@ -40,42 +42,11 @@ def create_root(folder: Path, config: StoreConfig) -> None:
     metadata.write(folder, metadata.group(root_attributes(config)), indent=2)
 
 
-@dataclass(frozen=True)
-class EncodedBlock:
-    """The compressed chunks of one block of voxels, with their index in the shard.
-
-    Parameters
-    ----------
-    soft
-        Soft label chunks, by shard along the class axis; none for absent classes.
-    labels
-        At most one chunk of each label image; none where every label is 0.
-    """
-
-    soft: dict[int, list[EncodedChunk]]
-    labels: dict[str, list[EncodedChunk]]
-
-
 class CaseWriter:
     """Builds one case in a folder of its own, shard by shard.
 
-    Parameters
-    ----------
-    folder
-        Folder to write, which does not exist yet.
-    name
-        The case, as it will be called in the store.
-    geometry
-        Voxel grid of the case.
-    config
-        Configuration of the store.
-    raters
-        Raters whose own label maps are kept beside the hard one.
-
-    Attributes
-    ----------
-    shards
-        Number of files written so far, per array.
+    The folder does not exist yet. ``raters`` are those whose own label maps are kept
+    beside the hard one; ``shards`` is the number of files written so far, per array.
     """
 
     def __init__(
@@ -113,39 +84,28 @@ class CaseWriter:
     ) -> EncodedBlock:
         """Compress one block of voxels; several threads may call it at a time.
 
-        Parameters
-        ----------
-        chunk_index
-            Index of the block's chunks in their shard, spatial axes.
-        block
-            Soft labels of the block.
-        indices : (z, y, x) each
-            Hard labels of the block and each rater's labels, as class indices;
-            ``n_classes`` where ignored.
+        ``chunk_index`` is the block's index in its shard, spatial axes. ``indices`` (z,
+        y, x) are the hard labels and each rater's labels, as class indices;
+        ``n_classes`` where ignored.
         """
-        labels = {}
-        for name, label_indices in indices.items():
-            if encoded := self._encode_labels(label_indices):
-                labels[name] = [(chunk_index, encoded)]
-        return EncodedBlock(self._encode_soft(chunk_index, block), labels)
+        encoded = self._encode_soft(chunk_index, block)
+        for name, labels in indices.items():
+            if chunk := self._encode_labels(labels):
+                encoded[label_array(name), ()] = [(chunk_index, chunk)]
+        return encoded
 
     def write_shard(self, shard: Sequence[int], blocks: Iterable[EncodedBlock]) -> None:
         """Write one spatial shard, all classes, from all its blocks."""
         layout = self.layout
-        soft: dict[int, list[EncodedChunk]] = {}
-        labels: dict[str, list[EncodedChunk]] = {}
+        together: EncodedBlock = {}
         for block in blocks:
-            for class_shard, chunks in block.soft.items():
-                soft.setdefault(class_shard, []).extend(chunks)
-            for name, chunks in block.labels.items():
-                labels.setdefault(name, []).extend(chunks)
+            for key, chunks in block.items():
+                together.setdefault(key, []).extend(chunks)
         chunk_classes = layout.shard_classes // layout.chunk_classes
-        for class_shard, chunks in soft.items():
-            content = encode_shard(chunks, (chunk_classes, *layout.chunks_per_shard))
-            self._write("0", (class_shard, *shard), content)
-        for name, chunks in labels.items():
-            content = encode_shard(chunks, layout.chunks_per_shard)
-            self._write(label_array(name), shard, content)
+        for (array, class_shard), chunks in together.items():
+            classes = (chunk_classes,) * len(class_shard)
+            content = encode_shard(chunks, (*classes, *layout.chunks_per_shard))
+            self._write(array, (*class_shard, *shard), content)
 
     def finish(
         self,
@@ -156,10 +116,7 @@ class CaseWriter:
     ) -> int:
         """Mark the case complete, the last thing written, and return its size in bytes.
 
-        Parameters
-        ----------
-        inputs, window, raters
-            As in `case_attributes`.
+        Parameters are those of `case_attributes`.
         """
         attributes = case_attributes(
             self._config,
@@ -172,7 +129,7 @@ class CaseWriter:
         svls = {**attributes, "state": "complete"}
         group = metadata.group({"ome": self._image, "svls": svls})
         metadata.write(self._folder, group, indent=None)
-        return folder_bytes(self._folder)
+        return sum(file_sizes(self._folder).values())
 
     def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
         """A chunk of a label image; None where every label is 0."""
@@ -183,9 +140,7 @@ class CaseWriter:
         value = self._hard_values[first]
         return encode_constant((value,), chunk, value.dtype) if value else None
 
-    def _encode_soft(
-        self, chunk_index: ChunkIndex, block: SoftBlock
-    ) -> dict[int, list[EncodedChunk]]:
+    def _encode_soft(self, chunk_index: ChunkIndex, block: SoftBlock) -> EncodedBlock:
         layout = self.layout
         if layout.chunk_classes > 1 or layout.n_classes == 1:
             if not len(block.classes):
@@ -196,12 +151,13 @@ class CaseWriter:
             together = np.zeros((layout.n_classes, *shape), dtype)
             together[block.classes] = block.soft[(slice(None), *map(slice, shape))]
             encoded = self._encode(together, constant=block.constant)
-            return {0: [((0, *chunk_index), encoded)]}
-        chunks: dict[int, list[EncodedChunk]] = {}
+            return {("0", (0,)): [((0, *chunk_index), encoded)]}
+        chunks: EncodedBlock = {}
         for index, values in zip(block.classes.tolist(), block.soft, strict=True):
             class_shard, at = divmod(index, layout.shard_classes)
             encoded = self._encode(values[np.newaxis], constant=block.constant)
-            chunks.setdefault(class_shard, []).append(((at, *chunk_index), encoded))
+            of_shard = chunks.setdefault(("0", (class_shard,)), [])
+            of_shard.append(((at, *chunk_index), encoded))
         return chunks
 
     def _encode(self, values: npt.NDArray[Any], *, constant: bool) -> bytes:

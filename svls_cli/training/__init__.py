@@ -10,14 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from svls_cli.training.config import TrainingConfig
-    from svls_cli.training.dataset import SoftLabelDataset
-    from svls_cli.training.image_cache import CachedImage, find_images, unpack_images
-    from svls_cli.training.losses import (
-        as_probabilities,
-        soft_cross_entropy,
-        soft_dice_loss,
-    )
+    from svls_cli.training.config import TrainingConfig as TrainingConfig
+    from svls_cli.training.dataset import SoftLabelDataset as SoftLabelDataset
+    from svls_cli.training.image_cache import CachedImage as CachedImage
+    from svls_cli.training.image_cache import find_images as find_images
+    from svls_cli.training.image_cache import unpack_images as unpack_images
+    from svls_cli.training.losses import as_probabilities as as_probabilities
+    from svls_cli.training.losses import soft_cross_entropy as soft_cross_entropy
+    from svls_cli.training.losses import soft_dice_loss as soft_dice_loss
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
@@ -31,16 +31,7 @@ _HOME = {
     "unpack_images": "image_cache",
 }
 
-__all__ = [
-    "CachedImage",
-    "SoftLabelDataset",
-    "TrainingConfig",
-    "as_probabilities",
-    "find_images",
-    "soft_cross_entropy",
-    "soft_dice_loss",
-    "unpack_images",
-]
+__all__ = [*_HOME]
 
 
 def __getattr__(name: str) -> Any:

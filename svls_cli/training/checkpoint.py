@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, check_choice
 from svls_cli.files import UNFINISHED, replacing, write_csv
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
@@ -26,20 +26,11 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a training run after an epoch.
-
-    Parameters
-    ----------
-    plan
-        Plan of the run.
-    history
-        Log of each epoch so far.
-    network, optimizer
-        State dicts of the network and the optimizer.
-    """
+    """The state of a training run after an epoch."""
 
     plan: Plan
-    history: tuple[EpochLog, ...]
+    history: tuple[EpochLog, ...]  # log of each epoch so far
+    # State dicts of the network and the optimizer.
     network: Mapping[str, Any]
     optimizer: Mapping[str, Any]
 
@@ -110,13 +101,7 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run, and the files in it.
-
-    Parameters
-    ----------
-    path
-        Path of the folder.
-    """
+    """The folder of a run, and the files in it."""
 
     path: Path
 
@@ -128,10 +113,7 @@ class RunFolder:
         InvalidParameterError
             If ``name`` is neither of them.
         """
-        if name not in CHECKPOINTS:
-            raise InvalidParameterError(
-                f"checkpoint must be one of {', '.join(CHECKPOINTS)}, found {name!r}"
-            )
+        check_choice("checkpoint", name, CHECKPOINTS)
         return self.path / f"{name}.pt"
 
     @property

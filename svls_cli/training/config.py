@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from svls_cli.errors import InvalidParameterError
+from svls_cli.errors import InvalidParameterError, check_choice
 from svls_cli.training.choices import TARGETS, Target
 
 
@@ -97,10 +97,7 @@ class TrainingConfig:
             value = tuple(value) if isinstance(value, Iterable) else value
             object.__setattr__(self, name, value)
         self._check_types()
-        if self.target not in TARGETS:
-            raise InvalidParameterError(
-                f"target must be one of {', '.join(TARGETS)}, found {self.target!r}"
-            )
+        check_choice("target", self.target, TARGETS)
         for name in ("batch_size", "epochs", "steps_per_epoch", "filters"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("weight_decay", "dice_weight"):

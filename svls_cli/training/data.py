@@ -17,18 +17,11 @@ from svls_cli.training.plan import Plan
 
 @dataclass(frozen=True)
 class Data:
-    """The cases of a plan, and their images.
-
-    Parameters
-    ----------
-    cases, images
-        Cases and their images, by name.
-    loaders
-        Number of processes that read patches ahead; 0 reads them in this process.
-    """
+    """The cases of a plan, and their images."""
 
     cases: Mapping[str, StoredCase]
     images: Mapping[str, CachedImage]
+    # Number of processes that read patches ahead; 0 reads them in this process.
     loaders: int = 0
 
     def dataset(

@@ -37,19 +37,12 @@ _OWN_NAME = re.compile(r".+\.[0-9a-f]{16}\.(npy|json)")
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shift and scale that bring intensities to the range that networks expect.
+    """Shift and scale that bring intensities to the range that networks expect."""
 
-    Parameters
-    ----------
-    shift, scale : (c,)
-        A voxel becomes ``(clipped - shift) / scale``.
-    window
-        Clipped to, or None.
-    """
-
+    # (c,) a voxel becomes ``(clipped - shift) / scale``.
     shift: tuple[float, ...]
     scale: tuple[float, ...]
-    window: tuple[float, float] | None = None
+    window: tuple[float, float] | None = None  # clipped to, or None
 
     @classmethod
     def of(cls, voxels: npt.NDArray[Any]) -> Scaling:

@@ -36,18 +36,7 @@ def train_network(
 ) -> Generator[Checkpoint]:
     """Train the network of a plan; each epoch runs when its checkpoint is asked for.
 
-    Parameters
-    ----------
-    plan
-        Plan of the run.
-    data
-        Cases of the plan.
-    device
-        Device to train on.
-    checkpoint
-        Checkpoint to resume from; None to start anew.
-    progress
-        Progress bar of each epoch.
+    A run is resumed from its checkpoint, if there is one.
 
     Yields
     ------

@@ -38,14 +38,9 @@ def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
 
 @dataclass(frozen=True)
 class Levels:
-    """Kernel sizes and strides of each level of a U-Net.
+    """Kernel sizes and strides of each level of a U-Net."""
 
-    Parameters
-    ----------
-    kernels, strides
-        One number per spatial axis and level; the first level's stride is 1.
-    """
-
+    # One number per spatial axis and level; the first level's stride is 1.
     kernels: tuple[tuple[int, ...], ...]
     strides: tuple[tuple[int, ...], ...]
 
@@ -125,14 +120,7 @@ def build_network(
 ) -> torch.nn.Module:
     """A U-Net with instance normalisation, its weights drawn from torch's generator.
 
-    Parameters
-    ----------
-    channels, classes
-        Number of channels of the image, and of classes of the logits.
-    levels
-        Kernels and strides, from `choose_levels`.
-    filters
-        Number of filters of the first level.
+    ``filters`` is the number of filters of the first level; each level doubles it.
     """
     doubling = [
         min(filters * 2**level, _MOST_FILTERS) for level in range(len(levels.strides))

@@ -35,31 +35,18 @@ _END_BYTES = 4096
 
 @dataclass(frozen=True)
 class Plan:
-    """The network and data of a run; a resumed run must have the same plan.
+    """The network and data of a run; a resumed run must have the same plan."""
 
-    Parameters
-    ----------
-    config
-        Training parameters, with the patch size per axis that was chosen.
-    classes
-        Classes of the logits.
-    channels
-        Names of the image channels.
-    spacing_mm
-        Median spacing of the cases to train on, mm per axis; it shapes the network.
-    train, validation
-        Names of the cases to train on and to validate on.
-    inputs_hash
-        Hash of what the soft labels and images were made from, and how.
-    """
-
+    # Training parameters, with the patch size per axis that was chosen.
     config: TrainingConfig
     classes: ClassTable
-    channels: tuple[str, ...]
+    channels: tuple[str, ...]  # names of the image channels
+    # Median spacing of the cases to train on, mm per axis; it shapes the network.
     spacing_mm: tuple[float, ...]
+    # Names of the cases to train on and to validate on.
     train: tuple[str, ...]
     validation: tuple[str, ...]
-    inputs_hash: str
+    inputs_hash: str  # hash of what the soft labels and images were made from, and how
 
     @property
     def patch_size(self) -> tuple[int, ...]:
@@ -129,15 +116,6 @@ def plan_training(
     config: TrainingConfig,
 ) -> Plan:
     """Split the cases and choose the patch size.
-
-    Parameters
-    ----------
-    store
-        Store of the soft labels.
-    cases, scans
-        Cases to train on or to validate on, and their images, by name.
-    config
-        Training parameters.
 
     Raises
     ------

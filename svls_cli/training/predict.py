@@ -19,7 +19,7 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.workers import ThisProcess
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import file_sha256
+from svls_cli.labels.images import input_record
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.soften.levels import quantise
@@ -138,23 +138,12 @@ def predict_cases(
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained network.
-
-    Parameters
-    ----------
-    plan
-        Plan of its run.
-    network
-        On ``device``, in evaluation mode.
-    device
-        Device of the network.
-    overlap, batch_size
-        As in `predict_cases`.
-    """
+    """A trained network."""
 
     plan: Plan
-    network: torch.nn.Module
+    network: torch.nn.Module  # on ``device``, in evaluation mode
     device: torch.device
+    # As in `predict_cases`.
     overlap: float
     batch_size: int
 
@@ -200,15 +189,7 @@ class Predictor:
 
 @dataclass(frozen=True)
 class CasePredictor:
-    """Predicts one case and puts it into a store.
-
-    Parameters
-    ----------
-    predictor
-        The network.
-    destination
-        The store.
-    """
+    """Predicts one case and puts it into a store."""
 
     predictor: Predictor
     destination: Destination
@@ -216,7 +197,7 @@ class CasePredictor:
     def __call__(self, scan: Scan) -> Outcome[None]:
         """Predict a case and store it, whole or not at all."""
         destination, plan = self.destination, self.predictor.plan
-        inputs, output = self._inputs(scan), destination.output(scan.name)
+        inputs, output = [*map(input_record, scan.paths)], destination.output(scan.name)
         if destination.holds(scan.name, inputs):
             return Outcome(output, skipped="already complete")
         _check_channels(scan, plan.channels)
@@ -226,12 +207,6 @@ class CasePredictor:
             _write(writer, probabilities, destination.config.dtype)
             size = writer.finish(inputs)
         return Outcome(output, size, note=_unlike_training(geometry, plan))
-
-    def _inputs(self, scan: Scan) -> list[dict[str, Any]]:
-        return [
-            {"name": path.name, "rater": None, "sha256": file_sha256(path)}
-            for path in scan.paths
-        ]
 
 
 def _check_channels(scan: Scan, expected: Sequence[str]) -> None:

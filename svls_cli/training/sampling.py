@@ -17,32 +17,19 @@ _KEPT_VOXELS, _KEPT_OF_CASE = 2000, 20_000
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
-    """Random voxels of a case that patches may be centred on.
+    """Random voxels of a case that patches may be centred on."""
 
-    Parameters
-    ----------
-    foreground : (n, axes) each
-        Voxels of each foreground class that occurs.
-    boundary : (n, axes)
-        Voxels beside another class.
-    """
-
+    # (n, axes) each: voxels of each foreground class that occurs.
     foreground: tuple[VoxelArray, ...]
-    boundary: VoxelArray
+    boundary: VoxelArray  # (n, axes) voxels beside another class
 
     @classmethod
     def of(cls, labels: UIntArray, *, ignore_label: int | None, name: str) -> Landmarks:
         """Draw voxels of a hard label map.
 
-        Parameters
-        ----------
-        labels : (z, y, x) or (y, x)
-            Label values.
-        ignore_label
-            Label value that, like 0, is no foreground; voxels beside it are not on a
-            boundary.
-        name
-            Name of the case, which seeds the draw: it always gives the same voxels.
+        ``labels`` (z, y, x) or (y, x) are label values. ``ignore_label`` is, like 0, no
+        foreground, and voxels beside it are not on a boundary. The name seeds the draw:
+        it always gives the same voxels.
         """
         rng = np.random.default_rng(zlib.crc32(name.encode("utf-8", "surrogateescape")))
         edges = np.flatnonzero(_beside_another(labels, ignore_label))

@@ -20,9 +20,7 @@ from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
 from svls_cli.training.loop import train_network
-from svls_cli.training.plan import (
-    plan_training,
-)
+from svls_cli.training.plan import plan_training
 
 
 def train(
@@ -91,8 +89,7 @@ def train(
     where = choose_device(device)
     writer = _summary_writer() if tensorboard else None
     config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
-    batch = batch or Batch()
-    logs: list[EpochLog] = []
+    batch, logs = batch or Batch(), list[EpochLog]()
     opened = open_store(store)
     cases = dict(opened)
     if not cases:
@@ -114,14 +111,9 @@ def train(
         )
         data = Data(cases, unpacked, loaders)
         events = None
-        checkpoints = train_network(
-            plan,
-            data,
-            device=where,
-            checkpoint=checkpoint,
-            progress=batch.progress,
-        )
-        for each in checkpoints:
+        for each in train_network(
+            plan, data, device=where, checkpoint=checkpoint, progress=batch.progress
+        ):
             if overwrite and len(each.history) == 1:
                 folder.clear_run()  # not before: inputs or memory may have failed
             if writer is not None and events is None:
@@ -154,9 +146,8 @@ def choose_device(name: str) -> torch.device:
         If there is no such device.
     """
     device = parse_device(name)
-    if device.kind == "cpu" or (
-        device.kind == "auto" and not torch.cuda.is_available()
-    ):
+    absent = device.kind == "auto" and not torch.cuda.is_available()
+    if device.kind == "cpu" or absent:
         return torch.device("cpu")
     chosen = torch.device("cuda", device.number)
     try:

@@ -19,18 +19,11 @@ _PASSES, _PATCHES = 2, 100
 
 @dataclass(frozen=True)
 class Validation:
-    """Loss and Dice on the same patches after each epoch.
-
-    Parameters
-    ----------
-    plan, data
-        Plan and cases of the run.
-    dataset
-        The validation cases; kept, so that each is searched for landmarks once.
-    """
+    """Loss and Dice on the same patches after each epoch."""
 
     plan: Plan
     data: Data
+    # The validation cases; kept, so that each is searched for landmarks once.
     dataset: SoftLabelDataset
 
     @classmethod

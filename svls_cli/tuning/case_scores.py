@@ -20,59 +20,34 @@ from svls_cli.tuning.pair_scores import PairCounts, PairScores, mean_per_class
 
 @dataclass(frozen=True, eq=False)
 class CaseScores:
-    """Mean scores of one case.
+    """Mean scores of one case."""
 
-    Parameters
-    ----------
-    name, raters
-        Name of the case, and its number of raters.
-    values : (c,)
-        Label value of each class.
-    band_voxels
-        Number of voxels in the boundary band.
-    counts
-        Pairs of raters that agree in the band, and that differ.
-    nll, brier : (windows, strengths)
-        Means over the band's voxels and ordered pairs of raters.
-    class_nll : (windows, strengths, c)
-        Means over the pairs of which at least one rater said the class; NaN without
-        any.
-    """
-
+    # Name of the case, and its number of raters.
     name: str
     raters: int
-    values: IntArray
-    band_voxels: int
-    counts: PairCounts
+    values: IntArray  # (c,) label value of each class
+    band_voxels: int  # number of voxels in the boundary band
+    counts: PairCounts  # pairs of raters that agree in the band, and that differ
+    # (windows, strengths) means over the band's voxels and ordered pairs of raters.
     nll: FloatArray
     brier: FloatArray
+    # (windows, strengths, c) means over the pairs of which at least one rater said the
+    # class; NaN without any.
     class_nll: FloatArray
 
 
 @dataclass(frozen=True)
 class CaseScorer:
-    """Scores all candidates on one case, in a worker process.
+    """Scores all candidates on one case, in a worker process."""
 
-    Parameters
-    ----------
-    candidates
-        The windows and strengths to score.
-    band_mm
-        Reach of the boundary band either side, mm.
-    classes
-        Classes of the data set; None for the label values of each case.
-    ignore_label, resample_to_first
-        As in `read_rater_maps`.
-    threads
-        Number of threads for one case.
-    """
-
-    candidates: Candidates
-    band_mm: float
+    candidates: Candidates  # the windows and strengths to score
+    band_mm: float  # reach of the boundary band either side, mm
+    # Classes of the data set; None for the label values of each case.
     classes: ClassTable | None
+    # As in `read_rater_maps`.
     ignore_label: int | None = None
     resample_to_first: bool = False
-    threads: int = 1
+    threads: int = 1  # number of threads for one case
 
     def __call__(self, case: RatedCase) -> Outcome[CaseScores]:
         """Score all candidates on a case, unless nothing of it counts."""

@@ -43,18 +43,8 @@ def choose_candidate(
 ) -> TuningResult:
     """Choose the best candidate and measure how good it is.
 
-    Parameters
-    ----------
-    cases
-        Scores of each case that counts, at least one.
-    records
-        Outcomes of all cases, also of those left out and failed.
-    classes
-        Classes of the data set.
-    search
-        The candidates, and the score to choose by.
-    other
-        Further parameters to report.
+    ``records`` are those of all cases, also of those left out and failed; ``other`` are
+    further parameters to report.
     """
     table = _Table(cases, classes, search)
     per_class = tuple(table.class_nll(at) for at in range(len(classes)))
@@ -129,9 +119,7 @@ class _Table:
         return {
             method: [
                 uniform_scores(
-                    case.counts,
-                    alpha=method.alpha or 0.0,
-                    n_classes=len(self.classes),
+                    case.counts, alpha=method.alpha or 0.0, n_classes=len(self.classes)
                 )
                 for case in self.cases
             ]

@@ -11,27 +11,16 @@ from svls_cli.arrays import FloatArray
 
 @dataclass(frozen=True)
 class Fold:
-    """Cases that are held out, and the candidate that the others chose.
+    """Cases that are held out, and the candidate that the others chose."""
 
-    Parameters
-    ----------
-    cases
-        Rows of the held-out cases in the score table.
-    chosen
-        Column of the chosen candidate.
-    """
-
-    cases: tuple[int, ...]
-    chosen: int
+    cases: tuple[int, ...]  # rows of the held-out cases in the score table
+    chosen: int  # column of the chosen candidate
 
 
 def least_mean(scores: FloatArray) -> int:
     """Column of the candidate with the least mean; of equal ones the first.
 
-    Parameters
-    ----------
-    scores : (cases, candidates)
-        Scores, at least one case; less is better.
+    ``scores`` are (cases, candidates), of at least one case; less is better.
     """
     return int(np.argmin(scores.mean(axis=0)))
 

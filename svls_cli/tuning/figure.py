@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svls_cli.figures import check_figure
-from svls_cli.files import replacing
+from svls_cli.figures import drawing, legend_below
 from svls_cli.tuning.result import Score, TuningResult
 
 if TYPE_CHECKING:
@@ -25,36 +24,23 @@ _NAMES = {"nll": "NLL", "brier": "Brier score"}
 def draw_tuning(result: TuningResult, path: Path) -> None:
     """Draw the scores of all candidates, by sigma and by strength.
 
-    Parameters
-    ----------
-    result
-        Result of `tune_smoothing`.
-    path
-        File to write: PNG, PDF, SVG or another format of matplotlib, by its suffix.
-
     Raises
     ------
     InvalidParameterError
         As `check_figure`.
     """
-    check_figure(path)
-    # Never pyplot: it keeps figures, and looks for a display.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    by_sigma, by_strength = figure.subplots(1, 2, sharey=True)
-    name = result.parameters["score"]
-    _draw_sigma(by_sigma, result, name)
-    _draw_strength(by_strength, result, name)
-    # The curves set the scale: one-hot is often so far off that it would flatten them.
-    limits = by_sigma.get_ylim()
-    for axes in (by_sigma, by_strength):
-        _draw_references(axes, result, name, limits)
-    by_sigma.set_ylabel(f"{_NAMES[name]} on other raters (less is better)")
-    handles, labels = by_sigma.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    with replacing(path) as part:
-        figure.savefig(part, dpi=150)
+    with drawing(path, 9, 4.2) as figure:
+        by_sigma, by_strength = figure.subplots(1, 2, sharey=True)
+        name = result.parameters["score"]
+        _draw_sigma(by_sigma, result, name)
+        _draw_strength(by_strength, result, name)
+        # The curves set the scale: one-hot is often so far off that it would flatten
+        # them.
+        limits = by_sigma.get_ylim()
+        for axes in (by_sigma, by_strength):
+            _draw_references(axes, result, name, limits)
+        by_sigma.set_ylabel(f"{_NAMES[name]} on other raters (less is better)")
+        legend_below(figure, by_sigma)
 
 
 def _draw_sigma(axes: Axes, result: TuningResult, name: str) -> None:

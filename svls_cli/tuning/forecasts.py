@@ -43,21 +43,10 @@ def forecast_scores(
 ) -> PairScores:
     """Score windows and strengths on one case, block by block.
 
-    Parameters
-    ----------
-    maps : (z, y, x) or (y, x) each
-        Class indices by each rater; ``n_classes`` where the rater ignores the voxel and
-        so neither forecasts nor is forecast.
-    band : same shape
-        Voxels that are scored.
-    windows
-        SVLS on this grid, of strength 1.
-    strengths
-        Shares of the neighbours, in (0, 1].
-    n_classes
-        Number of classes that the indices stand for.
-    threads
-        Number of blocks to work on at a time; the result does not depend on it.
+    ``maps`` (z, y, x) or (y, x) are class indices by each rater, ``n_classes`` where
+    the rater ignores the voxel and so neither forecasts nor is forecast; ``band``, of
+    the same shape, is the voxels that are scored. ``windows`` are SVLS of strength 1 on
+    this grid. The result does not depend on the threads.
 
     Returns
     -------
@@ -91,24 +80,16 @@ def forecast_scores(
 
 @dataclass(frozen=True, eq=False)
 class _Forecast:
-    """One rater's voxels in a block, and what the other raters said there.
+    """One rater's voxels in a block, and what the other raters said there."""
 
-    Parameters
-    ----------
-    voxels, own, agreeing, partners : (n,)
-        Flat index in the block, the rater's class, number of other raters who said the
-        same class, and number who said any.
-    differing, said : (m,)
-        For each other rater who said another class: which of the n voxels, and the
-        class.
-    n_classes
-        Number of classes.
-    """
-
+    # (n,) flat index in the block, the rater's class, number of other raters who said
+    # the same class, and number who said any.
     voxels: IndexArray
     own: UIntArray
     agreeing: IntArray
     partners: IntArray
+    # (m,) for each other rater who said another class: which of the n voxels, and the
+    # class.
     differing: IndexArray
     said: UIntArray
     n_classes: int

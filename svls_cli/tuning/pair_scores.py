@@ -20,18 +20,11 @@ from svls_cli.metrics.calibration import CLIP
 
 @dataclass(frozen=True, eq=False)
 class PairCounts:
-    """Ordered pairs of raters, counted over voxels by class.
+    """Ordered pairs of raters, counted over voxels by class."""
 
-    Parameters
-    ----------
-    agreed : (c,)
-        Pairs of which both said the class.
-    differed : (c,)
-        Pairs of which one said the class and the other another; such a pair counts for
-        two classes.
-    """
-
-    agreed: IntArray
+    agreed: IntArray  # (c,) pairs of which both said the class
+    # (c,) pairs of which one said the class and the other another; such a pair counts
+    # for two classes.
     differed: IntArray
 
     @property
@@ -50,21 +43,14 @@ class PairCounts:
 
 @dataclass(frozen=True, eq=False)
 class PairScores:
-    """NLL and Brier scores of windows and strengths, summed over pairs of raters.
+    """NLL and Brier scores of windows and strengths, summed over pairs of raters."""
 
-    Parameters
-    ----------
-    counts
-        The pairs that were summed over.
-    nll, brier : (windows, strengths)
-        Sums over all pairs.
-    class_nll : (windows, strengths, c)
-        Sums over the pairs of which at least one rater said the class.
-    """
-
-    counts: PairCounts
+    counts: PairCounts  # the pairs that were summed over
+    # (windows, strengths) sums over all pairs.
     nll: FloatArray
     brier: FloatArray
+    # (windows, strengths, c) sums over the pairs of which at least one rater said the
+    # class.
     class_nll: FloatArray
 
     @classmethod
@@ -86,19 +72,13 @@ class PairScores:
 
 @dataclass(frozen=True, eq=False)
 class MeanScores:
-    """Mean scores of one method on one case.
+    """Mean scores of one method on one case."""
 
-    Parameters
-    ----------
-    nll, brier
-        Means over voxels and pairs.
-    class_nll : (c,)
-        Means over the pairs of which at least one rater said the class; NaN if there
-        are none.
-    """
-
+    # Means over voxels and pairs.
     nll: float
     brier: float
+    # (c,) means over the pairs of which at least one rater said the class; NaN if there
+    # are none.
     class_nll: FloatArray
 
 

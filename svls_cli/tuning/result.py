@@ -206,8 +206,4 @@ class TuningResult:
 
 
 def _without_result(record: Record) -> dict[str, Any]:
-    return {
-        "case": record.case,
-        "reason": record.reason,
-        "inputs": list(record.inputs),
-    }
+    return {"case": record.case, "reason": record.reason, "inputs": list(record.inputs)}

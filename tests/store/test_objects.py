@@ -19,6 +19,7 @@ pytest.importorskip("moto")
 
 from svls_cli import Batch, find_cases, open_store, smooth_cases
 from svls_cli.errors import StoreError
+from svls_cli.store.objects import file_sizes
 from tests.helpers.object_stores import KEYS, objects, s3_server
 
 RATERS = [SAMPLE / "raters" / rater for rater in "abc"]
@@ -275,3 +276,9 @@ def test_image_files_go_to_disks(run: Run, tmp_path: Path) -> None:
     result = run("fuse-raters", *RATERS, "s3://bucket/folder", code=3)
     assert "only stores are written into object stores" in result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_file_sizes_of_a_folder_on_a_disk(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "data").write_text("12345")
+    assert file_sizes(tmp_path / "a") == {"b/data": 5}

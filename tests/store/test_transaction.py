@@ -9,7 +9,6 @@ import pytest
 
 from svls_cli.errors import StoreError
 from svls_cli.store.transaction import (
-    folder_bytes,
     machine,
     publish,
     replace_store,
@@ -184,8 +183,3 @@ def test_killed_replacement_loses_neither_store(arrived: bool, tmp_path: Path) -
     assert (root / "data").read_text() == ("new" if arrived else "old")
     if arrived:
         assert (tmp_path / "a.zarr.old" / "data").read_text() == "old"
-
-
-def test_folder_bytes(tmp_path: Path) -> None:
-    build(tmp_path / "a" / "b", "12345")
-    assert folder_bytes(tmp_path / "a") == 5
