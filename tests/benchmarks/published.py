@@ -4,8 +4,6 @@ Transcribed from the formula (Islam & Glocker, IPMI 2021); run as a script it is
 user would write to store soft labels today.
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
