@@ -3,8 +3,6 @@
 One run per kind of trouble; good cases beside the bad ones must come out as if alone.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import struct

@@ -1,7 +1,5 @@
 """The commands as users run them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

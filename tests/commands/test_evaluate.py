@@ -1,7 +1,5 @@
 """`svls-cli evaluate` as users run it, and `evaluate_cases`."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -1,7 +1,5 @@
 """`svls-cli tune` as users run it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

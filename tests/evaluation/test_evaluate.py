@@ -1,7 +1,5 @@
 """Scores of predictions: by hand, against plain transcriptions, and their laws."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass

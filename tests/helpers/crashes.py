@@ -1,7 +1,5 @@
 """Faults on demand in the processes of the installed command, and their moment."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time

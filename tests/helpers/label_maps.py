@@ -1,7 +1,5 @@
 """Label maps and images that tests make."""
 
-from __future__ import annotations
-
 import gzip
 from collections.abc import Sequence
 from pathlib import Path

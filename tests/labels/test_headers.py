@@ -1,7 +1,5 @@
 """Headers that lie, and those that only look as if they did."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 import zlib

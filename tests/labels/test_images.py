@@ -1,7 +1,5 @@
 """Reading label maps: formats, geometry, and files that are not what they seem."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import struct

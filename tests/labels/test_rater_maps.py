@@ -1,7 +1,5 @@
 """Label maps of several raters, brought onto one grid."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Which cases and raters are found in folders, by patterns and in records."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

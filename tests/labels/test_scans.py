@@ -1,7 +1,5 @@
 """Images: which belong to a case, and what they may hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`surface_dice` by hand and against all pairs of surface voxels."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

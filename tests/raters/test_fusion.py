@@ -1,7 +1,5 @@
 """Fused label maps, hard and soft, against the raters' own."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

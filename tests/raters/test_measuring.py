@@ -1,7 +1,5 @@
 """Agreement of raters: golden values, other implementations, laws, the report."""
 
-from __future__ import annotations
-
 import csv
 import json
 import math

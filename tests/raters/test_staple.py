@@ -1,7 +1,5 @@
 """`staple` against SimpleITK, simulated raters and the published equations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """`tally` against what it counts, voxel by voxel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The documents that we write are the ones that zarr-python would write."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Patches hold what Zarr reads of the same region, whoever reads them."""
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import pickle

@@ -1,7 +1,5 @@
 """`verify_case` finds what was done to a store behind its back."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable
 from pathlib import Path

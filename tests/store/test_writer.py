@@ -1,7 +1,5 @@
 """The store as other people's software sees it, and as ours does."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import shutil

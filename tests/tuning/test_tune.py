@@ -1,7 +1,5 @@
 """Scores against their definitions, choices against planted truths."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
