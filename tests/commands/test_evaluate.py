@@ -5,7 +5,8 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,15 @@ def pool() -> Iterator[Workers]:
         yield workers
 
 
+@pytest.fixture(scope="module")
+def evaluated(pool: Workers) -> Callable[..., EvaluationReport]:
+    """`evaluate_cases` by that worker."""
+    return partial(evaluate_cases, batch=Batch(jobs=pool))
+
+
 def smoothed(folder: Path, out: Path, pool: Workers, **options: Any) -> Path:
-    found = list(
-        smooth_cases(find_cases([folder]), out, batch=Batch(jobs=pool), **options)
-    )
+    cases, batch = find_cases([folder]), Batch(jobs=pool)
+    found = smooth_cases(cases, out, batch=batch, **options)
     assert all(record.status == "done" for record in found)
     return out
 
@@ -76,7 +82,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
     a, b = written(folder / "a"), written(folder / "b", shift=1)
     smoothed(a, folder / "pred.zarr", pool)
     cases = find_rated_cases([a, b])
-    for record in fuse_cases(cases, folder / "fused.zarr", batch=Batch(jobs=pool)):
+    for record in fuse_cases(cases, folder / "fused.zarr"):
         assert record.status == "done"
     return folder
 
@@ -91,15 +97,13 @@ def test_tables(stores: Path) -> None:
         "intervals over cases"
     )
     rows = [re.split(r"\s{2,}", line) for line in lines]
-    assert rows[2] == [
-        *("label", "name", "Dice", "surface Dice", "HD95 mm", "soft Dice", "GED")
-    ]
+    assert rows[2][:4] == ["label", "name", "Dice", "surface Dice"]
+    assert rows[2][4:] == ["HD95 mm", "soft Dice", "GED"]
     assert [row[0] for row in rows[3:6]] == ["1", "2", "mean"]
     assert re.fullmatch(r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", rows[3][2])
     assert rows[8] == ["calibration", "NLL", "Brier", "ECE", "TACE"]
-    assert [row[0] for row in rows[9:12]] == [
-        *("whole volume", "reference foreground", "boundary band")
-    ]
+    regions = ["whole volume", "reference foreground", "boundary band"]
+    assert [row[0] for row in rows[9:12]] == regions
     assert lines[12] == "15 bins; the band reaches 2 mm either side"
     assert len(lines) == 13
 
@@ -109,13 +113,7 @@ def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
     said = " ".join(result.stdout.split("\n\n")[-1].split())
     assert said.startswith("as the published code prints it: ECE 0.")
     assert said.endswith("divided by the number of bins twice, so 10 times too small")
-    found = evaluate_cases(
-        stores / "pred.zarr",
-        stores / "b",
-        paper_compat=True,
-        bins=7,
-        batch=Batch(jobs=pool),
-    )
+    found = evaluated(stores / "pred.zarr", stores / "b", paper_compat=True, bins=7)
     record = found.to_json()
     paper, regions = record["summary"]["paper"], record["summary"]["regions"]
     assert paper["ece"] == regions["foreground"]["ece"]
@@ -126,14 +124,9 @@ def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
 
 def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> None:
     """The same label maps: from files, as a store's hard ones, as a rater's."""
-    by_file = evaluate_cases(stores / "pred.zarr", stores / "a", batch=Batch(jobs=pool))
+    by_file = evaluated(stores / "pred.zarr", stores / "a")
     for reference, raters in (("pred.zarr", None), ("fused.zarr", ("a",))):
-        found = evaluate_cases(
-            stores / "pred.zarr",
-            stores / reference,
-            raters=raters,
-            batch=Batch(jobs=pool),
-        )
+        found = evaluated(stores / "pred.zarr", stores / reference, raters=raters)
         for mine, theirs in zip(by_file.scores, found.scores, strict=True):
             given, expected = theirs.to_json(), mine.to_json()
             assert given.pop("raters") == list(raters or ("hard",))
@@ -145,27 +138,21 @@ def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> 
 
 def test_several_raters(stores: Path, pool: Workers) -> None:
     pred, fused = stores / "pred.zarr", stores / "fused.zarr"
-    both = evaluate_cases(pred, fused, batch=Batch(jobs=pool))
-    a, b = (
-        evaluate_cases(pred, fused, raters=[name], batch=Batch(jobs=pool))
-        for name in "ab"
-    )
+    both = evaluated(pred, fused)
+    a, b = (evaluated(pred, fused, raters=[name]) for name in "ab")
     for two, one, other in zip(both.scores, a.scores, b.scores, strict=True):
         assert two.raters == ("a", "b")
         for name in ("dice", "surface_dice", "hd95_mm"):
             mean = (one.class_mean(name) + other.class_mean(name)) / 2
             assert two.class_mean(name) == pytest.approx(mean)
-        whole, parts = (
-            two.regions["whole"],
-            (one.regions["whole"], other.regions["whole"]),
-        )
+        whole, *parts = (each.regions["whole"] for each in (two, one, other))
         assert whole.nll == pytest.approx(np.mean([part.nll for part in parts]))
         assert whole.voxels == 2 * parts[0].voxels
     assert both.scores[0].class_mean("dice") < 1
     hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
     assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
     # The fused store itself is the better forecast of both raters.
-    own = evaluate_cases(fused, fused, batch=Batch(jobs=pool))
+    own = evaluated(fused, fused)
     assert own.scores[0].class_mean("ged") < both.scores[0].class_mean("ged")
     band = [each.calibration["band"]["nll"].mean for each in (own, both)]
     assert band[0] is not None
@@ -177,12 +164,10 @@ def test_a_case_without_the_rater(stores: Path, pool: Workers, tmp_path: Path) -
     a, b = written(tmp_path / "a"), written(tmp_path / "b", shift=1)
     (b / "case 1.mha").unlink()
     fused = tmp_path / "fused.zarr"
-    fuse_cases(find_rated_cases([a, b]), fused, batch=Batch(jobs=pool))
-    found = evaluate_cases(stores / "pred.zarr", fused, batch=Batch(jobs=pool))
+    fuse_cases(find_rated_cases([a, b]), fused)
+    found = evaluated(stores / "pred.zarr", fused)
     assert [case.raters for case in found.scores] == [("a", "b"), ("a",), ("a", "b")]
-    found = evaluate_cases(
-        stores / "pred.zarr", fused, raters=["b"], batch=Batch(jobs=pool)
-    )
+    found = evaluated(stores / "pred.zarr", fused, raters=["b"])
     assert [case.raters for case in found.scores] == [("b",), ("b",)]
     (left_out,) = found.skipped
     assert (left_out.case, left_out.reason) == ("case 1", "no reference")
@@ -219,15 +204,14 @@ def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> No
     band = found["cases"][0]["regions"]["band"]
     for name in ("nll", "brier", "ece", "tace"):
         assert float(rows[0][f"{name}[band]"]) == band[name]
-    assert (
-        float(rows[1]["tace[band]"]) == found["cases"][0]["classes"][0]["tace"]["band"]
-    )
+    tace = found["cases"][0]["classes"][0]["tace"]
+    assert float(rows[1]["tace[band]"]) == tace["band"]
     assert rows[1]["ece[band]"] == ""
 
 
 def test_jobs_and_seed(stores: Path) -> None:
     def found(**options: Any) -> EvaluationReport:
-        return evaluate_cases(stores / "pred.zarr", stores / "b", **options)
+        return evaluated(stores / "pred.zarr", stores / "b", **options)
 
     one = found(batch=Batch(jobs=1))
     assert found(batch=Batch(jobs=2)).to_json()["summary"] == one.to_json()["summary"]
@@ -244,10 +228,8 @@ def test_one_case_has_no_interval(stores: Path) -> None:
     assert result.return_value == 0
     assert result.stdout.startswith("1 case, 1 reference label map each: means over")
     assert "[" not in result.stdout
-    assert result.stderr.splitlines() == [
-        "left out: case 0: no reference",
-        "left out: case 2: no reference",
-    ]
+    left_out = [f"left out: {case}: no reference" for case in ("case 0", "case 2")]
+    assert result.stderr.splitlines() == left_out
 
 
 def test_cases_that_cannot_be_compared(stores: Path, tmp_path: Path) -> None:
@@ -265,15 +247,11 @@ def test_cases_that_cannot_be_compared(stores: Path, tmp_path: Path) -> None:
         "is (2.0, 0.8, 1.0) and (2.0, 1.0, 1.0) ["
     )
     assert empty.startswith("failed: case 1: the file is empty [")
-    found = records(
-        invoke(stores / "pred.zarr", "--reference", labels, "--json").stdout
-    )
-    assert {name: line["status"] for name, line in found.items()} == {
-        "case 0": "failed",
-        "case 1": "failed",
-        "case 2": "done",
-        "more": "skipped",
-    }
+    result = invoke(stores / "pred.zarr", "--reference", labels, "--json")
+    found = records(result.stdout)
+    assert list(found) == ["case 0", "case 1", "case 2", "more"]
+    said = [line["status"] for line in found.values()]
+    assert said == ["failed", "failed", "done", "skipped"]
     assert "dice" in found["case 2"]
     assert "dice" not in found["case 0"]
 
@@ -286,10 +264,8 @@ def test_fail_fast(stores: Path, tmp_path: Path) -> None:
     assert result.return_value == 4
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
-    assert (
-        len(invoke(stores / "pred.zarr", "--reference", labels).stderr.splitlines())
-        == 3
-    )
+    result = invoke(stores / "pred.zarr", "--reference", labels)
+    assert len(result.stderr.splitlines()) == 3
 
 
 def test_unknown_labels(stores: Path, tmp_path: Path) -> None:
@@ -310,10 +286,9 @@ def test_stores_of_other_classes(stores: Path, pool: Workers, tmp_path: Path) ->
         labels[labels == 2] = 5
         write_image(tmp_path / "other" / f"case {at}.mha", labels, spacing=SPACING)
     smoothed(tmp_path / "other", tmp_path / "o.zarr", pool)
-    with pytest.raises(
-        InputError, match="the prediction lacks 5; the reference lacks 2"
-    ):
-        evaluate_cases(stores / "pred.zarr", tmp_path / "o.zarr")
+    message = "the prediction lacks 5; the reference lacks 2"
+    with pytest.raises(InputError, match=message):
+        evaluated(stores / "pred.zarr", tmp_path / "o.zarr")
 
 
 def test_classes_are_matched_by_value(
@@ -327,9 +302,7 @@ def test_classes_are_matched_by_value(
         (tmp_path / f"{name}.json").write_text(json.dumps(table))
         classes = parse_classes(str(tmp_path / f"{name}.json"))
         smoothed(tmp_path / "in", tmp_path / f"{name}.zarr", pool, classes=classes)
-    found = evaluate_cases(
-        tmp_path / "pred.zarr", tmp_path / "ref.zarr", batch=Batch(jobs=pool)
-    )
+    found = evaluated(tmp_path / "pred.zarr", tmp_path / "ref.zarr")
     scored = [(label.value, label.name) for label in found.scores[0].classes]
     assert scored == [(3, "pred 3"), (9, "pred 9")]
     assert found.scores[0].class_mean("dice") == 1
@@ -343,16 +316,14 @@ def test_ignore_labels(stores: Path, pool: Workers, tmp_path: Path) -> None:
         array[:3] = 77
         write_image(padded / f"case {at}.mha", array, spacing=SPACING)
     ignored = 3 * 12 * 14
-    found = evaluate_cases(
-        stores / "pred.zarr", padded, ignore_label=77, batch=Batch(jobs=pool)
-    )
+    found = evaluated(stores / "pred.zarr", padded, ignore_label=77)
     assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
     assert found.parameters["ignore_label"] == 77
     # A store knows its own, as prediction and as reference.
     ignoring = smoothed(padded, tmp_path / "ignoring.zarr", pool, ignore_label=77)
     ways = [(stores / "pred.zarr", ignoring), (ignoring, labels), (ignoring, padded)]
     for prediction, reference in ways:
-        found = evaluate_cases(prediction, reference, batch=Batch(jobs=pool))
+        found = evaluated(prediction, reference)
         assert found.parameters["ignore_label"] == 77
         assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
         assert found.scores[0].class_mean("dice") == 1
@@ -377,9 +348,7 @@ def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
     for dtype in ("uint8", "uint16", "float16", "float32"):
         out = tmp_path / f"{dtype}.zarr"
         smoothed(tmp_path / "in", out, pool, dtype=dtype)
-        (scores[dtype],) = evaluate_cases(
-            out, tmp_path / "ref", batch=Batch(jobs=pool)
-        ).scores
+        (scores[dtype],) = evaluated(out, tmp_path / "ref").scores
     exact = scores["float32"]
     assert len(exact.classes) == 10
     for dtype, found in scores.items():
@@ -394,9 +363,7 @@ def test_two_dimensions(pool: Workers, tmp_path: Path) -> None:
     image = blobs((30, 40), 3, seed=0)
     write_image(tmp_path / "in" / "x.mha", image, spacing=(0.5, 0.7))
     smoothed(tmp_path / "in", tmp_path / "o.zarr", pool)
-    (found,) = evaluate_cases(
-        tmp_path / "o.zarr", tmp_path / "in", batch=Batch(jobs=pool)
-    ).scores
+    (found,) = evaluated(tmp_path / "o.zarr", tmp_path / "in").scores
     assert found.class_mean("surface_dice") == 1
 
 
@@ -442,21 +409,18 @@ def test_bad_parameters_are_refused_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_references(stores: Path, pool: Workers, tmp_path: Path) -> None:
-    pred = stores / "pred.zarr"
-    with pytest.raises(
-        InputError, match="no label map by nobody; there are a, b, hard"
-    ):
-        evaluate_cases(pred, stores / "fused.zarr", raters=["nobody"])
-    with pytest.raises(InvalidParameterError, match="a pattern picks files"):
-        evaluate_cases(pred, stores / "fused.zarr", pattern="*")
-    with pytest.raises(InputError, match="no such file or folder"):
-        evaluate_cases(pred, tmp_path / "missing")
-    with pytest.raises(StoreError, match="no such store"):
-        evaluate_cases(pred, tmp_path / "missing.zarr")
+def test_bad_references(stores: Path, tmp_path: Path) -> None:
+    pred, fused = stores / "pred.zarr", stores / "fused.zarr"
     write_image(tmp_path / "in" / "other.mha", blobs(SHAPE, 3))
-    with pytest.raises(InputError, match=r"no case of .* has a reference of the same"):
-        evaluate_cases(pred, tmp_path / "in")
+    for reference, options, error, message in (
+        (fused, {"raters": ["nobody"]}, InputError, "nobody; there are a, b, hard"),
+        (fused, {"pattern": "*"}, InvalidParameterError, "a pattern picks files"),
+        (tmp_path / "missing", {}, InputError, "no such file or folder"),
+        (tmp_path / "missing.zarr", {}, StoreError, "no such store"),
+        (tmp_path / "in", {}, InputError, r"no case of .* has a reference of the same"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluate_cases(pred, reference, **options)
 
 
 def test_a_list_of_references(stores: Path) -> None:
@@ -464,31 +428,25 @@ def test_a_list_of_references(stores: Path) -> None:
     by_list = invoke(stores / "pred.zarr", "--reference", "-", input=lines)
     expected = invoke(stores / "pred.zarr", "--reference", stores / "b").stdout
     assert by_list.stdout == expected
-    pattern = invoke(
-        *(stores / "pred.zarr", "--reference", stores, "--pattern", "b/*.mha")
-    )
-    assert pattern.stdout == expected
+    pattern = ("--pattern", "b/*.mha")
+    result = invoke(stores / "pred.zarr", "--reference", stores, *pattern)
+    assert result.stdout == expected
 
 
 def test_a_figure_without_matplotlib(
     stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(
-        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
-    ):
-        invoke(
-            *("--figure", tmp_path / "figure.png"),
-            *(tmp_path / "no.zarr", "--reference", stores / "a"),
-        )
+    given = (tmp_path / "no.zarr", "--reference", stores / "a")
+    install = r"pip install 'svls-cli\[figures\]"
+    with pytest.raises(InvalidParameterError, match=install):
+        invoke("--figure", tmp_path / "figure.png", *given)
 
 
 def test_installed_command(stores: Path, run: Run, tmp_path: Path) -> None:
     pred = stores / "pred.zarr"
-    result = run(
-        *("evaluate", pred, "--reference", stores / "b", "--figure", "a.svg"),
-        *("--report", "a.json"),
-    )
+    written = ("--figure", "a.svg", "--report", "a.json")
+    result = run("evaluate", pred, "--reference", stores / "b", *written)
     assert result.stdout.startswith("3 cases, 1 reference label map each")
     assert (tmp_path / "a.svg").stat().st_size > 1000
     found = json.loads((tmp_path / "a.json").read_text())
@@ -500,9 +458,8 @@ def test_installed_command(stores: Path, run: Run, tmp_path: Path) -> None:
     for given in (("foreign.zarr", stores / "a"), (pred, "foreign.zarr")):
         result = run("evaluate", given[0], "--reference", given[1], code=3)
         assert result.stderr.endswith("but not a soft-label store\n")
-    assert run("evaluate", "no.zarr", "--reference", pred, code=3).stderr == (
-        "svls-cli: no.zarr: no such store\n"
-    )
+    result = run("evaluate", "no.zarr", "--reference", pred, code=3)
+    assert result.stderr == "svls-cli: no.zarr: no such store\n"
     write_image(tmp_path / "labels" / "case 0.mha", blobs((4, 5, 6), 3))
     result = run("evaluate", pred, "--reference", "labels", code=4)
     assert "shape is (10, 12, 14) and (4, 5, 6)" in result.stderr

@@ -11,6 +11,7 @@ import pytest
 from svls_cli.labels import integrity
 from tests.helpers.label_maps import (
     LIVER,
+    TWO_SEGMENTS,
     blobs,
     read,
     refused,
@@ -98,7 +99,6 @@ def test_segments_of_impossible_values(value: str, tmp_path: Path) -> None:
 
 
 def test_two_segments_of_one_name(tmp_path: Path) -> None:
-    other = {key.replace("0_", "1_"): value for key, value in LIVER.items()}
-    fields = {**LIVER, **other, "Segment1_LabelValue": "2"}
+    fields = {**TWO_SEGMENTS, "Segment1_LabelValue": "2"}
     path = segmentation(tmp_path / "a.seg.nrrd", LABELS, **fields)
     refused(path, "two segments are named 'liver: left lobe'")

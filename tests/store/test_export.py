@@ -22,26 +22,23 @@ GEOMETRY = {
 LABELS = np.array([0, 3, 500], np.uint16)[blobs((12, 13, 14), 3)]
 
 
+def smoothed(folder: Path) -> Path:
+    """A store of the label maps in a folder."""
+    smooth_cases(find_cases([folder / "labels"]), folder / "a.zarr")
+    return folder / "a.zarr"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
     write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    return tmp_path / "a.zarr"
+    return smoothed(tmp_path)
 
 
 def export(store: Path, *cases: str, **options: Any) -> Path:
-    out = store.parent / "out"
-    found = list(
-        export_cases(
-            store,
-            out,
-            cases=cases,
-            options=ExportOptions(**options),
-            batch=Batch(jobs=1),
-        )
-    )
-    assert all(record.status == "done" for record in found), found
+    out, chosen = store.parent / "out", ExportOptions(**options)
+    found = export_cases(store, out, cases=cases, options=chosen, batch=Batch(jobs=1))
+    assert all(record.status == "done" for record in found), list(found)
     return out
 
 
@@ -108,10 +105,9 @@ def test_files_that_exist_are_kept(store: Path) -> None:
     out = export(store, content="hard")
     (out / "one.nii.gz").write_text("mine")
     before = tree(out)
-    options = ExportOptions("hard")
-    found = export_cases(store, out, options=options)
-    assert {r.status for r in found} == {"failed"}
-    assert all("use --overwrite to replace it" in (r.reason or "") for r in found)
+    for record in export_cases(store, out, options=ExportOptions("hard")):
+        assert record.status == "failed"
+        assert "use --overwrite to replace it" in (record.reason or "")
     assert tree(out) == before
     export(store, content="hard", overwrite=True)
     image = sitk.ReadImage(str(out / "one.nii.gz"))
@@ -137,12 +133,10 @@ def test_names_are_told_apart() -> None:
 def test_damaged_case_is_not_exported(store: Path) -> None:
     for array in ("0", "labels/hard/0"):
         shutil.rmtree(store / "one" / array / "c")
-        options = ExportOptions("hard")
-        found = export_cases(store, store.parent / "x", options=options)
-        assert {r.case: r.status for r in found}["one"] == "failed"
-        reason = next(r.reason for r in found if r.case == "one")
-        assert "the stored case is damaged: array" in (reason or "")
-        shutil.rmtree(store.parent / "x")
+        options, out = ExportOptions("hard"), store.parent / array[0]
+        found = {r.case: r for r in export_cases(store, out, options=options)}
+        assert found["one"].status == "failed"
+        assert "the stored case is damaged: array" in (found["one"].reason or "")
 
 
 def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None:
@@ -159,8 +153,7 @@ def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None
 
 def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
     write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    out = export(tmp_path / "a.zarr", content="hard", bids=True)
+    out = export(smoothed(tmp_path), content="hard", bids=True)
     assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
 
 
@@ -173,13 +166,11 @@ def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     content = header.encode() + blobs((12, 13, 14), 3).tobytes()
     (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    found = list(
-        export_cases(tmp_path / "a.zarr", tmp_path / "x", options=ExportOptions("hard"))
-    )
-    assert "cannot hold this geometry" in (found[0].reason or "")
+    store, options = smoothed(tmp_path), ExportOptions("hard")
+    (record,) = export_cases(store, tmp_path / "x", options=options)
+    assert "cannot hold this geometry" in (record.reason or "")
     assert not list((tmp_path / "x").iterdir())
-    export(tmp_path / "a.zarr", content="hard", format="nrrd")
+    export(store, content="hard", format="nrrd")
 
 
 @pytest.mark.parametrize("options", [{"content": "firm"}, {"format": "png"}])

@@ -112,10 +112,9 @@ def test_region_outside(
     message: str,
     cases: dict[str, StoredCase],
 ) -> None:
-    with pytest.raises(InvalidParameterError, match=message):
-        cases["3-D"].patch(region, classes=classes)
-    with pytest.raises(InvalidParameterError, match=message):
-        cases["3-D"].probabilities(region, classes=classes)
+    for read in (cases["3-D"].patch, cases["3-D"].probabilities):
+        with pytest.raises(InvalidParameterError, match=message):
+            read(region, classes=classes)
 
 
 def test_no_such_label_map(cases: dict[str, StoredCase]) -> None:
@@ -140,28 +139,30 @@ def test_missing_shard(case: StoredCase) -> None:
         case.patch()
 
 
+def unreadable(case: StoredCase) -> None:
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        case.patch()
+
+
 @pytest.mark.parametrize("where", [0.01, 0.4, 0.98, 0.999999])
 def test_flipped_bits(where: float, case: StoredCase) -> None:
     content = bytearray(shard(case).read_bytes())
     content[int(len(content) * where)] ^= 0xFF
     shard(case).write_bytes(content)
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
 @pytest.mark.parametrize("size", [0, 3, 100, -50, -1])
 def test_truncated_shard(size: int, case: StoredCase) -> None:
     shard(case).write_bytes(shard(case).read_bytes()[:size])
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_chunk_of_another_size(n: int, case: StoredCase) -> None:
     chunks = [((0, *at), encode_chunk(np.ones(n * 10**6, np.uint8))) for at in PLACES]
     shard(case).write_bytes(encode_shard(chunks, (1, 2, 2, 3)))
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
 def test_case_replaced_between_two_reads(
