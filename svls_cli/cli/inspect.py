@@ -10,7 +10,7 @@ from svls_cli.cli import console, options
 from svls_cli.cli.command import PATH, Command, option
 
 if TYPE_CHECKING:
-    from svls_cli.batch.records import Record
+    pass
 
 
 @click.command("inspect", cls=Command)
@@ -36,12 +36,12 @@ def command(store: str, verify: bool, as_json: bool, **given: Any) -> int:
 
     opened = open_store(store)
 
-    def tell(record: Record) -> None:
+    def tell(case: Inspected) -> None:
         if as_json:
-            console.print_json(Inspected.of(record, opened).to_json())
+            console.print_json(case.to_json())
 
-    with console.batch(given, on_record=tell) as batch:
-        cases = inspect_cases(opened, verify=verify, batch=batch)
+    with console.batch(given) as batch:
+        cases = inspect_cases(opened, verify=verify, on_case=tell, batch=batch)
     if not as_json:
         console.show_store(opened, sorted(cases, key=lambda c: c.record.case))
     failed = any(case.record.status == "failed" for case in cases)

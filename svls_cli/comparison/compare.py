@@ -246,6 +246,7 @@ def compare_methods(
             method=method,
             classes=classes,
             ignore_label=ignore_label,
+            device=device,
             batch=experiment.batch,
         )
         if failed := [f"{r.case}: {r.reason}" for r in records if r.status == "failed"]:

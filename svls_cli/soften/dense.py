@@ -23,7 +23,7 @@ from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import Mixture, labels_of
 
 
-def soften_dense(  # noqa: C901 - one body, read as the formula is
+def soften_dense(
     labels: Array,
     softening: Softening,
     *,
@@ -68,7 +68,7 @@ def soften_dense(  # noqa: C901 - one body, read as the formula is
     # The own class takes what others leave: negative while they are too many.
     wide = np.result_type(kind, np.int8) if kind.kind == "u" else kind
 
-    def given(c: int) -> Array:  # share before smoothing
+    def share_of(c: int) -> Array:  # share before smoothing
         if mixture is None:
             return codes == c
         return look_up(xp, mixture.column(c).astype(np.float32), codes)
@@ -84,16 +84,14 @@ def soften_dense(  # noqa: C901 - one body, read as the formula is
     kept: Any = top - near
     if ignoring:  # those that count share it; where none does, a voxel keeps all
         seen = _neighbours(as_type(xp, rated, work), weights, axis)
-        some = (seen > np.finfo(work).tiny) & rated[centre]
-        near = as_type(xp, some, work) * near
-        near, kept = near / xp.where(some, seen, xp.ones_like(seen)), top - near
+        counted = (seen > np.finfo(work).tiny) & rated[centre]
+        near = as_type(xp, counted, work) * near
+        near, kept = near / xp.where(counted, seen, xp.ones_like(seen)), top - near
     half = float(np.float32(0.5 - top * ROUNDING_MARGIN)) if kind.kind == "u" else 0.0
     rest, others = as_type(xp, own * 0 + top, wide), []
     for c in wanted:
-        share = as_type(xp, given(c), work)
+        share = as_type(xp, share_of(c), work)
         soft = kept * share[centre] + near * _neighbours(share, weights, axis) + half
-        if kind == np.float16:
-            soft = as_type(xp, soft, "float32")  # libraries differ in double to half
         others.append(as_type(xp, soft, wide) * (own != c))
         rest = rest - others[-1]
     if mixture is not None or 2 * len(wanted) >= top * (1 - softening.strength):

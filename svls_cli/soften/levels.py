@@ -109,7 +109,7 @@ def quantise(probabilities: npt.NDArray[Any], dtype: npt.DTypeLike) -> SoftArray
     left = np.rint(top - whole.sum(axis=0)).astype(np.intp)
     order = np.argsort(-exact, axis=0, kind="stable")
     ranks = np.empty_like(order)
-    places = np.arange(len(order)).reshape(-1, *(1,) * (order.ndim - 1))
-    np.put_along_axis(ranks, order, np.broadcast_to(places, order.shape), axis=0)
+    positions = np.arange(len(order)).reshape(-1, *(1,) * (order.ndim - 1))
+    np.put_along_axis(ranks, order, np.broadcast_to(positions, order.shape), axis=0)
     whole += ranks < left
     return whole.astype(kind)

@@ -27,7 +27,19 @@ def foreign(value: Any) -> bool:
 
 def as_type(xp: Any, array: Array, kind: npt.DTypeLike) -> Array:
     """The array as another type, named as in NumPy."""
+    if np.dtype(kind) == np.float16 and array.dtype == xp.float64:
+        return _nearest_half(xp, array)
     return xp.asarray(array, dtype=getattr(xp, np.dtype(kind).name))
+
+
+def _nearest_half(xp: Any, exact: Array) -> Array:
+    """The nearest halves, as NumPy rounds; others round to single precision before."""
+    single = xp.asarray(exact, dtype=xp.float32)
+    beyond = xp.sign(exact - xp.asarray(single, dtype=xp.float64)) * 2.0**-22
+    half = xp.asarray(single, dtype=xp.float16)
+    other = xp.asarray(single + single * beyond, dtype=xp.float16)
+    missed = [xp.abs(exact - xp.asarray(h, dtype=xp.float64)) for h in (half, other)]
+    return xp.where(missed[1] < missed[0], other, half)
 
 
 def beside(xp: Any, table: npt.NDArray[Any], array: Array) -> Array:

@@ -204,8 +204,8 @@ class Method:
 
     def _lengths(self) -> set[int]:
         """Numbers of axes of the parameters that have one value per axis."""
-        given = (self.sigma, self.sigma_mm, self.size)
-        lengths = {len(value) for value in given if isinstance(value, tuple)}
+        per_axis = (self.sigma, self.sigma_mm, self.size)
+        lengths = {len(value) for value in per_axis if isinstance(value, tuple)}
         if len(lengths) > 1 or lengths - {2, 3}:
             raise InvalidParameterError(
                 "sigma and size take one value, or one per axis (z, y, x)"
@@ -246,16 +246,16 @@ def parse_method(text: str) -> Method:
     0.8
     """
     name, *parts = text.split(":")
-    given: dict[str, Any] = {}
+    parameters: dict[str, Any] = {}
     for part in parts:
         key, equals, value = part.partition("=")
         if not equals:
             key, value = ("alpha" if name == "ls" else "sigma"), part
-        if key in given:
+        if key in parameters:
             raise InvalidParameterError(f"method {text!r}: {key} is given twice")
-        given[key] = _value(key, value, text)
+        parameters[key] = _value(key, value, text)
     try:
-        return Method(name, **given)  # type: ignore[arg-type]
+        return Method(name, **parameters)  # type: ignore[arg-type]
     except TypeError as error:
         raise InvalidParameterError(f"method {text!r}: {error}") from error
 

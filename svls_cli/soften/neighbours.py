@@ -11,25 +11,26 @@ FloatKind = type[np.float32] | type[np.float64]
 
 
 def neighbour_sum(
-    given: SoftArray, weights: NeighbourWeights, kind: FloatKind
+    shares: SoftArray, weights: NeighbourWeights, kind: FloatKind
 ) -> SoftArray:
     """Weighted sum over the neighbours of each voxel within its window.
 
     Parameters
     ----------
-    given : (n, z + 2 rz, y + 2 ry, x + 2 rx), or 2-D
-        A batch of windows.
+    shares : (n, z + 2 rz, y + 2 ry, x + 2 rx), or 2-D
+        Shares of one class in a batch of windows.
     weights
-        Of their radius.
+        Weights of a window of that radius.
     kind
-        To compute in. Every voxel's operations have one order, whatever the batch.
+        Number type to compute in. Every voxel's operations have one order, whatever
+        the batch.
 
     Returns
     -------
     (n, z, y, x)
-        What the halo leaves.
+        Sums at the voxels that the halo leaves.
     """
-    wide: SoftArray = given.astype(kind)
+    wide: SoftArray = shares.astype(kind)
     result: SoftArray | None = None
     for axis, column in enumerate(weights.offsets, start=1):
         reach, length = len(column), wide.shape[axis]

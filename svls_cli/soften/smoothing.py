@@ -16,12 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import sliding_window_view
+from numpy.lib.stride_tricks import as_strided, sliding_window_view
 
 from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.labels.values import distinct_values
@@ -36,8 +35,6 @@ from svls_cli.soften.mixture import (
     take_back,
 )
 from svls_cli.soften.neighbours import FloatKind, neighbour_sum
-
-Places = tuple[npt.NDArray[np.intp], ...]
 
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
@@ -106,13 +103,13 @@ def soften_block(
     inner = np.ascontiguousarray(region[_crop(radius)])
     dtype = checked_dtype(dtype)
     labels = labels_of(mixture, n_classes, dtype, uniform=softening.uniform)
-    found = distinct_values(region).astype(np.intp)
-    classes = labels.classes(found)
+    codes = distinct_values(region).astype(np.intp)
+    classes = labels.classes(codes)
     soft = np.empty((len(classes), *inner.shape), dtype)
     for k, index in enumerate(classes):
         labels.fill(inner, index, out=soft[k])
-    if softening.neighbours is not None and len(found) > 1:
-        ignores = labels.ignores(found)
+    if softening.neighbours is not None and len(codes) > 1:
+        ignores = labels.ignores(codes)
         smoother = _Smoother(softening, softening.neighbours, classes, labels, ignores)
         smoother.apply(region, soft)
     return SoftBlock(classes, soft)
@@ -144,50 +141,50 @@ class _Smoother:
         mixed = np.nonzero(_mixed(region, tile, window))
         batch = max(1, _BATCH_VOXELS // math.prod(window))
         for start in range(0, len(mixed[0]), batch):
-            places: Places = tuple(axis[start : start + batch] for axis in mixed)
-            for k, values in self._soften(windows[places], soft.dtype):
-                tiles[k][places] = values
+            chosen = tuple(axis[start : start + batch] for axis in mixed)
+            for k, values in self._soften(windows[chosen], soft.dtype):
+                tiles[k][chosen] = values
         if target is not soft:
             soft[...] = target[:, *(slice(n) for n in shape)]
 
     def _soften(
         self, windows: UIntArray, dtype: np.dtype[Any]
     ) -> list[tuple[int, SoftArray]]:
-        """Place and soft labels of each class in a batch of tiles, given with halo."""
+        """Row and soft labels of each class in a batch of tiles, halo included."""
         top, labels = levels(dtype), self.labels
         hard = labels.hard(windows)
         tiles = np.ascontiguousarray(self._inner(hard))
         kind, scale, centre = self._scale(hard, top)
         half = np.float32(0.5 - top * ROUNDING_MARGIN)
-        found = labels.classes(distinct_values(windows).astype(np.intp))
+        present = labels.classes(distinct_values(windows).astype(np.intp))
         # Wider, and signed, if the others may round up to more than there is.
-        enough = not labels.mixed and len(found) < top * (1 - self.softening.strength)
+        enough = not labels.mixed and len(present) < top * (1 - self.softening.strength)
         wide = dtype if enough else np.result_type(dtype, np.int8)
         rest = np.full(tiles.shape, top, wide)
-        shares: list[tuple[BoolArray, SoftArray]] = []
-        for index in found:
-            given = labels.given(windows, hard == index, index)
-            share = neighbour_sum(given, self.weights, kind)
+        softened: list[tuple[BoolArray, SoftArray]] = []
+        for index in present:
+            shares = labels.shares(windows, hard == index, index)
+            share = neighbour_sum(shares, self.weights, kind)
             share *= scale
             if labels.mixed:
-                share += self._inner(given) * centre
+                share += self._inner(shares) * centre
             if dtype.kind == "u":
                 share += half
             own = tiles == index
-            if dtype == np.float16:
-                share = share.astype(np.float32, copy=False)
             values = share.astype(dtype)
             values *= _as_numbers(~own)
             rest -= values
-            shares.append((own, values))
+            softened.append((own, values))
         if not enough and rest.min() < 0:
-            take_back([values for _, values in shares], rest)
-        for own, values in shares:
+            take_back([values for _, values in softened], rest)
+        for own, values in softened:
             values += (rest * _as_numbers(own)).astype(dtype, copy=False)
         if isinstance(labels, MixedLabels):
-            self._keep_means(labels, windows, found, [values for _, values in shares])
-        places = np.searchsorted(self.classes, found).tolist()
-        return list(zip(places, [values for _, values in shares], strict=True))
+            self._keep_means(
+                labels, windows, present, [values for _, values in softened]
+            )
+        rows = np.searchsorted(self.classes, present).tolist()
+        return list(zip(rows, [values for _, values in softened], strict=True))
 
     def _keep_means(
         self,
@@ -198,13 +195,14 @@ class _Smoother:
     ) -> None:
         """Overwrite, in ``soft``, the voxels whose window holds one combination."""
         inner = self._inner(windows)
-        kept = labels.disputed(inner)  # of the others it is the one-hot vector already
-        if not kept.any():
+        # Where one class has all it is the one-hot vector already.
+        disputed = labels.disputed(inner)
+        if not disputed.any():
             return
-        kept = kept & _one_code(windows, self.weights.radius)
-        codes = inner[kept]
+        kept = np.flatnonzero(disputed & _one_code(windows, self.weights.radius))
+        codes = inner.reshape(-1)[kept]
         for index, values in zip(classes, soft, strict=True):
-            values[kept] = labels.alone(index)[codes]
+            values.reshape(-1)[kept] = labels.alone(index)[codes]
 
     def _scale(self, hard: UIntArray, top: int) -> tuple[FloatKind, Any, Any]:
         """Number type to compute in; factors of the neighbour sum and of the centre.
@@ -219,9 +217,9 @@ class _Smoother:
             return np.float32, np.float32(full), np.float32(top - full)
         rated = hard != self.labels.n_classes
         valid = neighbour_sum(rated, self.weights, np.float64)
-        some = (valid > np.finfo(np.float64).tiny) & self._inner(rated)
-        scale = np.divide(full, valid, out=np.zeros_like(valid), where=some)
-        return np.float64, scale, np.where(some, top - full, top)
+        counted = (valid > np.finfo(np.float64).tiny) & self._inner(rated)
+        scale = np.divide(full, valid, out=np.zeros_like(valid), where=counted)
+        return np.float64, scale, np.where(counted, top - full, top)
 
     def _inner(self, windows: SoftArray) -> SoftArray:
         """What the halo leaves of a batch of windows."""
@@ -248,16 +246,19 @@ def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> Boo
 
 def _one_code(windows: UIntArray, radius: Sequence[int]) -> BoolArray:
     """Which voxels of a batch see one code only, halo left out."""
-    low = high = windows
-    for axis, reach in enumerate(radius, start=1):
-        length = windows.shape[axis] - 2 * reach
-        at = [
-            (*(slice(None),) * axis, slice(start, start + length))
-            for start in range(2 * reach + 1)
-        ]
-        low = reduce(np.minimum, [low[part] for part in at])
-        high = reduce(np.maximum, [high[part] for part in at])
-    return np.equal(low, high)
+    windows = np.ascontiguousarray(windows)
+    low = high = windows.reshape(-1)  # in rows as long as this NumPy is fast
+    steps = [stride // windows.itemsize for stride in windows.strides[1:]]
+    for reach, step in zip(radius, steps, strict=True):
+        seen = 1  # voxels along the axis, from each on
+        while seen <= 2 * reach:
+            more = min(seen, 2 * reach + 1 - seen)
+            low = np.minimum(low[: -more * step], low[more * step :])
+            high = np.maximum(high[: -more * step], high[more * step :])
+            seen += more
+    inner = [n - 2 * r for n, r in zip(windows.shape[1:], radius, strict=True)]
+    strides = [stride // windows.itemsize for stride in windows.strides]
+    return as_strided(low == high, (len(windows), *inner), strides)
 
 
 def _as_numbers(truth: BoolArray) -> npt.NDArray[np.uint8]:

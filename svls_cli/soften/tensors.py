@@ -70,13 +70,13 @@ def class_indices(
         values = np.append(values, ignore_label)
     order = np.argsort(values)
     wide = as_type(xp, labels, np.int64)
-    places = xp.searchsorted(beside(xp, values[order], labels), wide)
-    places = xp.clip(places, 0, len(values) - 1)
-    fits = look_up(xp, values[order], places) == _comparable(xp, labels)
+    rows = xp.searchsorted(beside(xp, values[order], labels), wide)
+    rows = xp.clip(rows, 0, len(values) - 1)
+    fits = look_up(xp, values[order], rows) == _comparable(xp, labels)
     if not bool(xp.all(fits)):
         unknown = label_values(labels[~fits])
         raise InputError(f"label values {listed(unknown)} are not among the classes")
-    return look_up(xp, order.astype(np.int32), places)
+    return look_up(xp, order.astype(np.int32), rows)
 
 
 def _comparable(xp: Any, labels: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +31,6 @@ class Inspected:
     record: Record
     attributes: dict[str, Any]
 
-    @classmethod
-    def of(cls, record: Record, store: Store) -> Inspected:
-        """A record with the attributes that the store has of its case."""
-        complete = record.case in store
-        return cls(record, dict(store[record.case].attributes) if complete else {})
-
     def to_json(self) -> dict[str, Any]:
         """The record, and what the attributes say of the case."""
         shown = ("geometry", "dtype", "method", "config_hash", "tool_version")
@@ -49,7 +44,11 @@ class Inspected:
 
 
 def inspect_cases(
-    store: Store | str | Path, *, verify: bool = False, batch: Batch | None = None
+    store: Store | str | Path,
+    *,
+    verify: bool = False,
+    on_case: Callable[[Inspected], None] | None = None,
+    batch: Batch | None = None,
 ) -> list[Inspected]:
     """Look at every case of a store.
 
@@ -59,6 +58,8 @@ def inspect_cases(
         A soft-label store.
     verify
         Read everything, as `verify_case` does.
+    on_case
+        Called with each case as soon as it is finished.
     batch
         As in `smooth_cases`. Workers are needed to verify; to look takes none.
 
@@ -77,17 +78,29 @@ def inspect_cases(
     batch = batch or Batch()
     if not verify:
         batch = replace(batch, jobs=ThisProcess())
-    records = [
-        Record.failure(name, "incomplete or damaged: no case")
-        for name in opened.incomplete()
-    ]
-    for record in records:
+    cases = dict(opened)
+
+    def inspected(record: Record) -> Inspected:
+        stored = cases.get(record.case)
+        return Inspected(record, {} if stored is None else dict(stored.attributes))
+
+    def hear(record: Record) -> None:
         batch.on_record(record)
-    inspector = CaseInspector(verify, opened.config.hash)
-    doing = "verify" if verify else "inspect"
-    finished = run_cases(inspector, list(opened.values()), batch, doing=doing)
+        if on_case is not None:
+            on_case(inspected(record))
+
+    reason = "incomplete or damaged: no case"
+    records = [Record.failure(name, reason) for name in opened.incomplete()]
+    for record in records:
+        hear(record)
+    finished = run_cases(
+        CaseInspector(verify, opened.config.hash),
+        list(cases.values()),
+        replace(batch, on_record=hear),
+        doing="verify" if verify else "inspect",
+    )
     records += [each.record for each in finished]
-    return [Inspected.of(record, opened) for record in records]
+    return [inspected(record) for record in records]
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_a_part_never_overwrites(command: list[str], run: Run, tmp_path: Path) -
 def test_the_report_is_of_all_parts(run: Run, tmp_path: Path) -> None:
     options = ["--part", "1/2", "--report", "r.json"]
     result = run("fuse-raters", *options, *RATERS, "out.zarr", code=2)
-    assert "--report is of all cases" in result.stderr
+    assert "--report measures all cases" in result.stderr
     assert not list(tmp_path.iterdir())
 
 

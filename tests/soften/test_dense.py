@@ -16,6 +16,7 @@ from svls_cli.raters.fusion import Fusion, fuse
 from svls_cli.raters.votes import tally
 from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.dense import soften_dense
+from svls_cli.soften.libraries import as_type, namespace
 from svls_cli.soften.methods import Method, Softening
 from svls_cli.soften.mixture import Mixture
 from svls_cli.soften.smoothing import soften_block
@@ -233,3 +234,16 @@ def test_refuses_what_the_engine_refuses() -> None:
         soften_dense(labels, ls, n_classes=2, dtype="int16")
     with pytest.raises(InvalidParameterError, match="below half a level of uint8"):
         soften_dense(labels, ls, n_classes=120, dtype="uint8")
+
+
+def test_halves_are_rounded_once() -> None:
+    """Libraries that go by way of single precision round some of them twice."""
+    halves = np.arange(0x7BFF, dtype=np.uint16).view(np.float16).astype(np.float64)
+    ties = (halves[1:] + halves[:-1]) / 2
+    exact = np.concatenate([ties, np.nextafter(ties, 0), ties * (1 + 1e-9)])
+    expected = exact.astype(np.float16)
+    tensor = torch.from_numpy(exact)
+    assert (tensor.to(torch.float16).numpy() != expected).any()
+    for array in (exact, tensor):
+        found = np.asarray(as_type(namespace(array), array, "float16"))
+        np.testing.assert_array_equal(found, expected)

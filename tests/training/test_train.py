@@ -75,6 +75,7 @@ def equal(one: Any, other: Any) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     config = replace(SMALL, steps_per_epoch=60, learning_rate=1e-2, filters=8)
     out = tmp_path / "run"
@@ -117,7 +118,7 @@ def stop(log: EpochLog) -> None:
     raise StopError
 
 
-@pytest.mark.parametrize("loaders", [0, 2])
+@pytest.mark.parametrize("loaders", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_resumed_runs_end_with_the_same_weights(
     loaders: int, tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
