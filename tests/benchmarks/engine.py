@@ -29,10 +29,12 @@ from svls_cli.soften.regions import soften_part
 from svls_cli.soften.volume import soften_volume
 from svls_cli.store.layout import Layout
 
+Soft = npt.NDArray[np.float32]
+
 
 def separable_filters(
-    labels: npt.NDArray[np.uint8], n_classes: int, *, size: int = 3, sigma: float = 1.0
-) -> npt.NDArray[np.float32]:
+    labels: phantoms.LabelMap, n_classes: int, *, size: int = 3, sigma: float = 1.0
+) -> Soft:
     """Gaussian filters of every class, the centre taken out afterwards."""
     offset = np.arange(size) - size // 2
     window = np.exp(-0.5 * (offset / sigma) ** 2)
@@ -73,9 +75,7 @@ class Row:
             for _, voxels in layout.blocks(shard):
                 soften_part(self.labels, voxels, softening, n_classes=n, dtype="uint8")
 
-    def theirs(
-        self, method: Callable[..., npt.NDArray[np.float32]]
-    ) -> npt.NDArray[np.float32]:
+    def theirs(self, method: Callable[..., Soft]) -> Soft:
         return method(self.labels, self.n_classes, size=self.size, sigma=self.sigma)
 
     def compare(self, rounds: int) -> list[str]:

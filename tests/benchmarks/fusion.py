@@ -74,16 +74,12 @@ def main() -> None:
             shutil.rmtree(out)
     seconds = {who: median(r.seconds for r in found) for who, found in runs.items()}
     memory = {who: median(r.peak_bytes for r in found) for who, found in runs.items()}
-    row = [
-        f"{seconds['ours']:.2f} s",
-        f"{seconds['script']:.2f} s",
-        f"{seconds['script'] / seconds['ours']:.1f}x",
-        f"{memory['ours'] / 1e6:.0f} MB",
-        f"{memory['script'] / 1e6:.0f} MB",
-        f"{memory['ours'] / memory['script']:.2f}",
-    ]
+    cells = [f"{taken:.2f} s" for taken in seconds.values()]
+    cells.append(f"{seconds['script'] / seconds['ours']:.1f}x")
+    cells += [f"{taken / 1e6:.0f} MB" for taken in memory.values()]
+    cells.append(f"{memory['ours'] / memory['script']:.2f}")
     header = ["ours", "script", "faster", "memory", "script's", "ratio"]
-    print_table("Fusing raters, medians", header, [row])
+    print_table("Fusing raters, medians", header, [cells])
 
 
 if __name__ == "__main__":

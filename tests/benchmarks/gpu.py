@@ -88,17 +88,10 @@ def volume_row(
     )
     moved = labels.nbytes + labels.size * n_classes * np.dtype(dtype).itemsize
     theirs = published(labels, n_classes, size, rounds)
-    return [
-        name,
-        "x".join(map(str, labels.shape)),
-        str(n_classes),
-        str(size),
-        dtype,
-        f"{ours:.3f}",
-        f"{moved / ours / 1e6:.0f} GB/s",
-        f"{100 * moved / ours / copy_rate(rounds):.0f} %",
-        "-" if theirs is None else f"{theirs / ours:.1f}x",
-    ]
+    cells = [name, "x".join(map(str, labels.shape)), f"{n_classes}", f"{size}", dtype]
+    cells += [f"{ours:.3f}", f"{moved / ours / 1e6:.0f} GB/s"]
+    cells.append(f"{100 * moved / ours / copy_rate(rounds):.0f} %")
+    return [*cells, "-" if theirs is None else f"{theirs / ours:.1f}x"]
 
 
 def command_row(

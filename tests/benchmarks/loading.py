@@ -83,13 +83,13 @@ def read_whole(draw: Draw) -> npt.NDArray[np.float32]:
 
 def read_part(draw: Draw) -> npt.NDArray[np.float32]:
     """From the soft labels of each class, no more of them than must be unpacked."""
-    paths = (f"{draw.stem}_{index}.nii.gz" for index in range(N_CLASSES))
-    return np.stack([extract(path, draw.region) for path in paths])
+    paths = (Path(f"{draw.stem}_{index}.nii.gz") for index in range(N_CLASSES))
+    return np.stack([phantoms.extract(path, draw.region) for path in paths])
 
 
 def soften_file(draw: Draw) -> npt.NDArray[np.float32]:
     """From a file of the hard label map."""
-    return soften(extract(f"{draw.stem}.nii.gz", draw.wide), draw)
+    return soften(phantoms.extract(Path(f"{draw.stem}.nii.gz"), draw.wide), draw)
 
 
 def soften_array(draw: Draw) -> npt.NDArray[np.float32]:
@@ -100,16 +100,6 @@ def soften_array(draw: Draw) -> npt.NDArray[np.float32]:
 def soften(labels: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
     """The published method, where a patch lies in its surroundings."""
     return soft_labels(labels, N_CLASSES)[(slice(None), *draw.inner)]
-
-
-def extract(path: str, region: Region) -> npt.NDArray[Any]:
-    """A region of an image file."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
-    reader.SetExtractIndex([s.start for s in reversed(region)])
-    reader.SetExtractSize([s.stop - s.start for s in reversed(region)])
-    values: npt.NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
-    return values
 
 
 def in_float32(sample: dict[str, Any], _seed: int) -> dict[str, Any]:

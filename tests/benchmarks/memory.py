@@ -38,16 +38,10 @@ def measure(
     peak_bytes = max(run.peak_bytes for run in runs)
     voxels = int(np.prod(shape))
     stored = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
-    return [
-        " x ".join(map(str, shape)),
-        f"{n_classes}",
-        f"{seconds:.1f}",
-        f"{voxels / seconds / 1e6:.1f}",
-        f"{peak_bytes / 1e6:.0f}",
-        f"{peak_bytes / voxels:.2f}",
-        f"{path.stat().st_size / 1e6:.1f}",
-        f"{stored / 1e6:.1f}",
-    ]
+    cells = [" x ".join(map(str, shape)), f"{n_classes}", f"{seconds:.1f}"]
+    cells += [f"{voxels / seconds / 1e6:.1f}", f"{peak_bytes / 1e6:.0f}"]
+    cells.append(f"{peak_bytes / voxels:.2f}")
+    return [*cells, f"{path.stat().st_size / 1e6:.1f}", f"{stored / 1e6:.1f}"]
 
 
 def main() -> None:

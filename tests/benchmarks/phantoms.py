@@ -23,6 +23,16 @@ def write(path: Path, values: npt.NDArray[Any]) -> Path:
     return path
 
 
+def extract(path: Path, region: tuple[slice, ...]) -> npt.NDArray[Any]:
+    """A region of an image file, no more of it read than must be."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetExtractIndex([s.start for s in reversed(region)])
+    reader.SetExtractSize([s.stop - s.start for s in reversed(region)])
+    values: npt.NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    return values
+
+
 def write_cases(
     folder: Path, labels: LabelMap, n: int, *, step: int = 0, suffix: str = ".nii.gz"
 ) -> list[Path]:

@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import phantoms
-import SimpleITK as sitk
 import tensorstore
 from numcodecs.zstd import Zstd
 from timing import option_parser, print_table, time_functions
@@ -66,14 +65,9 @@ def random_patches(
 def nifti_patch(case: StoredCase, region: Region) -> npt.NDArray[Any]:
     """From the files of each class."""
     classes, *space = region
-    found = []
-    for index in range(classes.start, classes.stop):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(case.path.parents[1] / f"{case.name}_{index}.nii.gz"))
-        reader.SetExtractIndex([s.start for s in reversed(space)])
-        reader.SetExtractSize([s.stop - s.start for s in reversed(space)])
-        found.append(sitk.GetArrayFromImage(reader.Execute()))
-    return np.stack(found)
+    stem = f"{case.path.parents[1] / case.name}"
+    paths = (Path(f"{stem}_{at}.nii.gz") for at in range(classes.start, classes.stop))
+    return np.stack([phantoms.extract(path, tuple(space)) for path in paths])
 
 
 def packed_chunks(case: StoredCase, region: Region) -> list[bytes]:

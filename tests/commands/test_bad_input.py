@@ -16,7 +16,14 @@ import zarr
 
 from svls_cli import open_store, smooth
 from tests.helpers.commands import Run, records, tree
-from tests.helpers.label_maps import LIVER, OBLIQUE, blobs, segmentation, write_image
+from tests.helpers.label_maps import (
+    LIVER,
+    OBLIQUE,
+    blobs,
+    patched,
+    segmentation,
+    write_image,
+)
 
 LABELS = blobs((8, 9, 10), 3)
 Maker = Callable[[Path], Any]
@@ -49,9 +56,8 @@ other = holding(b"GIF89a" * 99)
 
 def five_dimensional(path: Path) -> None:
     """A 5-D NIfTI header over too few voxels: it made ITK corrupt its memory."""
-    header = bytearray(write_image(path, LABELS).read_bytes())
-    header[40:56] = struct.pack("<8h", 5, 10, 9, 8, 1, 3, 1, 1)
-    path.write_bytes(header)
+    sizes = struct.pack("<8h", 5, 10, 9, 8, 1, 3, 1, 1)
+    patched(write_image(path, LABELS), {40: sizes})
 
 
 def time_series(path: Path) -> None:
@@ -141,10 +147,8 @@ GEOMETRIES: dict[str, dict[str, Any]] = {
 
 def two_forms(path: Path) -> None:
     """A NIfTI file whose sform and qform put it in different places."""
-    content = bytearray(write_image(path, LABELS, origin=(1, 2, 3)).read_bytes())
-    content[252:256] = struct.pack("<2h", 1, 2)
-    content[268:280] = struct.pack("<3f", 7, 8, 9)
-    path.write_bytes(content)
+    write_image(path, LABELS, origin=(1, 2, 3))
+    patched(path, {252: struct.pack("<2h", 1, 2), 268: struct.pack("<3f", 7, 8, 9)})
 
 
 def negative_spacing(path: Path) -> None:

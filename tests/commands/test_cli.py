@@ -22,6 +22,7 @@ from tests.helpers.commands import (
     Run,
     records,
     run_installed,
+    run_python,
     shell,
     tree,
 )
@@ -329,9 +330,7 @@ def test_help_imports_nothing_heavy(command: str | None) -> None:
         "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
         "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    result = run_python("-c", script)
     assert "Usage: svls-cli" in result.stdout
     assert result.stderr == ""
 

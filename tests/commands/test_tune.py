@@ -3,33 +3,25 @@
 import json
 import re
 import shlex
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from svls_cli import Method, open_store
 from svls_cli.cli.tune import command
 from svls_cli.errors import InputError, InvalidParameterError
-from tests.helpers.commands import SAMPLE, Run
+from tests.helpers import commands as helpers
+from tests.helpers.commands import SAMPLE, Run, run_python
 from tests.helpers.label_maps import blobs, write_image
 
 FAST = ("--sigmas", "1,1.5", "--strengths", "0.5,.8", "--jobs", "1")
 
 
-def invoke(*arguments: str | Path, **options: Any) -> Result:
-    """The command in this process; its exit code is the return value."""
-    return CliRunner().invoke(
-        command,
-        [*FAST, *map(str, arguments)],
-        standalone_mode=False,
-        catch_exceptions=False,
-        **options,
-    )
+invoke = partial(helpers.invoke, command, *FAST)
 
 
 @pytest.fixture
@@ -76,19 +68,15 @@ def test_tables(folder: Path) -> None:
     assert re.fullmatch(rf"{held_out}\s+{held_out}", rows["best, held out"])
     assert rows["0"].split()[:2] == ["background", "4"]
     assert rows["5"].split() == ["label", "5", "0", "-", "-", "-", "-"]
-    assert re.fullmatch(
-        r"svls-cli smooth --sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58] "
-        r"LABELS OUT\.zarr",
-        lines[-1],
-    )
+    window = r"--sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58]"
+    assert re.fullmatch(rf"svls-cli smooth {window} LABELS OUT\.zarr", lines[-1])
 
 
 def test_report_figure_and_json_say_the_same(folder: Path) -> None:
     report, figure = folder / "report.json", folder / "ä" / "figure.png"
     figure.parent.mkdir()
-    result = invoke(
-        *raters(folder), "--json", "--report", report, "--figure", figure, "--folds", 2
-    )
+    options = ("--json", "--report", report, "--figure", figure, "--folds", 2)
+    result = invoke(*raters(folder), *options)
     found = json.loads(result.stdout)
     assert result.stdout.count("\n") == 1
     assert found == json.loads(report.read_text(encoding="utf-8"))
@@ -141,9 +129,8 @@ def test_cases_that_do_not_count(folder: Path) -> None:
     assert result.return_value == 4
     assert result.stdout.startswith("1 case, 3 raters: ")
     assert "held out" not in result.stdout
-    left_out, *failed, warning = [
-        line for line in result.stderr.splitlines() if "tried" not in line
-    ]
+    lines = result.stderr.splitlines()
+    left_out, *failed, warning = [line for line in lines if "tried" not in line]
     assert left_out.startswith("left out: case 0: fewer than two raters [")
     assert failed[0].startswith("failed: case 1: rater a: the file is empty [")
     assert failed[1].startswith("failed: case 2: ")
@@ -221,9 +208,7 @@ def test_bad_parameters_are_refused_before_any_work(
     assert [path.name for path in folder.iterdir()] == ["raters"]
 
 
-def test_a_figure_without_matplotlib(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figure_needs_matplotlib(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     install = r"pip install 'svls-cli\[figures\]"
     with pytest.raises(InvalidParameterError, match=install):
@@ -271,4 +256,4 @@ def test_help_imports_nothing_heavy() -> None:
         "try: command(['--help'])\n"
         f"except SystemExit: assert not {heavy} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    run_python("-c", code)

@@ -244,9 +244,8 @@ def test_overlap_and_distance_as_in_simpleitk() -> None:
         edges = [sitk.BinaryContour(image == label.value) for image in images]
         far = []
         for mine, other in itertools.permutations(edges):
-            distance = sitk.SignedMaurerDistanceMap(
-                other, squaredDistance=False, useImageSpacing=True
-            )
+            options = {"squaredDistance": False, "useImageSpacing": True}
+            distance = sitk.SignedMaurerDistanceMap(other, **options)
             values = np.abs(sitk.GetArrayFromImage(distance))
             far.append(values[sitk.GetArrayFromImage(mine) > 0])
         hd95 = max(np.percentile(way, 95) for way in far)
@@ -286,9 +285,8 @@ def test_by_hand() -> None:
     # The band is a voxel either side of the three boundaries: all but the first and
     # the last.
     assert found.regions["band"].voxels == 4
-    assert found.regions["band"].nll == pytest.approx(
-        -sum(map(math.log, (0.8, 0.4, 0.4, 0.8))) / 4
-    )
+    nll = -sum(map(math.log, (0.8, 0.4, 0.4, 0.8))) / 4
+    assert found.regions["band"].nll == pytest.approx(nll)
     # Samples of class 1: its last 5, 4, 3, 2, 1 voxels, a fifth of the time each.
     samples = [np.arange(6) > at for at in range(5)]
     between = np.mean([1 - iou(s, drawn[0] == 1) for s in samples])
@@ -325,9 +323,7 @@ def test_published_numbers(seed: int, n: int, bins: int) -> None:
     level = rng.choice(np.arange(1, 65536), n, replace=False)  # none twice
     assume((level > 65).sum() >= bins)  # with fewer the published code has 0 / 0
     hit = rng.random(n) < level / 65535
-    count, hits = (
-        np.bincount(level, weights, 65536).astype(int) for weights in (None, hit)
-    )
+    count, hits = (np.bincount(level, each, 65536).astype(int) for each in (None, hit))
     forecasts = LevelCounts(count, hits)
     expected = naive_published_tace(level / 65535, hit, bins)
     assert published_tace(forecasts, bins=bins) == pytest.approx(expected)

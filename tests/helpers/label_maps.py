@@ -73,6 +73,15 @@ def write_image(
     return path
 
 
+def patched(path: Path, places: dict[int, bytes]) -> Path:
+    """The file with other bytes in some places."""
+    content = bytearray(path.read_bytes())
+    for place, value in places.items():
+        content[place : place + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
 def touch(folder: Path, *names: str) -> Path:
     """Empty files in a folder."""
     for name in names:

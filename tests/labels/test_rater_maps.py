@@ -95,11 +95,8 @@ def test_values_that_are_no_class(tmp_path: Path) -> None:
 def test_rounding_is_no_other_grid(suffix: str, tmp_path: Path) -> None:
     labels = blobs((6, 7, 8), 3)
     turned = OBLIQUE + np.array([[1e-7, 0, 0], [0, -1e-7, 0], [0, 0, 1e-7]])
-    first: dict[str, Any] = {
-        "spacing": (0.7, 0.8, 1.5),
-        "origin": (-120.3, 44.1, 8.8),
-        "direction": OBLIQUE.ravel(),
-    }
+    first: dict[str, Any] = {"spacing": (0.7, 0.8, 1.5), "origin": (-120.3, 44.1, 8.8)}
+    first["direction"] = OBLIQUE.ravel()
     second: dict[str, Any] = {
         "spacing": (0.7 + 1e-7, 0.8 - 1e-7, 1.5),
         "origin": (-120.3 + 1e-7, 44.1, 8.8 - 1e-7),
@@ -134,10 +131,9 @@ def test_other_grids(
     same: Image = (np.zeros((3, 4, 5), np.uint8), {})
     case = write(tmp_path, same, same, (np.zeros(shape, np.uint8), geometry))
     difference = difference.format((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    message = (
-        f"{case.paths[0]} and {case.paths[2]} lie on different grids: {difference}"
-    )
-    with pytest.raises(InputError, match=re.escape(f"{message}; --resample-to-first")):
+    first, _, third = case.paths
+    message = f"{first} and {third} lie on different grids: {difference}; --resample-to"
+    with pytest.raises(InputError, match=re.escape(message)):
         read_rater_maps(case)
 
 
@@ -226,12 +222,10 @@ def test_name_that_is_not_the_classes(tmp_path: Path) -> None:
 def test_raters_who_name_one_label_differently(tmp_path: Path) -> None:
     labels = blobs((4, 5, 6), 2)
     spleen = {**LIVER, "Segment0_Name": "spleen"}
-    case = case_of(
-        segmentation(tmp_path / "a.seg.nrrd", labels, **LIVER),
-        segmentation(tmp_path / "b.seg.nrrd", labels, **spleen),
-    )
+    first = segmentation(tmp_path / "a.seg.nrrd", labels, **LIVER)
+    second = segmentation(tmp_path / "b.seg.nrrd", labels, **spleen)
     with pytest.raises(InputError, match="label 1 is named 'spleen'"):
-        read_rater_maps(case)
+        read_rater_maps(case_of(first, second))
 
 
 def test_inputs_are_the_files_and_who_drew_them(tmp_path: Path) -> None:

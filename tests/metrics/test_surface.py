@@ -165,7 +165,7 @@ def test_tolerance_holds_in_spite_of_rounding() -> None:
 
 def test_empty_masks() -> None:
     full, empty = np.ones((2, 2), bool), np.zeros((2, 2), bool)
-    sizes: dict[str, Any] = {"spacing_mm": (1, 1), "tolerance_mm": 9}
+    sizes: Any = {"spacing_mm": (1, 1), "tolerance_mm": 9}
     assert math.isnan(surface_dice(empty, empty, **sizes))
     assert surface_dice(full, empty, **sizes) == 0
     assert surface_dice(empty, full, **sizes) == 0

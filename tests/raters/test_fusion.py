@@ -168,10 +168,8 @@ def test_identical_raters_are_one(
 ) -> None:
     (labels, *_), n_classes = case
     fused = fused_maps([labels] * n_raters, n_classes, Fusion(name))
-    assert (
-        soft_fused(fused, n_classes, dtype, method).tobytes()
-        == soft_single(labels, n_classes, dtype, method).tobytes()
-    )
+    one = soft_single(labels, n_classes, dtype, method)
+    assert soft_fused(fused, n_classes, dtype, method).tobytes() == one.tobytes()
     np.testing.assert_array_equal(fused.hard(fused.labels), labels)
 
 
@@ -185,9 +183,8 @@ def test_permuting_raters_changes_nothing(case: Case, data: st.DataObject) -> No
     ours = fused_maps(maps, n_classes, weighted(weights))
     theirs = fused_maps(permuted, n_classes, weighted([weights[at] for at in order]))
     np.testing.assert_array_equal(ours.hard(ours.labels), theirs.hard(theirs.labels))
-    np.testing.assert_allclose(
-        soft_fused(ours, n_classes), soft_fused(theirs, n_classes), atol=1e-6, rtol=0
-    )
+    one, other = (soft_fused(each, n_classes) for each in (ours, theirs))
+    np.testing.assert_allclose(one, other, atol=1e-6, rtol=0)
     equal = [fused_maps(m, n_classes, Fusion()) for m in (maps, permuted)]
     first, second = (soft_fused(f, n_classes, "uint8") for f in equal)
     np.testing.assert_array_equal(first, second)
@@ -211,9 +208,8 @@ def test_weight_zero_is_a_rater_left_out(
     more = [*maps[:at], data.draw(silent), *maps[at:]]
     zero = [*weights[:at], 0.0, *weights[at:]]
     fused = fused_maps(more, n_classes, weighted(zero, name=name))
-    np.testing.assert_array_equal(
-        fused.hard(fused.labels), without.hard(without.labels)
-    )
+    hard = fused.hard(fused.labels)
+    np.testing.assert_array_equal(hard, without.hard(without.labels))
     found = soft_fused(fused, n_classes, dtype)
     expected = soft_fused(without, n_classes, dtype)
     if dtype == "float32":
@@ -438,9 +434,7 @@ def test_weights_of_a_case_that_lacks_a_rater() -> None:
 
 def test_as_stored() -> None:
     assert Fusion().to_json() == {"name": "mean", "weights": "equal", "ties": "lowest"}
-    assert Fusion(weights={"b": 1, "a": 2}, ties="highest").to_json() == {
-        "name": "mean",
-        "weights": {"a": 2.0, "b": 1.0},
-        "ties": "highest",
-    }
+    stored = Fusion(weights={"b": 1, "a": 2}, ties="highest").to_json()
+    weights = {"a": 2.0, "b": 1.0}
+    assert stored == {"name": "mean", "weights": weights, "ties": "highest"}
     assert Fusion("majority", "dice").to_json()["weights"] == "dice"

@@ -247,11 +247,9 @@ def test_permuting_raters() -> None:
         assert new.pair_surface_dice.tolist() == surface
         sensitivity = old.sensitivity[order].tolist()
         assert new.sensitivity.tolist() == pytest.approx(sensitivity, abs=1e-6)
-    one, other = (
-        AgreementReport([case]).to_json()["raters"] for case in (before, after)
-    )
-    dice = {record["rater"]: record["dice"] for record in one}
-    assert {r["rater"]: r["dice"] for r in other} == pytest.approx(dice)
+    one, other = (AgreementReport([each]).to_json() for each in (before, after))
+    dice = {record["rater"]: record["dice"] for record in one["raters"]}
+    assert {r["rater"]: r["dice"] for r in other["raters"]} == pytest.approx(dice)
 
 
 def test_a_case_crosses_processes() -> None:

@@ -118,9 +118,7 @@ def test_probabilities() -> None:
     assert found.posterior.min() >= 0
 
 
-def test_stopped_before_the_posterior_stood_still(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_stopped_before_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, _, _ = simulated(3, 2, 500, seed=5)
     votes = tally(maps, n_classes=2)
     assert staple(votes.rows, votes.counts, n_classes=2).converged

@@ -65,9 +65,7 @@ def test_integer_and_float_sigma_are_one_parameter() -> None:
         ({"sigma": (1.0, 1.0), "size": (3, 3, 3)}, "one value, or one per axis"),
     ],
 )
-def test_parameters_that_do_not_go_together(
-    parameters: dict[str, Any], message: str
-) -> None:
+def test_parameters_that_do_not_fit(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         Method(**parameters)
 

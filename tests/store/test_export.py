@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from svls_cli import Batch, find_cases, open_store, smooth, smooth_cases
+from svls_cli import Batch, open_store, smooth
 from svls_cli.errors import InputError, InvalidParameterError, UnknownCaseError
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable
 from svls_cli.store.export import ExportOptions, export_cases, file_names
 from tests.helpers.commands import tree
 from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+from tests.helpers.stores import smoothed
 
 GEOMETRY = {
     "spacing": (0.7, 0.8123456789, 2.5),
@@ -22,9 +23,8 @@ GEOMETRY = {
 LABELS = np.array([0, 3, 500], np.uint16)[blobs((12, 13, 14), 3)]
 
 
-def smoothed(folder: Path) -> Path:
-    """A store of the label maps in a folder."""
-    smooth_cases(find_cases([folder / "labels"]), folder / "a.zarr")
+def stored(folder: Path) -> Path:
+    smoothed(folder / "labels", folder / "a.zarr")
     return folder / "a.zarr"
 
 
@@ -32,7 +32,7 @@ def smoothed(folder: Path) -> Path:
 def store(tmp_path: Path) -> Path:
     write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
     write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
-    return smoothed(tmp_path)
+    return stored(tmp_path)
 
 
 def export(store: Path, *cases: str, **options: Any) -> Path:
@@ -59,18 +59,13 @@ def test_hard_maps_come_back(suffix: str, store: Path) -> None:
 
 def test_export_and_smooth_again_gives_the_same_maps(store: Path) -> None:
     out = export(store, content="hard", format="nrrd")
-    smooth_cases(find_cases([out]), store.parent / "b.zarr")
-    first, second = open_store(store), open_store(store.parent / "b.zarr")
+    first, second = open_store(store), smoothed(out, store.parent / "b.zarr")
     for name in ("one", "flat"):
         np.testing.assert_array_equal(first[name].hard[...], second[name].hard[...])
         np.testing.assert_array_equal(first[name].soft[...], second[name].soft[...])
         for field in ("spacing_mm", "origin_mm", "direction"):
-            np.testing.assert_allclose(
-                getattr(first[name].geometry, field),
-                getattr(second[name].geometry, field),
-                atol=1e-9,
-                rtol=0,
-            )
+            one, other = (getattr(s[name].geometry, field) for s in (first, second))
+            np.testing.assert_allclose(one, other, atol=1e-9, rtol=0)
 
 
 def test_soft_labels_are_one_probability_volume_a_class(store: Path) -> None:
@@ -153,7 +148,8 @@ def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None
 
 def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
     write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
-    out = export(smoothed(tmp_path), content="hard", bids=True)
+    store = stored(tmp_path)
+    out = export(store, content="hard", bids=True)
     assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
 
 
@@ -166,7 +162,8 @@ def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     content = header.encode() + blobs((12, 13, 14), 3).tobytes()
     (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
-    store, options = smoothed(tmp_path), ExportOptions("hard")
+    store = stored(tmp_path)
+    options = ExportOptions("hard")
     (record,) = export_cases(store, tmp_path / "x", options=options)
     assert "cannot hold this geometry" in (record.reason or "")
     assert not list((tmp_path / "x").iterdir())

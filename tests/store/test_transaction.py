@@ -49,18 +49,13 @@ def stale(root: Path, pid: int, host: str | None = None) -> Path:
     return folder
 
 
-def test_publish_puts_a_case_in_place(root: Path) -> None:
+@pytest.mark.parametrize("old", [False, True])
+def test_publish_puts_a_case_in_place(old: bool, root: Path) -> None:
+    if old:
+        build(root / "case", "old")
     with workspace(root) as area:
         publish(build(area / "x", "new"), root / "case", workspace=area)
         assert (root / "case" / "data").read_text() == "new"
-    assert alone(root)
-
-
-def test_publish_replaces_an_old_case(root: Path) -> None:
-    build(root / "case", "old")
-    with workspace(root) as area:
-        publish(build(area / "x", "new"), root / "case", workspace=area)
-    assert (root / "case" / "data").read_text() == "new"
     assert alone(root)
 
 
@@ -102,9 +97,7 @@ def test_next_run_clears_what_a_killed_one_left(root: Path) -> None:
 @pytest.mark.parametrize(
     ("pid", "host"), [(os.getpid(), None), (1, None), (999_999_999, "another-host")]
 )
-def test_runs_that_may_be_alive_are_left_alone(
-    pid: int, host: str | None, root: Path
-) -> None:
+def test_living_runs_are_left_alone(pid: int, host: str | None, root: Path) -> None:
     folder = stale(root, pid, host)
     with workspace(root):
         pass
@@ -142,9 +135,8 @@ def test_workspaces_come_and_go_together(root: Path) -> None:
                 (area / "x").mkdir()
                 publish(area / "x", root / f"{own} {number}", workspace=area)
     """
-    runs = [
-        subprocess.Popen([sys.executable, "-c", program, root, own]) for own in "abc"
-    ]
+    command = [sys.executable, "-c", program, str(root)]
+    runs = [subprocess.Popen([*command, own]) for own in "abc"]
     assert [run.wait(timeout=120) for run in runs] == [0, 0, 0]
     assert len(list(root.iterdir())) == 180
     assert alone(root)

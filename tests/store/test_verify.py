@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import zarr
 
-from svls_cli import Method, find_cases, open_store, smooth_cases
+from svls_cli import Method, open_store
 from svls_cli.store.verify import verify_case
+from tests.helpers.commands import files
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 
 @pytest.fixture(scope="module", params=["uint8", "float16"])
@@ -22,7 +24,7 @@ def original(
     labels[:4] = 9
     path = write_image(folder / "case.nrrd", labels)
     options = {"ignore_label": 9, "dtype": request.param}
-    assert smooth_cases(find_cases([path]), folder / "a.zarr", **options)
+    smoothed(path, folder / "a.zarr", **options)
     return folder / "a.zarr"
 
 
@@ -36,7 +38,7 @@ def problems(store: Path) -> str:
 
 
 def shard(store: Path, array: str) -> Path:
-    return next(p for p in (store / "case" / array / "c").rglob("*") if p.is_file())
+    return files(store / "case" / array / "c")[0]
 
 
 def test_whole_store(store: Path) -> None:
@@ -49,17 +51,15 @@ def test_missing_shard(array: str, store: Path) -> None:
     assert f"array {array} has " in problems(store)
 
 
-def smoothed(folder: Path, method: Method) -> Path:
+def by(method: Method, folder: Path) -> Path:
     path = write_image(folder / "case.nrrd", blobs((20, 20, 20), 4))
-    smooth_cases(find_cases([path]), folder / "a.zarr", method=method)
+    smoothed(path, folder / "a.zarr", method=method)
     return folder / "a.zarr"
 
 
 @pytest.mark.parametrize("array", ["0", "labels/hard/0"])
-def test_methods_without_argmax_miss_no_shard_either(
-    array: str, tmp_path: Path
-) -> None:
-    store = smoothed(tmp_path, Method("gaussian"))
+def test_methods_without_argmax_miss_no_shard(array: str, tmp_path: Path) -> None:
+    store = by(Method("gaussian"), tmp_path)
     shard(store, array).unlink()
     assert problems(store) == f"array {array} has 0 of 1 files"
 
@@ -91,7 +91,7 @@ def edit(store: Path, array: str, where: Any, change: Any) -> None:
 
 def test_not_a_number(tmp_path: Path) -> None:
     path = write_image(tmp_path / "case.nrrd", blobs((9, 9, 9), 2))
-    smooth_cases(find_cases([path]), tmp_path / "a.zarr", dtype="float32")
+    smoothed(path, tmp_path / "a.zarr", dtype="float32")
     edit(tmp_path / "a.zarr", "0", (0, 4, 4, 4), np.nan)
     assert "do not sum" in problems(tmp_path / "a.zarr")
 
@@ -140,4 +140,4 @@ def test_array_that_is_gone(store: Path) -> None:
     ],
 )
 def test_every_method_verifies(method: Method, tmp_path: Path) -> None:
-    assert problems(smoothed(tmp_path, method)) == ""
+    assert problems(by(method, tmp_path)) == ""

@@ -26,7 +26,8 @@ from svls_cli.store.inspect import inspect_cases
 from svls_cli.store.layout import Layout
 from svls_cli.store.reader import Store
 from svls_cli.store.shards import encode_chunk, encode_shard
-from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+from tests.helpers.label_maps import OBLIQUE, LabelMap, blobs, write_image
+from tests.helpers.stores import smoothed
 
 # A third class count crosses from shared chunks to a chunk per class.
 KINDS = {
@@ -37,9 +38,7 @@ KINDS = {
 }
 
 
-def make(
-    folder: Path, labels: npt.NDArray[Any], name: str = "case", **options: Any
-) -> Store:
+def make(folder: Path, labels: LabelMap, name: str = "case", **options: Any) -> Store:
     """A store of one case."""
     geometry: dict[str, Any] = {}
     if labels.ndim == 3:
@@ -49,9 +48,7 @@ def make(
             "direction": OBLIQUE.ravel().tolist(),
         }
     path = write_image(folder / "labels" / f"{name}.nrrd", labels, **geometry)
-    results = smooth_cases(find_cases([path]), folder / "a.zarr", **options)
-    assert [r.status for r in results] == ["done"], results
-    return open_store(folder / "a.zarr")
+    return smoothed(path, folder / "a.zarr", **options)
 
 
 Stored = tuple[Store, npt.NDArray[Any]]
@@ -114,9 +111,8 @@ def test_what_is_said_of_the_case(stored: Stored) -> None:
     assert case.attributes["method"]["size_vox"] == [3] * labels.ndim
     assert case.geometry.shape == labels.shape
     meta = json.loads((case.path / "zarr.json").read_text("utf-8"))["attributes"]["ome"]
-    scale, translation = meta["multiscales"][0]["datasets"][0][
-        "coordinateTransformations"
-    ]
+    (image,) = meta["multiscales"][0]["datasets"]
+    scale, translation = image["coordinateTransformations"]
     assert tuple(scale["scale"][1:]) == case.geometry.spacing_mm
     assert tuple(translation["translation"][1:]) == case.geometry.origin_mm
     channels = meta["omero"]["channels"]
@@ -127,9 +123,8 @@ def test_chunks_shards_and_codecs(stored: Stored) -> None:
     soft = stored[0]["case"].soft
     assert soft.chunks[0] == (1 if soft.shape[0] > 8 else soft.shape[0])
     assert all(s % c == 0 for s, c in zip(soft.shards, soft.chunks, strict=True))
-    assert [c.to_dict() for c in soft.compressors] == [
-        {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
-    ]
+    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
+    assert [c.to_dict() for c in soft.compressors] == [zstd]
     assert soft.metadata.dimension_names[0] == "c"
     assert soft.attrs["scale_factor"] == 1 / 255
 
@@ -166,9 +161,8 @@ def test_region_of_probabilities(tmp_path: Path) -> None:
     labels = blobs((70, 20, 20), 3)
     case = make(tmp_path, labels)["case"]
     region = (slice(60, 68), slice(1, 4), slice(None))
-    np.testing.assert_array_equal(
-        case.probabilities(region, classes=2), case.probabilities()[(2, *region)]
-    )
+    found = case.probabilities(region, classes=2)
+    np.testing.assert_array_equal(found, case.probabilities()[(2, *region)])
 
 
 def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
@@ -200,7 +194,7 @@ def change_attributes(path: Path, **changed: Any) -> None:
         ("state", "writing"),
     ],
 )
-def test_case_with_damaged_attributes_is_no_case(
+def test_case_of_damaged_attributes_is_none(
     key: str, value: Any, tmp_path: Path
 ) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
@@ -265,9 +259,7 @@ def test_what_is_not_a_store(tmp_path: Path) -> None:
         ({"method": {}}, "damaged attributes"),
     ],
 )
-def test_attributes_of_a_root(
-    change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_attributes_of_a_root(change: Any, message: str, tmp_path: Path) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
     change_attributes(store.path, **change)
     with pytest.raises(StoreError, match=message):
