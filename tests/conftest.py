@@ -1,7 +1,5 @@
 """Fixtures that all tests share."""
 
-from __future__ import annotations
-
 import os
 
 # Before NumPy and PyTorch are imported, and for all child processes: tests run two at a
@@ -13,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,13 +20,9 @@ from tests.helpers.commands import Run, run_here, run_installed
 from tests.helpers.object_stores import KEYS, objects, s3_server
 from tests.helpers.pools import shared_pools
 
-if TYPE_CHECKING:
-    from tests.helpers.clusters import DaskCluster
-
 # No test asserts a time, not even on a busy machine.
-settings.register_profile(
-    "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+slow = [HealthCheck.too_slow]
+settings.register_profile("busy", deadline=None, suppress_health_check=slow)
 settings.load_profile("busy")
 
 # Children inherit that a signal is ignored, as `nohup pytest &` has it, but no handler.
@@ -72,11 +66,7 @@ def endpoint() -> Iterator[str]:
 def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the empty server; this process finds it by the usual variables."""
     boto3 = pytest.importorskip("boto3")
-    variables = {
-        "AWS_ENDPOINT_URL": endpoint,
-        **KEYS,
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    variables = {"AWS_ENDPOINT_URL": endpoint, "AWS_DEFAULT_REGION": "us-east-1"} | KEYS
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3")
@@ -87,7 +77,7 @@ def s3(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A cluster for all tests; its workers come back when a test kills them."""
     from tests.helpers.clusters import dask_cluster
 

@@ -1,7 +1,5 @@
 """Imports point one way, and each library has one owner."""
 
-from __future__ import annotations
-
 import ast
 import re
 from graphlib import CycleError, TopologicalSorter

@@ -1,7 +1,5 @@
 """Cases on a Dask cluster: the same store, whatever happens to its workers."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -42,15 +40,12 @@ RATERS = [f"raters/{rater}" for rater in "abc"]
 @pytest.mark.slow
 def test_readme(tmp_path: Path) -> None:
     """Its commands as they stand, but for the port, which may be in use here."""
-    (block,) = re.findall(
-        r"^```bash\n(dask .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S
-    )
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"^```bash\n(dask .*?)^```", text, re.M | re.S)
     shutil.copytree(SAMPLE, tmp_path / "sample_data")
     port = str(free_port())
-    script = block.replace("8786", port).replace(
-        "scheduler --", f"scheduler --port {port} --"
-    )
-    script = f"trap 'kill %1 %2; wait' EXIT\nset -m\n{script}"
+    block = block.replace("scheduler --", f"scheduler --port {port} --")
+    script = f"trap 'kill %1 %2; wait' EXIT\nset -m\n{block.replace('8786', port)}"
     result = shell(script, cwd=tmp_path, timeout=120)
     assert result.returncode == 0, result.stderr
     assert "cluster.zarr: 8 smoothed" in result.stdout
@@ -62,6 +57,11 @@ def sample(tmp_path: Path) -> Path:
     for name in ("labels", "raters"):
         (tmp_path / name).symlink_to(SAMPLE / name)
     return tmp_path
+
+
+def smoothing(cluster: DaskCluster) -> list[str]:
+    """The command that does it there."""
+    return ["smooth", "--scheduler", cluster.address, "labels", "a.zarr"]
 
 
 def shown(output: str) -> dict[str, tuple[object, ...]]:
@@ -101,7 +101,7 @@ def test_same_store_and_records(
 def test_several_threads_in_a_worker(tmp_path: Path, sample: Path, run: Run) -> None:
     run("smooth", "labels", "b.zarr")
     with dask_cluster(tmp_path / "cluster", workers=1, threads=4) as cluster:
-        run("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
+        run(*smoothing(cluster))
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 
 
@@ -122,7 +122,7 @@ def name_and_reason(item: object, how: str) -> str:
     return f"{item} {how}"
 
 
-def test_item_of_a_killed_worker_is_done_again(
+def test_item_of_a_killed_worker_comes_again(
     cluster: DaskCluster, tmp_path: Path
 ) -> None:
     with Cluster(cluster.address) as workers:
@@ -135,16 +135,11 @@ def test_items_that_kill_all_their_workers(cluster: DaskCluster) -> None:
     """Those beside them, killed as often, are done all the same."""
     with Cluster(cluster.address) as workers:
         found = list(workers.map(die_always, range(10), crashed=name_and_reason))
-        again: list[Any] = list(
-            workers.map(die_always, range(2), crashed=name_and_reason)
-        )
-    failed = sorted(f for f in found if isinstance(f, str))
+        again = set(workers.map(die_always, range(2), crashed=name_and_reason))
     reason = "all workers that worked on it died"
-    assert failed == [f"3 {reason}", f"4 {reason}"]
-    assert {f for f in found if isinstance(f, int)} == {
-        2 * n for n in range(10) if n not in (3, 4)
-    }
-    assert sorted(again) == [0, 2]
+    expected = {n: 2 * n for n in range(10)} | {n: f"{n} {reason}" for n in (3, 4)}
+    assert sorted(found, key=str) == sorted(expected.values(), key=str)
+    assert again == {0, 2}
 
 
 @pytest.mark.slow
@@ -153,9 +148,7 @@ def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) ->
     mark = tmp_path / "mark"
     env = fault("wait:open:/c/0:2", SVLS_MARK=str(mark), SVLS_WAIT_S="2")
     with dask_cluster(tmp_path / "cluster", **env) as cluster:
-        process = start(
-            "smooth", "--scheduler", cluster.address, "labels", "a.zarr", cwd=sample
-        )
+        process = start(*smoothing(cluster), cwd=sample)
         wait_for(mark, process)
         cluster.kill_workers()
         output, complaint = process.communicate(timeout=60)
@@ -168,9 +161,8 @@ def test_workers_killed_in_the_middle(tmp_path: Path, sample: Path, run: Run) ->
 @pytest.mark.slow
 def test_case_that_kills_its_workers_fails_alone(tmp_path: Path, run: Run) -> None:
     for number in range(3):
-        write_image(
-            tmp_path / "l" / f"case_{number}.nii.gz", blobs((8, 9, 10), 3, seed=number)
-        )
+        labels = blobs((8, 9, 10), 3, seed=number)
+        write_image(tmp_path / "l" / f"case_{number}.nii.gz", labels)
     arguments = ("smooth", "--json", "l", "a.zarr")
     with dask_cluster(tmp_path / "cluster", **fault("crash:open:case_1:1")) as cluster:
         result = run(*arguments, "--scheduler", cluster.address, code=4)
@@ -188,14 +180,13 @@ def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
     mark = tmp_path / "mark"
     env = fault("wait:open:/c/0:3", SVLS_MARK=str(mark), SVLS_WAIT_S="3")
     with dask_cluster(tmp_path / "cluster", workers=1, **env) as cluster:
-        arguments = ("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
-        process = start(*arguments, cwd=sample)
+        process = start(*smoothing(cluster), cwd=sample)
         wait_for(mark, process)
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
         assert process.returncode == 130
         assert complaint.strip() == f"svls-cli: {INTERRUPTED}"
-        run(*arguments)
+        run(*smoothing(cluster))
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 
 
@@ -204,9 +195,7 @@ def test_scheduler_that_dies(tmp_path: Path, sample: Path) -> None:
     mark = tmp_path / "mark"
     env = fault("wait:open:/c/0:1", SVLS_MARK=str(mark), SVLS_WAIT_S="60")
     with dask_cluster(tmp_path / "cluster", **env) as cluster:
-        process = start(
-            "smooth", "--scheduler", cluster.address, "labels", "a.zarr", cwd=sample
-        )
+        process = start(*smoothing(cluster), cwd=sample)
         wait_for(mark, process)
         cluster.scheduler.kill()
         _, complaint = process.communicate(timeout=60)
@@ -257,8 +246,7 @@ def test_cluster_without_svls_cli(tmp_path: Path, sample: Path, run: Run) -> Non
     hiding.mkdir()
     (hiding / "svls_cli.py").write_text("raise ImportError('No svls_cli here')")
     with dask_cluster(tmp_path / "cluster", PYTHONPATH=str(hiding)) as cluster:
-        arguments = ("smooth", "--scheduler", cluster.address, "labels", "a.zarr")
-        result = run(*arguments, code=3)
+        result = run(*smoothing(cluster), code=3)
     assert "cannot run svls-cli: No svls_cli here; install svls-cli" in result.stderr
     assert result.stderr.count("\n") == 1
 
@@ -271,14 +259,10 @@ def test_worker_of_another_version() -> None:
 
 def test_dask_is_an_extra(tmp_path: Path, sample: Path, run: Run) -> None:
     (tmp_path / "distributed.py").write_text("raise ImportError")
-    result = run(
-        *("smooth", "--scheduler", "tcp://127.0.0.1:1", "labels", "a.zarr"),
-        code=2,
-        env={"PYTHONPATH": str(tmp_path)},
-    )
-    assert result.stderr == (
-        "svls-cli: a cluster needs Dask: pip install 'svls-cli[dask]'\n"
-    )
+    command = ("smooth", "--scheduler", "tcp://127.0.0.1:1", "labels", "a.zarr")
+    result = run(*command, code=2, env={"PYTHONPATH": str(tmp_path)})
+    expected = "svls-cli: a cluster needs Dask: pip install 'svls-cli[dask]'\n"
+    assert result.stderr == expected
 
 
 def test_store_that_workers_do_not_share(

@@ -1,7 +1,5 @@
 """Several runs share the work, and make the store that one run makes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
@@ -23,12 +21,9 @@ def run_parts(*arguments: str, count: int, cwd: Path) -> list[str]:
         start(*arguments, *options, f"{number}/{count}", cwd=cwd)
         for number in range(1, count + 1)
     ]
-    outputs = []
-    for part in parts:
-        output, complaint = part.communicate(timeout=120)
-        assert part.returncode == 0, complaint
-        outputs.append(output)
-    return outputs
+    said = [part.communicate(timeout=120) for part in parts]
+    assert [part.returncode for part in parts] == [0] * count, said
+    return [output for output, _ in said]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +81,8 @@ def test_a_broken_case_is_told_by_its_own_part_only(tmp_path: Path) -> None:
     cases = find_cases([tmp_path / "l"])
     told = {}
     for number in (1, 2, 3):
-        found = smooth_cases(
-            cases, tmp_path / "a.zarr", batch=Batch(part=Part(number, 3))
-        )
+        batch = Batch(part=Part(number, 3))
+        found = smooth_cases(cases, tmp_path / "a.zarr", batch=batch)
         told[number] = [(record.case, record.status) for record in found]
     assert told == {1: [("a", "done")], 2: [("b", "failed")], 3: []}
 

@@ -6,21 +6,14 @@ Whole commands, interleaved, start-up included; the cluster, of this machine, is
 before. Both stores must be the same to the last byte.
 """
 
-from __future__ import annotations
-
-import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
 import phantoms
-import SimpleITK as sitk
 from distributed import LocalCluster
-from timing import print_table, time_command
-
-COMMAND = Path(sys.executable).with_name("svls-cli")
+from timing import COMMAND, option_parser, print_table, time_command
 
 
 def content(store: Path) -> dict[str, bytes]:
@@ -44,23 +37,16 @@ def compare(folder: Path, address: str, rounds: int) -> list[str]:
         if content(folder / "jobs.zarr") != content(folder / "cluster.zarr"):
             raise RuntimeError("the stores differ")
     jobs, cluster = (median(seconds[way][1:]) for way in ways)  # the first warms up
-    return [
-        f"{len(list((folder / 'labels').iterdir()))}",
-        f"{jobs:.2f} s",
-        f"{cluster:.2f} s",
-        f"{cluster / jobs:.1f}x",
-        f"{100 * (cluster / jobs - 1):+.1f} %",
-        "identical",
-    ]
+    count = len(list((folder / "labels").iterdir()))
+    cells = [f"{count}", f"{jobs:.2f} s", f"{cluster:.2f} s", f"{cluster / jobs:.1f}x"]
+    return [*cells, f"{100 * (cluster / jobs - 1):+.1f} %", "identical"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
+def main() -> None:
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--volumes", type=int, default=40)
-    options = parser.parse_args(arguments)
-    shape = tuple(max(8, int(n * options.scale)) for n in (155, 240, 240))
+    options = parser.parse_args()
+    labels = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
     with (
         tempfile.TemporaryDirectory(prefix="svls-bench-") as name,
         LocalCluster(
@@ -69,10 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     ):
         folder = Path(name)
         (folder / "labels").mkdir()
-        image = sitk.GetImageFromArray(phantoms.lesion(shape, 4))
-        for number in range(options.volumes):
-            path = folder / "labels" / f"{number:03d}.nii.gz"
-            sitk.WriteImage(image, str(path))
+        phantoms.write_cases(folder / "labels", labels, options.volumes)
         row = compare(folder, cluster.scheduler_address, options.rounds)
     header = ["cases", "--jobs 2", "cluster", "ratio", "overhead", "stores"]
     print_table("Dask cluster of two workers, medians", header, [row])

@@ -11,9 +11,6 @@ makes our store could leave out: gunzip, zstd of what is not constant, writing a
 flushing, on as many cores as there are jobs, and without start-up.
 """
 
-from __future__ import annotations
-
-import argparse
 import gzip
 import os
 import shutil
@@ -26,14 +23,12 @@ from typing import Any
 
 import numpy as np
 import phantoms
-import SimpleITK as sitk
 import zarr
-from timing import print_table, run_command, time_command
+from timing import COMMAND, option_parser, print_table, run_command, time_command
 
 from svls_cli.store.shards import encode_chunk
 
 HERE = Path(__file__).parent
-COMMAND = Path(sys.executable).with_name("svls-cli")
 HEADER = ["input", "run", "median s", "2 jobs", "peak MB", "store MB", "files"]
 
 
@@ -42,26 +37,14 @@ def compare(
 ) -> list[list[str]]:
     """Rows of the table."""
     folder = Path(tempfile.mkdtemp(prefix="svls-bench-"))
-    told = ",".join(map(str, range(n_classes)))
+    told = ("--classes", ",".join(map(str, range(n_classes))))
     smooth = [COMMAND, "smooth", *paths]
+    script = [sys.executable, HERE / "published.py", str(n_classes)]
     commands = {
         "2 jobs": [*smooth, folder / "2 jobs", "--jobs", "2"],
         "1 job": [*smooth, folder / "1 job", "--jobs", "1"],
-        "2 jobs, told": [
-            *smooth,
-            folder / "2 jobs, told",
-            "-j",
-            "2",
-            "--classes",
-            told,
-        ],
-        "script": [
-            sys.executable,
-            HERE / "published.py",
-            str(n_classes),
-            folder / "script",
-            *paths,
-        ],
+        "2 jobs, told": [*smooth, folder / "2 jobs, told", "--jobs", "2", *told],
+        "script": [*script, folder / "script", *paths],
     }
     seconds: dict[str, list[float]] = {who: [] for who in commands}
     floors, peak_bytes = [], {}
@@ -138,39 +121,32 @@ def packing(array: Any) -> float:
     return seconds
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
+def main() -> None:
+    parser = option_parser(__doc__, rounds=3)
     parser.add_argument("--volumes", type=int, default=50, help="of the 4-class row")
     parser.add_argument("--classes", type=int, help="of --label-maps")
     parser.add_argument(
         "--label-maps", type=Path, nargs="+", help="instead of phantoms"
     )
-    options = parser.parse_args(arguments)
-    if options.label_maps:
-        name = f"{len(options.label_maps)} given"
-        rows = compare(name, options.label_maps, options.classes, options.rounds)
-        print_table("Whole command", HEADER, rows)
-        return
-
-    def scaled(*shape: int) -> tuple[int, ...]:
-        return tuple(max(8, int(n * options.scale)) for n in shape)
-
-    with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
-        lesions = []
-        for number in range(options.volumes):
-            lesions.append(Path(folder) / f"lesion_{number:03d}.nii.gz")
-            lesion = phantoms.lesion(scaled(155, 240, 240), 4)
-            sitk.WriteImage(sitk.GetImageFromArray(lesion), str(lesions[-1]))
-        organs = Path(folder) / "organs.nii.gz"
-        array = phantoms.organs(scaled(145, 512, 512), 22)
-        sitk.WriteImage(sitk.GetImageFromArray(array), str(organs))
-        rows = [
-            *compare("1 x 4 classes", lesions[:1], 4, options.rounds),
-            *compare(f"{len(lesions)} x 4 classes", lesions, 4, options.rounds),
-            *compare("1 x 22 classes", [organs], 22, options.rounds),
-        ]
+    options = parser.parse_args()
+    given = options.label_maps
+    with tempfile.TemporaryDirectory(prefix="svls-bench-") as name:
+        folder = Path(name)
+        sets = [(f"{len(given or ())} given", given, options.classes)]
+        if not given:
+            lesion = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
+            lesions = phantoms.write_cases(folder, lesion, options.volumes)
+            organs = phantoms.organs(phantoms.scaled(options.scale, 145, 512, 512), 22)
+            sets = [
+                ("1 x 4 classes", lesions[:1], 4),
+                (f"{len(lesions)} x 4 classes", lesions, 4),
+                (
+                    "1 x 22 classes",
+                    [phantoms.write(Path(name, "o.nii.gz"), organs)],
+                    22,
+                ),
+            ]
+        rows = [row for each in sets for row in compare(*each, options.rounds)]
     print_table("Whole command", HEADER, rows)
 
 

@@ -10,9 +10,6 @@ Then what the cost grows with: the same boundary between more classes, wider win
 Then where the time goes.
 """
 
-from __future__ import annotations
-
-import argparse
 import cProfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +21,7 @@ import phantoms
 import torch
 from published import soft_labels
 from scipy.ndimage import correlate1d
-from timing import print_table, time_functions
+from timing import option_parser, print_table, time_functions
 
 from svls_cli.batch.workers import keep_freed_memory
 from svls_cli.soften.methods import Method
@@ -32,10 +29,12 @@ from svls_cli.soften.regions import soften_part
 from svls_cli.soften.volume import soften_volume
 from svls_cli.store.layout import Layout
 
+Soft = npt.NDArray[np.float32]
+
 
 def separable_filters(
-    labels: npt.NDArray[np.uint8], n_classes: int, *, size: int = 3, sigma: float = 1.0
-) -> npt.NDArray[np.float32]:
+    labels: phantoms.LabelMap, n_classes: int, *, size: int = 3, sigma: float = 1.0
+) -> Soft:
     """Gaussian filters of every class, the centre taken out afterwards."""
     offset = np.arange(size) - size // 2
     window = np.exp(-0.5 * (offset / sigma) ** 2)
@@ -64,27 +63,19 @@ class Row:
 
     def ours(self, dtype: str) -> npt.NDArray[np.generic]:
         softening = Method(sigma=self.sigma, size=self.size).on_grid((1.0,) * 3)
-        return soften_volume(
-            self.labels, softening, n_classes=self.n_classes, dtype=dtype
-        )
+        n = self.n_classes
+        return soften_volume(self.labels, softening, n_classes=n, dtype=dtype)
 
     def blocks(self) -> None:
         """As the command does it: never the dense array of all classes."""
         softening = Method(sigma=self.sigma, size=self.size).on_grid((1.0,) * 3)
-        layout = Layout.choose(self.labels.shape, n_classes=self.n_classes, itemsize=1)
+        n = self.n_classes
+        layout = Layout.choose(self.labels.shape, n_classes=n, itemsize=1)
         for shard in layout.shards():
             for _, voxels in layout.blocks(shard):
-                soften_part(
-                    self.labels,
-                    voxels,
-                    softening,
-                    n_classes=self.n_classes,
-                    dtype="uint8",
-                )
+                soften_part(self.labels, voxels, softening, n_classes=n, dtype="uint8")
 
-    def theirs(
-        self, method: Callable[..., npt.NDArray[np.float32]]
-    ) -> npt.NDArray[np.float32]:
+    def theirs(self, method: Callable[..., Soft]) -> Soft:
         return method(self.labels, self.n_classes, size=self.size, sigma=self.sigma)
 
     def compare(self, rounds: int) -> list[str]:
@@ -161,19 +152,12 @@ def profile(rows: Mapping[str, Row]) -> list[list[str]]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
-    options = parser.parse_args(arguments)
+def main() -> None:
+    options = option_parser(__doc__, rounds=5).parse_args()
     torch.set_num_threads(2)
     keep_freed_memory()  # as workers do
-
-    def scaled(*shape: int) -> tuple[int, ...]:
-        return tuple(max(8, int(n * options.scale)) for n in shape)
-
-    cube = scaled(256, 256, 256)
-    lesion = phantoms.lesion(scaled(155, 240, 240), 4)
+    cube = phantoms.scaled(options.scale, 256, 256, 256)
+    lesion = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
     organs = phantoms.organs(cube, 36)
     rows = [
         Row("lesion", lesion, 4),

@@ -9,9 +9,6 @@ MultiLabelSTAPLE. Time and memory (all processes together) are of the same run,
 interleaved.
 """
 
-from __future__ import annotations
-
-import argparse
 import shutil
 import sys
 import tempfile
@@ -20,11 +17,9 @@ from statistics import median
 
 import numpy as np
 import phantoms
-import SimpleITK as sitk
-from timing import Measured, print_table, run_command
+from timing import COMMAND, Measured, option_parser, print_table, run_command
 
 HERE = Path(__file__).parent
-COMMAND = Path(sys.executable).with_name("svls-cli")
 
 
 def write_phantoms(folder: Path, shape: tuple[int, ...]) -> None:
@@ -32,8 +27,7 @@ def write_phantoms(folder: Path, shape: tuple[int, ...]) -> None:
     for case in ("one", "two"):
         labels = phantoms.organs(shape, 22)
         for rater, drawn in (("a", labels), ("b", np.roll(labels, 1, axis=1))):
-            image = sitk.GetImageFromArray(drawn)
-            sitk.WriteImage(image, str(folder / f"{case}_{rater}.nii.gz"))
+            phantoms.write(folder / f"{case}_{rater}.nii.gz", drawn)
 
 
 def ours(given: Path, out: Path) -> Measured:
@@ -62,19 +56,16 @@ def script(given: Path, out: Path, n_classes: int) -> Measured:
     )
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the phantoms")
+def main() -> None:
+    parser = option_parser(__doc__, rounds=3)
     parser.add_argument("--classes", type=int, default=22)
     parser.add_argument("--cases", type=Path, help="instead of phantoms")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     runs: dict[str, list[Measured]] = {"ours": [], "script": []}
     with tempfile.TemporaryDirectory(prefix="svls-bench-") as name:
         given = options.cases or Path(name)
         if options.cases is None:
-            shape = tuple(max(8, int(n * options.scale)) for n in (145, 512, 512))
-            write_phantoms(given, shape)
+            write_phantoms(given, phantoms.scaled(options.scale, 145, 512, 512))
         for _ in range(options.rounds):
             out = Path(tempfile.mkdtemp(prefix="svls-bench-"))
             out.joinpath("ours").mkdir()
@@ -83,16 +74,12 @@ def main(arguments: list[str] | None = None) -> None:
             shutil.rmtree(out)
     seconds = {who: median(r.seconds for r in found) for who, found in runs.items()}
     memory = {who: median(r.peak_bytes for r in found) for who, found in runs.items()}
-    row = [
-        f"{seconds['ours']:.2f} s",
-        f"{seconds['script']:.2f} s",
-        f"{seconds['script'] / seconds['ours']:.1f}x",
-        f"{memory['ours'] / 1e6:.0f} MB",
-        f"{memory['script'] / 1e6:.0f} MB",
-        f"{memory['ours'] / memory['script']:.2f}",
-    ]
+    cells = [f"{taken:.2f} s" for taken in seconds.values()]
+    cells.append(f"{seconds['script'] / seconds['ours']:.1f}x")
+    cells += [f"{taken / 1e6:.0f} MB" for taken in memory.values()]
+    cells.append(f"{memory['ours'] / memory['script']:.2f}")
     header = ["ours", "script", "faster", "memory", "script's", "ratio"]
-    print_table("Fusing raters, medians", header, [row])
+    print_table("Fusing raters, medians", header, [cells])
 
 
 if __name__ == "__main__":

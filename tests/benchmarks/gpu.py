@@ -9,9 +9,6 @@ with the published method on the same GPU, if this PyTorch has one. Second table
 whole command with `--device cpu` and `--device gpu`. Without a GPU it says so.
 """
 
-from __future__ import annotations
-
-import argparse
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,9 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import phantoms
-import SimpleITK as sitk
-from command import COMMAND
-from timing import print_table, time_command
+from timing import COMMAND, option_parser, print_table, time_command
 
 from svls_cli.soften.dense import soften_dense
 from svls_cli.soften.devices import gpu_problem
@@ -93,17 +88,10 @@ def volume_row(
     )
     moved = labels.nbytes + labels.size * n_classes * np.dtype(dtype).itemsize
     theirs = published(labels, n_classes, size, rounds)
-    return [
-        name,
-        "x".join(map(str, labels.shape)),
-        str(n_classes),
-        str(size),
-        dtype,
-        f"{ours:.3f}",
-        f"{moved / ours / 1e6:.0f} GB/s",
-        f"{100 * moved / ours / copy_rate(rounds):.0f} %",
-        "-" if theirs is None else f"{theirs / ours:.1f}x",
-    ]
+    cells = [name, "x".join(map(str, labels.shape)), f"{n_classes}", f"{size}", dtype]
+    cells += [f"{ours:.3f}", f"{moved / ours / 1e6:.0f} GB/s"]
+    cells.append(f"{100 * moved / ours / copy_rate(rounds):.0f} %")
+    return [*cells, "-" if theirs is None else f"{theirs / ours:.1f}x"]
 
 
 def command_row(
@@ -112,10 +100,7 @@ def command_row(
     """One row of the second table."""
     seconds: dict[str, list[float]] = {"cpu": [], "gpu": []}
     with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
-        image = sitk.GetImageFromArray(labels)
-        for number in range(cases):
-            sitk.WriteImage(image, f"{folder}/{number:03d}.nii.gz")
-        inputs = sorted(Path(folder).glob("*.nii.gz"))
+        inputs = phantoms.write_cases(Path(folder), labels, cases)
         for turn in range(rounds):
             for device, taken in seconds.items():
                 out = f"{folder}/{device}{turn}.zarr"
@@ -125,20 +110,13 @@ def command_row(
     return [name, f"{cases}", f"{cpu:.2f} s", f"{gpu:.2f} s", f"{cpu / gpu:.1f}x"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
-    options = parser.parse_args(arguments)
+def main() -> None:
+    options = option_parser(__doc__, rounds=5).parse_args()
     if problem := gpu_problem():
         print(f"nothing to measure without a GPU: {problem}")
         return
-
-    def scaled(*shape: int) -> tuple[int, ...]:
-        return tuple(max(8, int(n * options.scale)) for n in shape)
-
-    lesion = phantoms.lesion(scaled(155, 240, 240), 4)
-    organs = phantoms.organs(scaled(256, 256, 256), 36)
+    lesion = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
+    organs = phantoms.organs(phantoms.scaled(options.scale, 256, 256, 256), 36)
     rows = [
         volume_row(*volume, dtype, options.rounds)
         for volume in (
@@ -148,17 +126,9 @@ def main(arguments: list[str] | None = None) -> None:
         )
         for dtype in ("uint8", "float32")
     ]
-    header = [
-        "phantom",
-        "shape",
-        "classes",
-        "size",
-        "dtype",
-        "ms",
-        "moved",
-        "of a copy",
-    ]
-    print_table("On the GPU, medians", [*header, "published/ours"], rows)
+    header = ["phantom", "shape", "classes", "size", "dtype"]
+    header += ["ms", "moved", "of a copy", "published/ours"]
+    print_table("On the GPU, medians", header, rows)
     rows = [
         command_row("lesion, window 3", lesion, 8, options.rounds),
         command_row("lesion, window 15", lesion, 8, options.rounds, "--size", 15),

@@ -10,9 +10,6 @@ default it hands on bytes, and the device makes probabilities of them. All in tu
 every round, by workers that run already; medians of patches per second.
 """
 
-from __future__ import annotations
-
-import argparse
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,8 +23,7 @@ import phantoms
 import SimpleITK as sitk
 import torch
 from published import soft_labels
-from reading import make_phantoms
-from timing import print_table, time_functions
+from timing import option_parser, print_table, time_functions
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -87,13 +83,13 @@ def read_whole(draw: Draw) -> npt.NDArray[np.float32]:
 
 def read_part(draw: Draw) -> npt.NDArray[np.float32]:
     """From the soft labels of each class, no more of them than must be unpacked."""
-    paths = (f"{draw.stem}_{index}.nii.gz" for index in range(N_CLASSES))
-    return np.stack([extract(path, draw.region) for path in paths])
+    paths = (Path(f"{draw.stem}_{index}.nii.gz") for index in range(N_CLASSES))
+    return np.stack([phantoms.extract(path, draw.region) for path in paths])
 
 
 def soften_file(draw: Draw) -> npt.NDArray[np.float32]:
     """From a file of the hard label map."""
-    return soften(extract(f"{draw.stem}.nii.gz", draw.wide), draw)
+    return soften(phantoms.extract(Path(f"{draw.stem}.nii.gz"), draw.wide), draw)
 
 
 def soften_array(draw: Draw) -> npt.NDArray[np.float32]:
@@ -104,16 +100,6 @@ def soften_array(draw: Draw) -> npt.NDArray[np.float32]:
 def soften(labels: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]:
     """The published method, where a patch lies in its surroundings."""
     return soft_labels(labels, N_CLASSES)[(slice(None), *draw.inner)]
-
-
-def extract(path: str, region: Region) -> npt.NDArray[Any]:
-    """A region of an image file."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(path)
-    reader.SetExtractIndex([s.start for s in reversed(region)])
-    reader.SetExtractSize([s.stop - s.start for s in reversed(region)])
-    values: npt.NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
-    return values
 
 
 def in_float32(sample: dict[str, Any], _seed: int) -> dict[str, Any]:
@@ -131,8 +117,7 @@ def write_files(paths: Sequence[Path], folder: Path) -> None:
         files = {stem.name: labels}
         files |= {f"{stem.name}_{index}": soft[index] for index in range(N_CLASSES)}
         for name, values in files.items():
-            image = sitk.GetImageFromArray(values)
-            sitk.WriteImage(image, str(folder / f"{name}.nii.gz"), True)
+            phantoms.write(folder / f"{name}.nii.gz", values)
 
 
 def make_datasets(
@@ -140,7 +125,7 @@ def make_datasets(
 ) -> dict[str, Dataset[dict[str, Any]]]:
     """Everybody's, for the same cases and patches."""
     labels = phantoms.lesion(shape, N_CLASSES)
-    paths = make_phantoms(folder, labels, n_cases)
+    paths = phantoms.write_cases(folder, labels, n_cases, step=7, suffix=".nrrd")
     write_files(paths, folder)
     for record in smooth_cases(find_cases(paths), folder / "a.zarr"):
         assert record.status == "done", record.reason
@@ -205,20 +190,14 @@ def time_loaders(
     return {name: counts[name] / s for name, s in seconds.items()}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+def main() -> None:
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument("--patches", type=int, default=240)
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="0: this process loads")
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks everything")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     torch.set_num_threads(1)  # as a worker has, also if there is none
-
-    def scaled(*sizes: int) -> list[int]:
-        return [max(8, int(n * options.scale)) for n in sizes]
-
-    shape, [edge] = scaled(155, 240, 240), scaled(96)
+    *shape, edge = phantoms.scaled(options.scale, 155, 240, 240, 96)
     with tempfile.TemporaryDirectory(prefix="svls-bench-") as name:
         datasets = make_datasets(
             shape, edge, options.cases, options.patches, Path(name)

@@ -8,20 +8,13 @@ processes together, looked at ten times a second; divided by the number of voxel
 would be at least that of classes if the class axis were held for the whole volume.
 """
 
-from __future__ import annotations
-
-import argparse
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import phantoms
-import SimpleITK as sitk
-from timing import print_table, run_command
-
-COMMAND = Path(sys.executable).with_name("svls-cli")
+from timing import COMMAND, option_parser, print_table, run_command
 
 
 def write_phantom(path: Path, shape: tuple[int, ...], n_classes: int) -> None:
@@ -30,7 +23,7 @@ def write_phantom(path: Path, shape: tuple[int, ...], n_classes: int) -> None:
     for axis, n in enumerate(shape):
         labels = labels.repeat(2, axis).take(range(n), axis)
     labels.flat[:n_classes] = np.arange(n_classes)
-    sitk.WriteImage(sitk.GetImageFromArray(labels), str(path), useCompression=True)
+    phantoms.write(path, labels)
 
 
 def measure(
@@ -45,29 +38,21 @@ def measure(
     peak_bytes = max(run.peak_bytes for run in runs)
     voxels = int(np.prod(shape))
     stored = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
-    return [
-        " x ".join(map(str, shape)),
-        f"{n_classes}",
-        f"{seconds:.1f}",
-        f"{voxels / seconds / 1e6:.1f}",
-        f"{peak_bytes / 1e6:.0f}",
-        f"{peak_bytes / voxels:.2f}",
-        f"{path.stat().st_size / 1e6:.1f}",
-        f"{stored / 1e6:.1f}",
-    ]
+    cells = [" x ".join(map(str, shape)), f"{n_classes}", f"{seconds:.1f}"]
+    cells += [f"{voxels / seconds / 1e6:.1f}", f"{peak_bytes / 1e6:.0f}"]
+    cells.append(f"{peak_bytes / voxels:.2f}")
+    return [*cells, f"{path.stat().st_size / 1e6:.1f}", f"{stored / 1e6:.1f}"]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=1)
+def main() -> None:
+    parser = option_parser(__doc__, rounds=1)
     parser.add_argument("--slices", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--classes", type=int, nargs="+", default=[4, 36, 117])
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volumes")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     rows = []
     for slices in options.slices:
+        shape = phantoms.scaled(options.scale, slices, 512, 512)
         for n_classes in options.classes:
-            shape = tuple(max(8, int(n * options.scale)) for n in (slices, 512, 512))
             with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
                 rows.append(measure(Path(folder), shape, n_classes, options.rounds))
     header = ["voxels", "classes", "seconds", "Mvoxel/s", "MB of memory", "bytes/voxel"]

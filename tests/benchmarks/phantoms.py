@@ -1,15 +1,46 @@
 """Label maps of a size and roughness that real ones have."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import SimpleITK as sitk
 from scipy.ndimage import maximum_filter, minimum_filter
 
 LabelMap = npt.NDArray[np.uint8]
+
+
+def scaled(scale: float, *shape: int) -> tuple[int, ...]:
+    """A shape shrunk, but not to nothing."""
+    return tuple(max(8, int(n * scale)) for n in shape)
+
+
+def write(path: Path, values: npt.NDArray[Any]) -> Path:
+    """A compressed image file."""
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(path), useCompression=True)
+    return path
+
+
+def extract(path: Path, region: tuple[slice, ...]) -> npt.NDArray[Any]:
+    """A region of an image file, no more of it read than must be."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetExtractIndex([s.start for s in reversed(region)])
+    reader.SetExtractSize([s.stop - s.start for s in reversed(region)])
+    values: npt.NDArray[Any] = sitk.GetArrayFromImage(reader.Execute())
+    return values
+
+
+def write_cases(
+    folder: Path, labels: LabelMap, n: int, *, step: int = 0, suffix: str = ".nii.gz"
+) -> list[Path]:
+    """Label maps of which each lies some voxels further on."""
+    return [
+        write(folder / f"case_{at:03d}{suffix}", np.roll(labels, step * at, axis=1))
+        for at in range(n)
+    ]
 
 
 def lesion(shape: Sequence[int], n_classes: int) -> LabelMap:

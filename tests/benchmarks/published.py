@@ -4,8 +4,6 @@ Transcribed from the formula (Islam & Glocker, IPMI 2021); run as a script it is
 user would write to store soft labels today.
 """
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np
@@ -18,9 +16,8 @@ def kernel(size: int, sigma: float) -> torch.Tensor:
     """Gaussian neighbours, normalised, and a centre as heavy as all of them."""
     offset = torch.arange(size, dtype=torch.float64) - size // 2
     square = offset**2
-    gauss = torch.exp(
-        -(square[:, None, None] + square[:, None] + square) / (2 * sigma**2)
-    )
+    distance = square[:, None, None] + square[:, None] + square
+    gauss = torch.exp(-distance / (2 * sigma**2))
     centre = (size // 2,) * 3
     gauss[centre] = 0
     gauss /= gauss.sum()
@@ -44,10 +41,8 @@ def soft_labels(
     labels: npt.NDArray[np.uint8], n_classes: int, *, size: int = 3, sigma: float = 1.0
 ) -> npt.NDArray[np.float32]:
     """The same of NumPy arrays."""
-    soft: npt.NDArray[np.float32] = soften(
-        torch.from_numpy(labels), n_classes, size=size, sigma=sigma
-    ).numpy()
-    return soft
+    indices = torch.from_numpy(labels)
+    return np.asarray(soften(indices, n_classes, size=size, sigma=sigma))
 
 
 def main(n_classes: int, out: str, *paths: str) -> None:

@@ -6,8 +6,6 @@ For each case: the mean of the raters' one-hot maps as float32 (no smoothing), a
 consensus by LabelVoting and by MultiLabelSTAPLE.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

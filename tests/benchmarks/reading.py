@@ -10,9 +10,6 @@ All in turn in every round; medians of patches per second of processor time, not
 clock, because in training every core has a worker of its own.
 """
 
-from __future__ import annotations
-
-import argparse
 import itertools
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,10 +21,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import phantoms
-import SimpleITK as sitk
 import tensorstore
 from numcodecs.zstd import Zstd
-from timing import print_table, time_functions
+from timing import option_parser, print_table, time_functions
 
 from svls_cli import StoredCase, find_cases, open_store, smooth_cases
 from svls_cli.store.shards import encode_chunk
@@ -44,18 +40,9 @@ def make_cases(paths: list[Path], folder: Path) -> list[StoredCase]:
     cases = list(open_store(folder / "a.zarr").values())
     for case in cases:
         for index in range(len(case.classes)):
-            image = sitk.GetImageFromArray(case.patch(classes=index))
-            sitk.WriteImage(image, str(folder / f"{case.name}_{index}.nii.gz"), True)
+            path = folder / f"{case.name}_{index}.nii.gz"
+            phantoms.write(path, case.patch(classes=index))
     return cases
-
-
-def make_phantoms(folder: Path, labels: phantoms.LabelMap, n_cases: int) -> list[Path]:
-    """Label maps that differ by where they are."""
-    paths = [folder / f"case_{number}.nrrd" for number in range(n_cases)]
-    for number, path in enumerate(paths):
-        image = sitk.GetImageFromArray(np.roll(labels, 7 * number, axis=1))
-        sitk.WriteImage(image, str(path), True)
-    return paths
 
 
 def random_patches(
@@ -78,14 +65,9 @@ def random_patches(
 def nifti_patch(case: StoredCase, region: Region) -> npt.NDArray[Any]:
     """From the files of each class."""
     classes, *space = region
-    found = []
-    for index in range(classes.start, classes.stop):
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(case.path.parents[1] / f"{case.name}_{index}.nii.gz"))
-        reader.SetExtractIndex([s.start for s in reversed(space)])
-        reader.SetExtractSize([s.stop - s.start for s in reversed(space)])
-        found.append(sitk.GetArrayFromImage(reader.Execute()))
-    return np.stack(found)
+    stem = f"{case.path.parents[1] / case.name}"
+    paths = (Path(f"{stem}_{at}.nii.gz") for at in range(classes.start, classes.stop))
+    return np.stack([phantoms.extract(path, tuple(space)) for path in paths])
 
 
 def packed_chunks(case: StoredCase, region: Region) -> list[bytes]:
@@ -151,19 +133,13 @@ def compare(name: str, patches: list[Patch], rounds: int) -> list[str]:
     ]
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks everything")
+def main() -> None:
+    parser = option_parser(__doc__, rounds=5)
     parser.add_argument(
         "--label-maps", type=Path, nargs="+", help="instead of phantoms"
     )
-    options = parser.parse_args(arguments)
-
-    def scaled(*sizes: int) -> list[int]:
-        return [max(8, int(n * options.scale)) for n in sizes]
-
-    large, small = scaled(96, 64)
+    options = parser.parse_args()
+    large, small = phantoms.scaled(options.scale, 96, 64)
     header = ["patch", "codec", "ours", "zarr", "tensorstore", ".nii.gz", "MB/s"]
     header += ["to zarr", "to tensorstore", "to .nii.gz", "to codec"]
     rows = []
@@ -174,11 +150,11 @@ def main(arguments: list[str] | None = None) -> None:
         if options.label_maps:
             sets = [(options.label_maps, few)]
         else:
-            lesions = phantoms.lesion(scaled(155, 240, 240), 4)
-            organs = phantoms.organs(scaled(145, 512, 512), 22)
+            lesion = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
+            organs = phantoms.organs(phantoms.scaled(options.scale, 145, 512, 512), 22)
             sets = [
-                (make_phantoms(few, lesions, 4), few),
-                (make_phantoms(many, organs, 1), many),
+                (phantoms.write_cases(few, lesion, 4, step=7, suffix=".nrrd"), few),
+                (phantoms.write_cases(many, organs, 1, suffix=".nrrd"), many),
             ]
         for paths, folder in sets:
             cases = make_cases(paths, folder)

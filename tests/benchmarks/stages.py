@@ -7,9 +7,6 @@ the start of an interpreter with our imports, which a run pays in the parent and
 worker, partly at the same time; of the whole command; and of a run that skips its case.
 """
 
-from __future__ import annotations
-
-import argparse
 import gzip
 import shutil
 import subprocess
@@ -19,8 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import phantoms
-import SimpleITK as sitk
-from timing import print_table, time_functions
+from timing import COMMAND, option_parser, print_table, time_functions
 
 from svls_cli import find_cases, smooth_cases
 from svls_cli.labels.class_files import parse_classes
@@ -58,15 +54,11 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
 
     def command() -> None:
         shutil.rmtree(folder / "a.zarr", ignore_errors=True)
-        script = Path(sys.executable).with_name("svls-cli")
-        arguments = [script, "smooth", path, folder / "a.zarr"]
+        arguments = [COMMAND, "smooth", path, folder / "a.zarr"]
         subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
 
     def again() -> object:
         return smooth_cases(find_cases([path]), folder / "a.zarr")
-
-    def gunzip() -> bytes:
-        return gzip.decompress(path.read_bytes())
 
     config = StoreConfig.create(Method(), spec.table, None, "uint8")
 
@@ -83,7 +75,7 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     imports = [sys.executable, "-c", "import svls_cli.compiling.smooth"]
     return {
         "hash the file": lambda: file_sha256(path),
-        "gunzip alone": gunzip,
+        "gunzip alone": lambda: gzip.decompress(path.read_bytes()),
         "unpack, check, read, map to classes": read,
         "soften every block": soften,
         "pack blocks of several classes": lambda: [encode_chunk(s) for s in softened],
@@ -94,16 +86,11 @@ def stages(path: Path, folder: Path) -> dict[str, Callable[[], object]]:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="shrinks the volume")
-    options = parser.parse_args(arguments)
-    shape = [max(8, int(n * options.scale)) for n in (155, 240, 240)]
+def main() -> None:
+    options = option_parser(__doc__, rounds=5).parse_args()
+    labels = phantoms.lesion(phantoms.scaled(options.scale, 155, 240, 240), 4)
     with tempfile.TemporaryDirectory(prefix="svls-bench-") as folder:
-        path = Path(folder) / "lesion.nii.gz"
-        image = sitk.GetImageFromArray(phantoms.lesion(shape, 4))
-        sitk.WriteImage(image, str(path), useCompression=True)
+        path = phantoms.write(Path(folder, "lesion.nii.gz"), labels)
         seconds = time_functions(stages(path, Path(folder)), options.rounds)
     rows = [[stage, f"{median:.3f}"] for stage, median in seconds.items()]
     print_table("One volume, median seconds", ["stage", "seconds"], rows)

@@ -1,9 +1,9 @@
 """Side by side: interleaved rounds, medians, ratios."""
 
-from __future__ import annotations
-
+import argparse
 import gc
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,16 @@ from statistics import median
 from typing import Any
 
 import psutil
+
+COMMAND = Path(sys.executable).with_name("svls-cli")
+
+
+def option_parser(doc: str | None, *, rounds: int) -> argparse.ArgumentParser:
+    """The options of a benchmark; it may have more."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--scale", type=float, default=1.0, help="shrinks everything")
+    return parser
 
 
 @dataclass(frozen=True)

@@ -7,41 +7,25 @@ one case is the start-up; what a run of all takes longer, divided by the cases m
 the price of a case. Then the same for runs that skip them, being there already.
 """
 
-from __future__ import annotations
-
 import argparse
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import phantoms
-import SimpleITK as sitk
-from timing import print_table, time_command
-
-COMMAND = Path(sys.executable).with_name("svls-cli")
+from timing import COMMAND, print_table, time_command
 
 
-def write_phantoms(folder: Path, n_cases: int) -> list[Path]:
-    """Label maps that differ by where they are."""
-    labels = phantoms.lesion((36, 52, 35), 3)
-    paths = [folder / f"case_{number:03d}.nii.gz" for number in range(n_cases)]
-    for number, path in enumerate(paths):
-        image = sitk.GetImageFromArray(np.roll(labels, number % 7, axis=1))
-        sitk.WriteImage(image, str(path), useCompression=True)
-    return paths
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", type=int, default=170)
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     seconds: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="svls-bench-") as name:
-        paths = write_phantoms(Path(name), options.cases)
+        labels = phantoms.lesion((36, 52, 35), 3)
+        paths = phantoms.write_cases(Path(name), labels, options.cases, step=1)
         out = Path(name, "out.zarr")
         for _ in range(options.rounds):
             for given in (paths[:1], paths):

@@ -3,8 +3,6 @@
 One run per kind of trouble; good cases beside the bad ones must come out as if alone.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import struct
@@ -18,9 +16,17 @@ import zarr
 
 from svls_cli import open_store, smooth
 from tests.helpers.commands import Run, records, tree
-from tests.helpers.label_maps import LIVER, OBLIQUE, blobs, segmentation, write_image
+from tests.helpers.label_maps import (
+    LIVER,
+    OBLIQUE,
+    blobs,
+    patched,
+    segmentation,
+    write_image,
+)
 
 LABELS = blobs((8, 9, 10), 3)
+Maker = Callable[[Path], Any]
 
 
 def with_value(value: float, dtype: str = "float32") -> np.ndarray:
@@ -34,19 +40,24 @@ def cut(path: Path) -> None:
 
 
 def truncated(path: Path) -> None:
-    write_image(path, LABELS)
-    cut(path)
+    cut(write_image(path, LABELS))
 
 
-def other(path: Path) -> None:
-    path.write_bytes(b"GIF89a" * 99)
+def holding(content: bytes) -> Maker:
+    return lambda path: path.write_bytes(content)
+
+
+def valued(value: float, dtype: str = "float32") -> Maker:
+    return lambda path: write_image(path, with_value(value, dtype))
+
+
+other = holding(b"GIF89a" * 99)
 
 
 def five_dimensional(path: Path) -> None:
     """A 5-D NIfTI header over too few voxels: it made ITK corrupt its memory."""
-    header = bytearray(write_image(path, LABELS).read_bytes())
-    header[40:56] = struct.pack("<8h", 5, 10, 9, 8, 1, 3, 1, 1)
-    path.write_bytes(header)
+    sizes = struct.pack("<8h", 5, 10, 9, 8, 1, 3, 1, 1)
+    patched(write_image(path, LABELS), {40: sizes})
 
 
 def time_series(path: Path) -> None:
@@ -63,50 +74,27 @@ def overlapping(path: Path) -> None:
     segmentation(path, np.zeros((8, 9, 10, 2), np.uint8), **LIVER)
 
 
-BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "cut packed.nii.gz": (
-        lambda p: cut(write_image(p, LABELS)),
-        "corrupt or truncated",
-    ),
+PLACE = "at voxel (z, y, x) = (2, 3, 1) is not a label"
+BAD: dict[str, tuple[Maker, str]] = {
+    "cut packed.nii.gz": (truncated, "corrupt or truncated"),
     "cut plain.nii": (truncated, "truncated: the header"),
     "cut nrrd.nrrd": (truncated, "corrupt or truncated"),
     "cut meta.mha": (truncated, "corrupt or truncated"),
-    "empty.nii.gz": (lambda p: p.write_bytes(b""), "the file is empty"),
-    "magic packed.nii.gz": (
-        lambda p: p.write_bytes(b"GIF89a" * 99),
-        "corrupt or truncated",
-    ),
+    "empty.nii.gz": (holding(b""), "the file is empty"),
+    "magic packed.nii.gz": (other, "corrupt or truncated"),
     "magic.nii": (other, "not a NIfTI file"),
     "magic nrrd.nrrd": (other, "not an NRRD file"),
-    "text.mha": (lambda p: p.write_bytes(b"hello\n"), "not a MetaImage file"),
-    "packed text.nii.gz": (
-        lambda p: p.write_bytes(gzip.compress(b"hello" * 99)),
-        "not a NIfTI file",
-    ),
-    "half.nii.gz": (
-        lambda p: write_image(p, with_value(0.5)),
-        "0.5 at voxel (z, y, x) = (2, 3, 1) is not a label",
-    ),
-    "nan.nii.gz": (
-        lambda p: write_image(p, with_value(np.nan)),
-        "nan at voxel (z, y, x) = (2, 3, 1) is not a label",
-    ),
-    "inf.nrrd": (
-        lambda p: write_image(p, with_value(np.inf)),
-        "inf at voxel (z, y, x) = (2, 3, 1) is not a label",
-    ),
-    "negative.mha": (
-        lambda p: write_image(p, with_value(-4, "int16")),
-        "-4 at voxel (z, y, x) = (2, 3, 1) is not a label",
-    ),
+    "text.mha": (holding(b"hello\n"), "not a MetaImage file"),
+    "packed text.nii.gz": (holding(gzip.compress(b"hello" * 99)), "not a NIfTI file"),
+    "half.nii.gz": (valued(0.5), f"0.5 {PLACE}"),
+    "nan.nii.gz": (valued(np.nan), f"nan {PLACE}"),
+    "inf.nrrd": (valued(np.inf), f"inf {PLACE}"),
+    "negative.mha": (valued(-4, "int16"), f"-4 {PLACE}"),
     "series.nii.gz": (time_series, "4-D, 10 x 9 x 8 x 3; expected 2-D or 3-D"),
     "colours.nrrd": (colours, "3 components per voxel"),
     "five.nii": (five_dimensional, "truncated: the header"),
     "overlap.seg.nrrd": (overlapping, "segments overlap (2 layers)"),
-    "nifti2.nii": (
-        lambda p: p.write_bytes(struct.pack("<i", 540) + b"\0" * 700),
-        "NIfTI-2 is not supported",
-    ),
+    "nifti2.nii": (holding(struct.pack("<i", 540) + b"\0" * 700), "NIfTI-2 is not"),
 }
 
 
@@ -159,10 +147,8 @@ GEOMETRIES: dict[str, dict[str, Any]] = {
 
 def two_forms(path: Path) -> None:
     """A NIfTI file whose sform and qform put it in different places."""
-    content = bytearray(write_image(path, LABELS, origin=(1, 2, 3)).read_bytes())
-    content[252:256] = struct.pack("<2h", 1, 2)
-    content[268:280] = struct.pack("<3f", 7, 8, 9)
-    path.write_bytes(content)
+    write_image(path, LABELS, origin=(1, 2, 3))
+    patched(path, {252: struct.pack("<2h", 1, 2), 268: struct.pack("<3f", 7, 8, 9)})
 
 
 def negative_spacing(path: Path) -> None:
@@ -181,24 +167,15 @@ def test_unusual_geometry_is_kept_exactly(run: Run, tmp_path: Path) -> None:
     run("smooth", "--size", "9", "--sigma", "2", "l", "a.zarr")
     run("export", "--content", "hard", "--format", "nrrd", "a.zarr", "out")
     for path in (tmp_path / "l").iterdir():
-        given, exported = (
-            sitk.ReadImage(str(p))
-            for p in (path, tmp_path / "out" / f"{path.stem}.nrrd")
-        )
         stored = open_store(tmp_path / "a.zarr")[path.stem].geometry
+        numbers = stored.direction + stored.origin_mm + stored.spacing_mm
+        given = sitk.ReadImage(str(path))
+        exported = sitk.ReadImage(str(tmp_path / "out" / f"{path.stem}.nrrd"))
         for image in (given, exported):
-            np.testing.assert_allclose(
-                stored.spacing_mm[::-1], image.GetSpacing(), atol=1e-9
-            )
-            np.testing.assert_allclose(
-                stored.origin_mm[::-1], image.GetOrigin(), atol=1e-9
-            )
-            np.testing.assert_allclose(
-                stored.direction[::-1], image.GetDirection(), atol=1e-9
-            )
-        np.testing.assert_array_equal(
-            sitk.GetArrayFromImage(exported), sitk.GetArrayFromImage(given)
-        )
+            found = image.GetSpacing() + image.GetOrigin() + image.GetDirection()
+            np.testing.assert_allclose(numbers[::-1], found, atol=1e-9)
+        voxels = sitk.GetArrayFromImage(given)
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(exported), voxels)
 
 
 def test_names_that_would_lead_outside(run: Run, tmp_path: Path) -> None:
@@ -207,15 +184,8 @@ def test_names_that_would_lead_outside(run: Run, tmp_path: Path) -> None:
     lines = [json.dumps({"case": name, "label": "seg.nrrd"}) for name in wanted]
     result = run("smooth", "--json", "-", "deep/a.zarr", input="\n".join(lines))
     names = set(records(result.stdout))
-    assert names == {
-        ".._escape",
-        "_etc_x",
-        "a_b",
-        "_",
-        "with space",
-        "naïve 名",
-        "_zarr.json",
-    }
+    safe = {".._escape", "_etc_x", "a_b", "_", "with space", "naïve 名", "_zarr.json"}
+    assert names == safe
     assert set(open_store(tmp_path / "deep" / "a.zarr")) == names
     assert sorted(p.name for p in tmp_path.iterdir()) == ["deep", "seg.nrrd"]
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["a.zarr"]

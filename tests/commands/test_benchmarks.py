@@ -1,14 +1,11 @@
 """Benchmarks run, on volumes so small that their times mean nothing."""
 
-from __future__ import annotations
-
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.helpers.commands import run_python
 
 pytestmark = pytest.mark.slow
 
@@ -20,19 +17,20 @@ SMALL = {
     "tiny.py": ["--cases", "4"],
     # Workers would take longer to start than all the rest.
     "loading.py": [
-        *("--scale", "0.1", "--cases", "2", "--patches", "8", "--workers", "0")
+        "--scale",
+        "0.1",
+        "--cases",
+        "2",
+        "--patches",
+        "8",
+        "--workers",
+        "0",
     ],
 }
 
 
 def test_without_a_gpu_there_is_nothing_to_measure() -> None:
-    result = subprocess.run(
-        [sys.executable, BENCHMARKS / "gpu.py"],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = run_python(BENCHMARKS / "gpu.py", CUDA_VISIBLE_DEVICES="")
     [line] = result.stdout.splitlines()
     assert line.startswith("nothing to measure without a GPU: ")
 
@@ -55,11 +53,6 @@ def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     if script == "cluster.py":
         pytest.importorskip("distributed")
     options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
-    result = subprocess.run(
-        [sys.executable, BENCHMARKS / script, *options],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = run_python(BENCHMARKS / script, *options)
     table = [line for line in result.stdout.splitlines() if line.startswith("|")]
     assert sum(bool(re.search(r"\d\.\d+x|\d\.\d{2,}", row)) for row in table) == rows

@@ -1,25 +1,32 @@
 """The commands as users run them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pexpect
 import pytest
-import SimpleITK as sitk
 from click.testing import CliRunner
 
 from svls_cli import __version__, open_store
 from svls_cli.cli.console import readable
 from svls_cli.cli.group import COMMANDS, cli
-from tests.helpers.commands import COMMAND, SAMPLE, Run, records, tree
-from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.commands import (
+    COMMAND,
+    SAMPLE,
+    Run,
+    records,
+    run_installed,
+    run_python,
+    shell,
+    tree,
+)
+from tests.helpers.label_maps import blobs, read, write_image
 
 
 def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
@@ -35,11 +42,8 @@ def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
     assert result.stdout.startswith("hard: 2 exported (")
     for name in chosen:
         original = next((SAMPLE / "labels").glob(f"{name}.*"))
-        exported = sitk.ReadImage(str(tmp_path / "hard" / f"{name}.nii.gz"))
-        np.testing.assert_array_equal(
-            sitk.GetArrayFromImage(exported),
-            sitk.GetArrayFromImage(sitk.ReadImage(str(original))),
-        )
+        exported = read(tmp_path / "hard" / f"{name}.nii.gz")
+        np.testing.assert_array_equal(exported, read(original))
 
 
 def test_json_records(run: Run, tmp_path: Path) -> None:
@@ -48,15 +52,8 @@ def test_json_records(run: Run, tmp_path: Path) -> None:
     result = run("smooth", "--json", "l", "o.zarr", code=4)
     found = records(result.stdout)
     assert found["a"]["reason"] == "the file is empty"
-    assert found["b ä"].keys() == {
-        "case",
-        "status",
-        "reason",
-        "inputs",
-        "output",
-        "seconds",
-        "bytes",
-    }
+    keys = {"case", "status", "reason", "inputs", "output", "seconds", "bytes"}
+    assert found["b ä"].keys() == keys
     assert found["b ä"]["status"] == "done"
     assert found["b ä"]["inputs"] == ["l/b ä.nrrd"]
     assert found["b ä"]["output"] == "o.zarr/b ä"
@@ -87,9 +84,7 @@ def test_paths_and_records_on_stdin(run: Run, tmp_path: Path) -> None:
 
 
 def test_every_smoothing_option(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "l").mkdir()
-    labels = blobs((8, 9, 10), 3)
-    write_image(tmp_path / "l" / "deep" / "a_seg.nrrd", labels)
+    write_image(tmp_path / "l" / "deep" / "a_seg.nrrd", blobs((8, 9, 10), 3))
     options = (
         "--method svls --sigma-mm 1,2,2 --size 3,5,5 --strength 0.4 "
         "--pattern **/*_seg.* --classes 0,1 --ignore-label 2 --dtype uint16 "
@@ -97,17 +92,10 @@ def test_every_smoothing_option(run: Run, tmp_path: Path) -> None:
     )
     run("smooth", *options.split(), "l", "o.zarr")
     config = open_store(tmp_path / "o.zarr").config
-    assert config.to_json() | {"classes": 0} == {
-        "method": {
-            "name": "svls",
-            "sigma_mm": [1.0, 2.0, 2.0],
-            "size": [3, 5, 5],
-            "strength": 0.4,
-        },
-        "ignore_label": 2,
-        "dtype": "uint16",
-        "classes": 0,
-    }
+    window = {"sigma_mm": [1.0, 2.0, 2.0], "size": [3, 5, 5]}
+    assert config.method == {"name": "svls", **window, "strength": 0.4}
+    assert (config.ignore_label, config.dtype) == (2, "uint16")
+    assert config.to_json().keys() == {"method", "ignore_label", "dtype", "classes"}
     run("smooth", "--method", "ls", "--alpha", "0.2", "l/deep", "ls.zarr")
     run("smooth", "--method", "gaussian", "--size", "auto", "l/deep", "g.zarr")
     run("smooth", "--method", "onehot", "l/deep", "1.zarr")
@@ -182,33 +170,19 @@ def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
 
 def test_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:
     arguments = ["smooth", str(SAMPLE / "labels"), "o.zarr"]
-    child = pexpect.spawn(
-        str(COMMAND),
-        arguments,
-        cwd=str(tmp_path),
-        encoding="utf-8",
-        dimensions=(24, 80),
-    )
+    options: dict[str, Any] = {"cwd": str(tmp_path), "dimensions": (24, 80)}
+    child = pexpect.spawn(str(COMMAND), arguments, encoding="utf-8", **options)
     shown = child.read()
     child.close()
     assert child.exitstatus == 0
-    assert "scan:" in shown
-    assert "smooth:" in shown
-    assert "/8 [" in shown
-    piped = subprocess.run(
-        [COMMAND, *arguments], capture_output=True, text=True, cwd=tmp_path, check=True
-    )
-    assert piped.stderr == ""
+    for part in ("scan:", "smooth:", "/8 ["):
+        assert part in shown
+    assert run_installed(*arguments, cwd=tmp_path).stderr == ""
 
 
 def test_reader_that_stops_reading(tmp_path: Path) -> None:
-    command = f"'{COMMAND}' smooth --json '{SAMPLE / 'labels'}' o.zarr | head -n 1"
-    result = subprocess.run(
-        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
+    command = f"svls-cli smooth --json '{SAMPLE / 'labels'}' o.zarr | head -n 1"
+    result = shell(f"{command}; exit ${{PIPESTATUS[0]}}", cwd=tmp_path)
     assert result.returncode == 141
     assert json.loads(result.stdout)["status"] == "done"
     assert "Traceback" not in result.stderr
@@ -223,12 +197,7 @@ def test_closed_streams(tmp_path: Path) -> None:
         ("smooth l p.zarr 2>&-", 0),
         ("smooth l q.zarr <&- >&- 2>&-", 0),
     ):
-        result = subprocess.run(
-            ["bash", "-c", f"'{COMMAND}' {line}"],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        result = shell(f"svls-cli {line}", cwd=tmp_path)
         assert result.returncode == code, (line, result.stderr)
         assert "Traceback" not in result.stderr
 
@@ -361,9 +330,7 @@ def test_help_imports_nothing_heavy(command: str | None) -> None:
         "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
         "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
     )
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    result = run_python("-c", script)
     assert "Usage: svls-cli" in result.stdout
     assert result.stderr == ""
 

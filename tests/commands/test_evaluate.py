@@ -1,19 +1,17 @@
 """`svls-cli evaluate` as users run it, and `evaluate_cases`."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from svls_cli import (
     Batch,
@@ -30,22 +28,16 @@ from svls_cli.cli.evaluate import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.evaluation.report import Average
 from svls_cli.metrics.averages import bootstrap
-from tests.helpers.commands import Run, records
+from tests.helpers import commands as helpers
+from tests.helpers.commands import Run, files, records
 from tests.helpers.label_maps import blobs, write_image
 
 SHAPE = (10, 12, 14)
 SPACING = (1.0, 0.8, 2.0)  # x, y, z
+Evaluate = Callable[..., EvaluationReport]
 
 
-def invoke(*arguments: str | Path, **options: Any) -> Result:
-    """The command in this process; its exit code is the return value."""
-    return CliRunner().invoke(
-        command,
-        ["--jobs", "1", *map(str, arguments)],
-        standalone_mode=False,
-        catch_exceptions=False,
-        **options,
-    )
+invoke = partial(helpers.invoke, command, "--jobs", "1")
 
 
 def written(folder: Path, *, shift: int = 0) -> Path:
@@ -63,10 +55,15 @@ def pool() -> Iterator[Workers]:
         yield workers
 
 
+@pytest.fixture(scope="module")
+def evaluated(pool: Workers) -> Evaluate:
+    """`evaluate_cases` by that worker."""
+    return partial(evaluate_cases, batch=Batch(jobs=pool))
+
+
 def smoothed(folder: Path, out: Path, pool: Workers, **options: Any) -> Path:
-    found = list(
-        smooth_cases(find_cases([folder]), out, batch=Batch(jobs=pool), **options)
-    )
+    cases, batch = find_cases([folder]), Batch(jobs=pool)
+    found = smooth_cases(cases, out, batch=batch, **options)
     assert all(record.status == "done" for record in found)
     return out
 
@@ -78,7 +75,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
     a, b = written(folder / "a"), written(folder / "b", shift=1)
     smoothed(a, folder / "pred.zarr", pool)
     cases = find_rated_cases([a, b])
-    for record in fuse_cases(cases, folder / "fused.zarr", batch=Batch(jobs=pool)):
+    for record in fuse_cases(cases, folder / "fused.zarr"):
         assert record.status == "done"
     return folder
 
@@ -88,36 +85,27 @@ def test_tables(stores: Path) -> None:
     assert result.return_value == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
-    assert lines[0] == (
-        "3 cases, 1 reference label map each: means over cases; in brackets 95 % "
-        "intervals over cases"
-    )
+    said, brackets = lines[0].split("; ")
+    assert said == "3 cases, 1 reference label map each: means over cases"
+    assert brackets == "in brackets 95 % intervals over cases"
     rows = [re.split(r"\s{2,}", line) for line in lines]
-    assert rows[2] == [
-        *("label", "name", "Dice", "surface Dice", "HD95 mm", "soft Dice", "GED")
-    ]
+    assert rows[2][:4] == ["label", "name", "Dice", "surface Dice"]
+    assert rows[2][4:] == ["HD95 mm", "soft Dice", "GED"]
     assert [row[0] for row in rows[3:6]] == ["1", "2", "mean"]
     assert re.fullmatch(r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", rows[3][2])
     assert rows[8] == ["calibration", "NLL", "Brier", "ECE", "TACE"]
-    assert [row[0] for row in rows[9:12]] == [
-        *("whole volume", "reference foreground", "boundary band")
-    ]
+    regions = ["whole volume", "reference foreground", "boundary band"]
+    assert [row[0] for row in rows[9:12]] == regions
     assert lines[12] == "15 bins; the band reaches 2 mm either side"
     assert len(lines) == 13
 
 
-def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
+def test_paper_compat_says_what_it_is(stores: Path, evaluated: Evaluate) -> None:
     result = invoke(stores / "pred.zarr", "--reference", stores / "b", "--paper-compat")
     said = " ".join(result.stdout.split("\n\n")[-1].split())
     assert said.startswith("as the published code prints it: ECE 0.")
     assert said.endswith("divided by the number of bins twice, so 10 times too small")
-    found = evaluate_cases(
-        stores / "pred.zarr",
-        stores / "b",
-        paper_compat=True,
-        bins=7,
-        batch=Batch(jobs=pool),
-    )
+    found = evaluated(stores / "pred.zarr", stores / "b", paper_compat=True, bins=7)
     record = found.to_json()
     paper, regions = record["summary"]["paper"], record["summary"]["regions"]
     assert paper["ece"] == regions["foreground"]["ece"]
@@ -126,16 +114,13 @@ def test_paper_compat_says_what_it_is(stores: Path, pool: Workers) -> None:
     assert paper["tace"]["mean"] == pytest.approx(expected, rel=0.05)
 
 
-def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> None:
+def test_files_and_a_store_of_them_score_alike(
+    stores: Path, evaluated: Evaluate
+) -> None:
     """The same label maps: from files, as a store's hard ones, as a rater's."""
-    by_file = evaluate_cases(stores / "pred.zarr", stores / "a", batch=Batch(jobs=pool))
+    by_file = evaluated(stores / "pred.zarr", stores / "a")
     for reference, raters in (("pred.zarr", None), ("fused.zarr", ("a",))):
-        found = evaluate_cases(
-            stores / "pred.zarr",
-            stores / reference,
-            raters=raters,
-            batch=Batch(jobs=pool),
-        )
+        found = evaluated(stores / "pred.zarr", stores / reference, raters=raters)
         for mine, theirs in zip(by_file.scores, found.scores, strict=True):
             given, expected = theirs.to_json(), mine.to_json()
             assert given.pop("raters") == list(raters or ("hard",))
@@ -145,29 +130,23 @@ def test_files_and_a_store_of_them_are_the_same(stores: Path, pool: Workers) -> 
     assert by_file.scores[0].class_mean("hd95_mm") == 0
 
 
-def test_several_raters(stores: Path, pool: Workers) -> None:
+def test_several_raters(stores: Path, evaluated: Evaluate) -> None:
     pred, fused = stores / "pred.zarr", stores / "fused.zarr"
-    both = evaluate_cases(pred, fused, batch=Batch(jobs=pool))
-    a, b = (
-        evaluate_cases(pred, fused, raters=[name], batch=Batch(jobs=pool))
-        for name in "ab"
-    )
+    both = evaluated(pred, fused)
+    a, b = (evaluated(pred, fused, raters=[name]) for name in "ab")
     for two, one, other in zip(both.scores, a.scores, b.scores, strict=True):
         assert two.raters == ("a", "b")
         for name in ("dice", "surface_dice", "hd95_mm"):
             mean = (one.class_mean(name) + other.class_mean(name)) / 2
             assert two.class_mean(name) == pytest.approx(mean)
-        whole, parts = (
-            two.regions["whole"],
-            (one.regions["whole"], other.regions["whole"]),
-        )
+        whole, *parts = (each.regions["whole"] for each in (two, one, other))
         assert whole.nll == pytest.approx(np.mean([part.nll for part in parts]))
         assert whole.voxels == 2 * parts[0].voxels
     assert both.scores[0].class_mean("dice") < 1
     hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
     assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
     # The fused store itself is the better forecast of both raters.
-    own = evaluate_cases(fused, fused, batch=Batch(jobs=pool))
+    own = evaluated(fused, fused)
     assert own.scores[0].class_mean("ged") < both.scores[0].class_mean("ged")
     band = [each.calibration["band"]["nll"].mean for each in (own, both)]
     assert band[0] is not None
@@ -175,16 +154,16 @@ def test_several_raters(stores: Path, pool: Workers) -> None:
     assert band[0] < band[1]
 
 
-def test_a_case_without_the_rater(stores: Path, pool: Workers, tmp_path: Path) -> None:
+def test_case_without_the_rater(
+    stores: Path, evaluated: Evaluate, tmp_path: Path
+) -> None:
     a, b = written(tmp_path / "a"), written(tmp_path / "b", shift=1)
     (b / "case 1.mha").unlink()
     fused = tmp_path / "fused.zarr"
-    fuse_cases(find_rated_cases([a, b]), fused, batch=Batch(jobs=pool))
-    found = evaluate_cases(stores / "pred.zarr", fused, batch=Batch(jobs=pool))
+    fuse_cases(find_rated_cases([a, b]), fused)
+    found = evaluated(stores / "pred.zarr", fused)
     assert [case.raters for case in found.scores] == [("a", "b"), ("a",), ("a", "b")]
-    found = evaluate_cases(
-        stores / "pred.zarr", fused, raters=["b"], batch=Batch(jobs=pool)
-    )
+    found = evaluated(stores / "pred.zarr", fused, raters=["b"])
     assert [case.raters for case in found.scores] == [("b",), ("b",)]
     (left_out,) = found.skipped
     assert (left_out.case, left_out.reason) == ("case 1", "no reference")
@@ -221,9 +200,8 @@ def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> No
     band = found["cases"][0]["regions"]["band"]
     for name in ("nll", "brier", "ece", "tace"):
         assert float(rows[0][f"{name}[band]"]) == band[name]
-    assert (
-        float(rows[1]["tace[band]"]) == found["cases"][0]["classes"][0]["tace"]["band"]
-    )
+    tace = found["cases"][0]["classes"][0]["tace"]
+    assert float(rows[1]["tace[band]"]) == tace["band"]
     assert rows[1]["ece[band]"] == ""
 
 
@@ -246,10 +224,8 @@ def test_one_case_has_no_interval(stores: Path) -> None:
     assert result.return_value == 0
     assert result.stdout.startswith("1 case, 1 reference label map each: means over")
     assert "[" not in result.stdout
-    assert result.stderr.splitlines() == [
-        "left out: case 0: no reference",
-        "left out: case 2: no reference",
-    ]
+    left_out = [f"left out: {case}: no reference" for case in ("case 0", "case 2")]
+    assert result.stderr.splitlines() == left_out
 
 
 def test_cases_that_cannot_be_compared(stores: Path, tmp_path: Path) -> None:
@@ -267,15 +243,11 @@ def test_cases_that_cannot_be_compared(stores: Path, tmp_path: Path) -> None:
         "is (2.0, 0.8, 1.0) and (2.0, 1.0, 1.0) ["
     )
     assert empty.startswith("failed: case 1: the file is empty [")
-    found = records(
-        invoke(stores / "pred.zarr", "--reference", labels, "--json").stdout
-    )
-    assert {name: line["status"] for name, line in found.items()} == {
-        "case 0": "failed",
-        "case 1": "failed",
-        "case 2": "done",
-        "more": "skipped",
-    }
+    result = invoke(stores / "pred.zarr", "--reference", labels, "--json")
+    found = records(result.stdout)
+    assert list(found) == ["case 0", "case 1", "case 2", "more"]
+    said = [line["status"] for line in found.values()]
+    assert said == ["failed", "failed", "done", "skipped"]
     assert "dice" in found["case 2"]
     assert "dice" not in found["case 0"]
 
@@ -288,10 +260,8 @@ def test_fail_fast(stores: Path, tmp_path: Path) -> None:
     assert result.return_value == 4
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
-    assert (
-        len(invoke(stores / "pred.zarr", "--reference", labels).stderr.splitlines())
-        == 3
-    )
+    result = invoke(stores / "pred.zarr", "--reference", labels)
+    assert len(result.stderr.splitlines()) == 3
 
 
 def test_unknown_labels(stores: Path, tmp_path: Path) -> None:
@@ -299,27 +269,27 @@ def test_unknown_labels(stores: Path, tmp_path: Path) -> None:
     write_image(labels / "case 2.mha", blobs(SHAPE, 3) + 7, spacing=SPACING)
     result = invoke(stores / "pred.zarr", "--reference", labels)
     assert result.return_value == 4
-    assert "case 2: label values 7, 8, 9 are not among the classes (0, 1, 2)" in (
-        result.stderr
-    )
+    expected = "case 2: label values 7, 8, 9 are not among the classes (0, 1, 2)"
+    assert expected in result.stderr
     ok = invoke(stores / "pred.zarr", "--reference", labels, "--ignore-label", "9")
     assert "label values 7, 8 are not among" in ok.stderr
 
 
-def test_stores_of_other_classes(stores: Path, pool: Workers, tmp_path: Path) -> None:
+def test_stores_of_other_classes(
+    stores: Path, evaluated: Evaluate, pool: Workers, tmp_path: Path
+) -> None:
     for at in range(3):
         labels = blobs(SHAPE, 3, seed=at)
         labels[labels == 2] = 5
         write_image(tmp_path / "other" / f"case {at}.mha", labels, spacing=SPACING)
     smoothed(tmp_path / "other", tmp_path / "o.zarr", pool)
-    with pytest.raises(
-        InputError, match="the prediction lacks 5; the reference lacks 2"
-    ):
-        evaluate_cases(stores / "pred.zarr", tmp_path / "o.zarr")
+    message = "the prediction lacks 5; the reference lacks 2"
+    with pytest.raises(InputError, match=message):
+        evaluated(stores / "pred.zarr", tmp_path / "o.zarr")
 
 
 def test_classes_are_matched_by_value(
-    stores: Path, pool: Workers, tmp_path: Path
+    stores: Path, evaluated: Evaluate, pool: Workers, tmp_path: Path
 ) -> None:
     """Values that are no channels, under other names."""
     labels = np.array([0, 3, 9], np.uint8)[blobs(SHAPE, 3, seed=1)]
@@ -329,15 +299,15 @@ def test_classes_are_matched_by_value(
         (tmp_path / f"{name}.json").write_text(json.dumps(table))
         classes = parse_classes(str(tmp_path / f"{name}.json"))
         smoothed(tmp_path / "in", tmp_path / f"{name}.zarr", pool, classes=classes)
-    found = evaluate_cases(
-        tmp_path / "pred.zarr", tmp_path / "ref.zarr", batch=Batch(jobs=pool)
-    )
+    found = evaluated(tmp_path / "pred.zarr", tmp_path / "ref.zarr")
     scored = [(label.value, label.name) for label in found.scores[0].classes]
     assert scored == [(3, "pred 3"), (9, "pred 9")]
     assert found.scores[0].class_mean("dice") == 1
 
 
-def test_ignore_labels(stores: Path, pool: Workers, tmp_path: Path) -> None:
+def test_ignore_labels(
+    stores: Path, evaluated: Evaluate, pool: Workers, tmp_path: Path
+) -> None:
     labels = written(tmp_path / "labels")
     padded = tmp_path / "padded"
     for at in range(3):
@@ -345,16 +315,14 @@ def test_ignore_labels(stores: Path, pool: Workers, tmp_path: Path) -> None:
         array[:3] = 77
         write_image(padded / f"case {at}.mha", array, spacing=SPACING)
     ignored = 3 * 12 * 14
-    found = evaluate_cases(
-        stores / "pred.zarr", padded, ignore_label=77, batch=Batch(jobs=pool)
-    )
+    found = evaluated(stores / "pred.zarr", padded, ignore_label=77)
     assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
     assert found.parameters["ignore_label"] == 77
     # A store knows its own, as prediction and as reference.
     ignoring = smoothed(padded, tmp_path / "ignoring.zarr", pool, ignore_label=77)
     ways = [(stores / "pred.zarr", ignoring), (ignoring, labels), (ignoring, padded)]
     for prediction, reference in ways:
-        found = evaluate_cases(prediction, reference, batch=Batch(jobs=pool))
+        found = evaluated(prediction, reference)
         assert found.parameters["ignore_label"] == 77
         assert [case.ignored_voxels for case in found.scores] == [ignored] * 3
         assert found.scores[0].class_mean("dice") == 1
@@ -369,7 +337,9 @@ def test_a_case_that_is_ignored_throughout(stores: Path, tmp_path: Path) -> None
     assert result.stdout.startswith("2 cases, ")
 
 
-def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
+def test_many_classes_and_floats(
+    evaluated: Evaluate, pool: Workers, tmp_path: Path
+) -> None:
     """Each class in chunks of its own, and every type of store."""
     labels = blobs((20, 22, 24), 11, seed=3)
     write_image(tmp_path / "in" / "x.mha", labels)
@@ -379,9 +349,7 @@ def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
     for dtype in ("uint8", "uint16", "float16", "float32"):
         out = tmp_path / f"{dtype}.zarr"
         smoothed(tmp_path / "in", out, pool, dtype=dtype)
-        (scores[dtype],) = evaluate_cases(
-            out, tmp_path / "ref", batch=Batch(jobs=pool)
-        ).scores
+        (scores[dtype],) = evaluated(out, tmp_path / "ref").scores
     exact = scores["float32"]
     assert len(exact.classes) == 10
     for dtype, found in scores.items():
@@ -392,23 +360,17 @@ def test_many_classes_and_floats(pool: Workers, tmp_path: Path) -> None:
             assert found.regions[name].ece == pytest.approx(region.ece, abs=close)
 
 
-def test_two_dimensions(pool: Workers, tmp_path: Path) -> None:
+def test_two_dimensions(evaluated: Evaluate, pool: Workers, tmp_path: Path) -> None:
     image = blobs((30, 40), 3, seed=0)
     write_image(tmp_path / "in" / "x.mha", image, spacing=(0.5, 0.7))
     smoothed(tmp_path / "in", tmp_path / "o.zarr", pool)
-    (found,) = evaluate_cases(
-        tmp_path / "o.zarr", tmp_path / "in", batch=Batch(jobs=pool)
-    ).scores
+    (found,) = evaluated(tmp_path / "o.zarr", tmp_path / "in").scores
     assert found.class_mean("surface_dice") == 1
 
 
 def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
     shutil.copytree(stores / "pred.zarr", tmp_path / "pred.zarr")
-    (shard,) = (
-        path
-        for path in (tmp_path / "pred.zarr" / "case 1" / "0" / "c").rglob("*")
-        if path.is_file()
-    )
+    (shard,) = files(tmp_path / "pred.zarr" / "case 1" / "0" / "c")
     shard.write_bytes(shard.read_bytes()[:-20])
     result = invoke(tmp_path / "pred.zarr", "--reference", stores / "a")
     assert result.return_value == 4
@@ -444,21 +406,18 @@ def test_bad_parameters_are_refused_before_any_work(
     assert not list(tmp_path.iterdir())
 
 
-def test_bad_references(stores: Path, pool: Workers, tmp_path: Path) -> None:
-    pred = stores / "pred.zarr"
-    with pytest.raises(
-        InputError, match="no label map by nobody; there are a, b, hard"
-    ):
-        evaluate_cases(pred, stores / "fused.zarr", raters=["nobody"])
-    with pytest.raises(InvalidParameterError, match="a pattern picks files"):
-        evaluate_cases(pred, stores / "fused.zarr", pattern="*")
-    with pytest.raises(InputError, match="no such file or folder"):
-        evaluate_cases(pred, tmp_path / "missing")
-    with pytest.raises(StoreError, match="no such store"):
-        evaluate_cases(pred, tmp_path / "missing.zarr")
+def test_bad_references(stores: Path, tmp_path: Path) -> None:
+    pred, fused = stores / "pred.zarr", stores / "fused.zarr"
     write_image(tmp_path / "in" / "other.mha", blobs(SHAPE, 3))
-    with pytest.raises(InputError, match=r"no case of .* has a reference of the same"):
-        evaluate_cases(pred, tmp_path / "in")
+    for reference, options, error, message in (
+        (fused, {"raters": ["nobody"]}, InputError, "nobody; there are a, b, hard"),
+        (fused, {"pattern": "*"}, InvalidParameterError, "a pattern picks files"),
+        (tmp_path / "missing", {}, InputError, "no such file or folder"),
+        (tmp_path / "missing.zarr", {}, StoreError, "no such store"),
+        (tmp_path / "in", {}, InputError, r"no case of .* has a reference of the same"),
+    ):
+        with pytest.raises(error, match=message):
+            evaluate_cases(pred, reference, **options)
 
 
 def test_a_list_of_references(stores: Path) -> None:
@@ -466,31 +425,25 @@ def test_a_list_of_references(stores: Path) -> None:
     by_list = invoke(stores / "pred.zarr", "--reference", "-", input=lines)
     expected = invoke(stores / "pred.zarr", "--reference", stores / "b").stdout
     assert by_list.stdout == expected
-    pattern = invoke(
-        *(stores / "pred.zarr", "--reference", stores, "--pattern", "b/*.mha")
-    )
-    assert pattern.stdout == expected
+    pattern = ("--pattern", "b/*.mha")
+    result = invoke(stores / "pred.zarr", "--reference", stores, *pattern)
+    assert result.stdout == expected
 
 
 def test_a_figure_without_matplotlib(
     stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(
-        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
-    ):
-        invoke(
-            *("--figure", tmp_path / "figure.png"),
-            *(tmp_path / "no.zarr", "--reference", stores / "a"),
-        )
+    given = (tmp_path / "no.zarr", "--reference", stores / "a")
+    install = r"pip install 'svls-cli\[figures\]"
+    with pytest.raises(InvalidParameterError, match=install):
+        invoke("--figure", tmp_path / "figure.png", *given)
 
 
 def test_installed_command(stores: Path, run: Run, tmp_path: Path) -> None:
     pred = stores / "pred.zarr"
-    result = run(
-        *("evaluate", pred, "--reference", stores / "b", "--figure", "a.svg"),
-        *("--report", "a.json"),
-    )
+    written = ("--figure", "a.svg", "--report", "a.json")
+    result = run("evaluate", pred, "--reference", stores / "b", *written)
     assert result.stdout.startswith("3 cases, 1 reference label map each")
     assert (tmp_path / "a.svg").stat().st_size > 1000
     found = json.loads((tmp_path / "a.json").read_text())
@@ -502,9 +455,8 @@ def test_installed_command(stores: Path, run: Run, tmp_path: Path) -> None:
     for given in (("foreign.zarr", stores / "a"), (pred, "foreign.zarr")):
         result = run("evaluate", given[0], "--reference", given[1], code=3)
         assert result.stderr.endswith("but not a soft-label store\n")
-    assert run("evaluate", "no.zarr", "--reference", pred, code=3).stderr == (
-        "svls-cli: no.zarr: no such store\n"
-    )
+    result = run("evaluate", "no.zarr", "--reference", pred, code=3)
+    assert result.stderr == "svls-cli: no.zarr: no such store\n"
     write_image(tmp_path / "labels" / "case 0.mha", blobs((4, 5, 6), 3))
     result = run("evaluate", pred, "--reference", "labels", code=4)
     assert "shape is (10, 12, 14) and (4, 5, 6)" in result.stderr

@@ -1,19 +1,18 @@
 """Runs that end badly: nothing half done is seen, and the next run finishes the job."""
 
-from __future__ import annotations
-
 import os
 import signal
-import subprocess
 import time
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import COMMAND, Run, records, start, tree
-from tests.helpers.crashes import fault, wait_for
+from tests.helpers.commands import Run, records, shell, start, tree
+from tests.helpers.crashes import fault, start_until
 from tests.helpers.label_maps import blobs, write_image
+
+Tree = dict[str, bytes]  # files and their content
 
 
 @pytest.fixture
@@ -26,7 +25,7 @@ def labels(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def undisturbed(labels: Path, run: Run) -> dict[str, bytes]:
+def undisturbed(labels: Path, run: Run) -> Tree:
     run("smooth", labels, "good.zarr")
     return tree(labels.parent / "good.zarr")
 
@@ -38,7 +37,7 @@ def run_until_killed(*arguments: str, cwd: Path, moment: str) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-def only_complete(store: Path, undisturbed: dict[str, bytes]) -> None:
+def only_complete(store: Path, undisturbed: Tree) -> None:
     """What is in the store is what an undisturbed run writes, whole cases only."""
     if not store.exists():
         return
@@ -70,7 +69,7 @@ FAST = [("open:/c/0:5", "1"), ("os.rename:.zarr.tmp:2", "2")]
     ],
 )
 def test_kill_9(
-    moment: str, jobs: str, labels: Path, undisturbed: dict[str, bytes], run: Run
+    moment: str, jobs: str, labels: Path, undisturbed: Tree, run: Run
 ) -> None:
     arguments = ("smooth", "--jobs", jobs, "labels", "a.zarr")
     run_until_killed(*arguments, cwd=labels.parent, moment=moment)
@@ -85,12 +84,10 @@ def test_kill_9(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 )
 def test_ctrl_c_and_sigterm(
-    number: int, code: int, labels: Path, undisturbed: dict[str, bytes], run: Run
+    number: int, code: int, labels: Path, undisturbed: Tree, run: Run
 ) -> None:
-    mark = labels.parent / "mark"
-    env = fault("wait:open:/c/0:3", SVLS_MARK=str(mark))
-    process = start("smooth", "-j1", "labels", "a.zarr", cwd=labels.parent, env=env)
-    wait_for(mark, process)
+    arguments = ("smooth", "-j1", "labels", "a.zarr")
+    process = start_until("open:/c/0:3", *arguments, cwd=labels.parent)
     os.killpg(process.pid, number)
     _, complaint = process.communicate(timeout=30)
     assert process.returncode == code
@@ -103,12 +100,11 @@ def test_ctrl_c_and_sigterm(
 
 @pytest.mark.parametrize("jobs", ["1", pytest.param("2", marks=pytest.mark.slow)])
 def test_crash_costs_its_case_only(
-    jobs: str, labels: Path, undisturbed: dict[str, bytes], run: Run
+    jobs: str, labels: Path, undisturbed: Tree, run: Run
 ) -> None:
     env = fault("crash:open:case_1:1")
-    result = run(
-        "smooth", "--json", "--jobs", jobs, "labels", "a.zarr", code=4, env=env
-    )
+    options = ("--json", "--jobs", jobs)
+    result = run("smooth", *options, "labels", "a.zarr", code=4, env=env)
     found = records(result.stdout)
     assert found["case_1"]["status"] == "failed"
     assert "crashed (SIGSEGV)" in found["case_1"]["reason"]
@@ -119,7 +115,7 @@ def test_crash_costs_its_case_only(
     assert tree(labels.parent / "a.zarr") == undisturbed
 
 
-def test_full_disk(labels: Path, undisturbed: dict[str, bytes], run: Run) -> None:
+def test_full_disk(labels: Path, undisturbed: Tree, run: Run) -> None:
     env = fault("enospc:open:/c/0:3")
     result = run("smooth", "--json", "-j1", "labels", "a.zarr", code=4, env=env)
     reasons = [r["reason"] for r in records(result.stdout).values() if r["reason"]]
@@ -141,7 +137,7 @@ def test_full_disk_from_the_start(labels: Path, run: Run) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["open:/c/0:3", "os.rename:.zarr.tmp:1"])
 def test_killed_overwrite_keeps_the_old_store(
-    moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
+    moment: str, labels: Path, undisturbed: Tree, run: Run
 ) -> None:
     arguments = ("smooth", "--overwrite", "--strength", "0.3", "labels", "good.zarr")
     run_until_killed(*arguments, cwd=labels.parent, moment=moment)
@@ -154,7 +150,7 @@ def test_killed_overwrite_keeps_the_old_store(
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["os.rename:/store:1", "os.rename:good.zarr:1"])
 def test_kill_while_stores_change_places(
-    moment: str, labels: Path, undisturbed: dict[str, bytes], run: Run
+    moment: str, labels: Path, undisturbed: Tree, run: Run
 ) -> None:
     """Whenever it dies, one whole store is there, or comes back with the next run."""
     arguments = ("smooth", "--overwrite", "--strength", "0.3", "labels", "good.zarr")
@@ -168,13 +164,12 @@ def test_kill_while_stores_change_places(
 
 @pytest.mark.slow
 def test_worker_that_outlives_its_run(
-    labels: Path, undisturbed: dict[str, bytes], run: Run, tmp_path: Path
+    labels: Path, undisturbed: Tree, run: Run, tmp_path: Path
 ) -> None:
     """The parent alone is killed, a rerun finishes, then the orphan wakes up."""
-    mark = tmp_path / "mark"
-    env = fault("wait:open:/c/0:2", SVLS_MARK=str(mark), SVLS_WAIT_S="3")
-    process = start("smooth", "-j1", "labels", "a.zarr", cwd=tmp_path, env=env)
-    wait_for(mark, process)
+    arguments = ("smooth", "-j1", "labels", "a.zarr")
+    moment = {"moment": "open:/c/0:2", "SVLS_WAIT_S": "3"}
+    process = start_until(*arguments, cwd=tmp_path, **moment)
     process.kill()
     process.wait()
     for stream in (process.stdout, process.stderr):
@@ -215,14 +210,10 @@ def test_store_that_is_forbidden(labels: Path, run: Run) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nii", "nii.gz", "nrrd"])
-def test_export_onto_a_full_disk(
-    suffix: str, undisturbed: dict[str, bytes], labels: Path
-) -> None:
+def test_export_onto_a_full_disk(suffix: str, undisturbed: Tree, labels: Path) -> None:
     """ITK's NIfTI writer does not notice; a limit on file sizes plays the full disk."""
-    command = f"ulimit -f 1; '{COMMAND}' export --format {suffix} good.zarr out"
-    result = subprocess.run(
-        ["bash", "-c", command], cwd=labels.parent, capture_output=True, text=True
-    )
+    line = f"ulimit -f 1; svls-cli export --format {suffix} good.zarr out"
+    result = shell(line, cwd=labels.parent)
     assert result.returncode == 4, result.stderr
     assert "report this bug" not in result.stderr
     assert not list((labels.parent / "out").iterdir())
@@ -236,9 +227,7 @@ def test_store_that_may_not_be_written(labels: Path, run: Run, tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_two_runs_into_one_store(
-    labels: Path, undisturbed: dict[str, bytes], run: Run
-) -> None:
+def test_two_runs_into_one_store(labels: Path, undisturbed: Tree, run: Run) -> None:
     """As SLURM arrays do: both finish, and the store is what one run makes."""
     runs = [start("smooth", "-j1", "labels", "a.zarr", cwd=labels.parent) for _ in "ab"]
     for process in runs:

@@ -1,7 +1,5 @@
 """Every command and every example in the README runs."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil
@@ -24,8 +22,7 @@ def blocks(language: str) -> list[str]:
 # Set-up is what .ci/run does; the benchmarks' commands are run by test_benchmarks.py.
 SHELL = [
     line
-    for block in blocks("sh")
-    for line in block.splitlines()
+    for line in "".join(blocks("sh")).splitlines()
     if not line.startswith(("pip install", "python tests/benchmarks", "eval"))
 ]
 
@@ -70,11 +67,7 @@ def test_every_command_is_documented() -> None:
 
 def test_setup_is_two_commands() -> None:
     setup = README.split("## Set-up")[1].split("\n## ")[0]
-    lines = [
-        line
-        for block in re.findall(r"```sh\n(.*?)```", setup, re.DOTALL)
-        for line in block.splitlines()
-    ]
+    lines = "".join(re.findall(r"```sh\n(.*?)```", setup, re.DOTALL)).splitlines()
     assert [shlex.split(line)[:2] for line in lines] == [["pip", "install"]] * 2
 
 

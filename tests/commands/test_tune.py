@@ -1,37 +1,27 @@
 """`svls-cli tune` as users run it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
-import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from svls_cli import Method, open_store
 from svls_cli.cli.tune import command
 from svls_cli.errors import InputError, InvalidParameterError
-from tests.helpers.commands import SAMPLE, Run
+from tests.helpers import commands as helpers
+from tests.helpers.commands import SAMPLE, Run, run_python
 from tests.helpers.label_maps import blobs, write_image
 
 FAST = ("--sigmas", "1,1.5", "--strengths", "0.5,.8", "--jobs", "1")
 
 
-def invoke(*arguments: str | Path, **options: Any) -> Result:
-    """The command in this process; its exit code is the return value."""
-    return CliRunner().invoke(
-        command,
-        [*FAST, *map(str, arguments)],
-        standalone_mode=False,
-        catch_exceptions=False,
-        **options,
-    )
+invoke = partial(helpers.invoke, command, *FAST)
 
 
 @pytest.fixture
@@ -61,64 +51,41 @@ def test_tables(folder: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("4 cases, 2 to 3 raters: ")
     rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines if "  " in line)
+    best = [name for name in rows if name.startswith("best, ")]
     assert list(rows) == [
         "method",
         "one-hot",
-        "label smoothing: --alpha 0.1",
-        "label smoothing: --alpha 0.2",
-        "label smoothing: --alpha 0.3",
+        *(f"label smoothing: --alpha {alpha}" for alpha in (0.1, 0.2, 0.3)),
         "SVLS as published: --sigma 1 --size 3 --strength 0.5",
-        *(name for name in rows if name.startswith("best, ")),
+        *best,
         "its gain over SVLS as published",
         "label",
-        "0",
-        "1",
-        "2",
-        "5",
+        *"0125",
     ]
-    kinds = [name.partition(":")[0] for name in rows if name.startswith("best, ")]
+    kinds = [name.partition(":")[0] for name in best]
     assert kinds == ["best, mm", "best, voxels", "best, size 3", "best, held out"]
     held_out = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
     assert re.fullmatch(rf"{held_out}\s+{held_out}", rows["best, held out"])
     assert rows["0"].split()[:2] == ["background", "4"]
     assert rows["5"].split() == ["label", "5", "0", "-", "-", "-", "-"]
-    assert re.fullmatch(
-        r"svls-cli smooth --sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58] "
-        r"LABELS OUT\.zarr",
-        lines[-1],
-    )
+    window = r"--sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58]"
+    assert re.fullmatch(rf"svls-cli smooth {window} LABELS OUT\.zarr", lines[-1])
 
 
 def test_report_figure_and_json_say_the_same(folder: Path) -> None:
     report, figure = folder / "report.json", folder / "ä" / "figure.png"
     figure.parent.mkdir()
-    result = invoke(
-        *raters(folder), "--json", "--report", report, "--figure", figure, "--folds", 2
-    )
+    options = ("--json", "--report", report, "--figure", figure, "--folds", 2)
+    result = invoke(*raters(folder), *options)
     found = json.loads(result.stdout)
     assert result.stdout.count("\n") == 1
     assert found == json.loads(report.read_text(encoding="utf-8"))
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert sorted(path.name for path in folder.iterdir()) == [
-        "raters",
-        "report.json",
-        "ä",
-    ]
-    assert found.keys() == {
-        "tool_version",
-        "parameters",
-        "recommendation",
-        "held_out",
-        "warnings",
-        "published",
-        "baselines",
-        "best_of",
-        "per_class",
-        "candidates",
-        "cases",
-        "left_out",
-        "failed",
-    }
+    written = sorted(path.name for path in folder.iterdir())
+    assert written == ["raters", "report.json", "ä"]
+    keys = "tool_version parameters recommendation held_out warnings published "
+    keys += "baselines best_of per_class candidates cases left_out failed"
+    assert found.keys() == set(keys.split())
     assert found["parameters"]["sigmas"] == [1, 1.5]
     assert found["parameters"]["folds"] == 2
     assert len(found["candidates"]) == 8 * 2
@@ -144,8 +111,7 @@ def test_the_recommended_command_runs(installed: Run, folder: Path) -> None:
     installed(*arguments[:-2], folder / "raters" / "a", "OUT.zarr")
     stored = open_store(folder / "OUT.zarr").config.method
     assert stored == found["method"]
-    method = {**found["method"]}
-    assert Method(method.pop("name"), **method).to_json() == stored
+    assert Method(**found["method"]).to_json() == stored
 
 
 def test_sample_data(run: Run) -> None:
@@ -163,16 +129,14 @@ def test_cases_that_do_not_count(folder: Path) -> None:
     assert result.return_value == 4
     assert result.stdout.startswith("1 case, 3 raters: ")
     assert "held out" not in result.stdout
-    left_out, *failed, warning = [
-        line for line in result.stderr.splitlines() if "tried" not in line
-    ]
+    lines = result.stderr.splitlines()
+    left_out, *failed, warning = [line for line in lines if "tried" not in line]
     assert left_out.startswith("left out: case 0: fewer than two raters [")
     assert failed[0].startswith("failed: case 1: rater a: the file is empty [")
     assert failed[1].startswith("failed: case 2: ")
     assert "lie on different grids: shape is (12, 16, 16) and (9, 9, 9)" in failed[1]
-    assert warning == (
-        "warning: one case only: nothing is held out to score the choice on"
-    )
+    held_out = "nothing is held out to score the choice on"
+    assert warning == f"warning: one case only: {held_out}"
 
 
 def test_resample_to_first(folder: Path) -> None:
@@ -189,16 +153,12 @@ def test_other_ways_to_name_the_raters(folder: Path) -> None:
     expected = invoke(*raters(folder)).stdout
     pattern = ("--pattern", "{rater}/{case}.mha")
     assert invoke(*pattern, folder / "raters").stdout == expected
-    paths = {
-        case: {
-            name: str(folder / "raters" / name / f"{case}.mha")
-            for name in "abc"
-            if (name, case) != ("c", "case 0")
-        }
-        for case in (f"case {at}" for at in range(4))
-    }
-    lines = "\n".join(json.dumps({"case": c, "raters": r}) for c, r in paths.items())
-    assert invoke("-", input=lines).stdout == expected
+    lines = [
+        json.dumps({"case": path.stem, "raters": {rater.name: str(path)}})
+        for rater in raters(folder)
+        for path in rater.iterdir()
+    ]
+    assert invoke("-", input="\n".join(lines)).stdout == expected
 
 
 def test_ignored_voxels_do_not_count(folder: Path) -> None:
@@ -206,9 +166,8 @@ def test_ignored_voxels_do_not_count(folder: Path) -> None:
     for path in (folder / "raters").rglob("*.mha"):
         base = blobs((12, 16, 16), 3, seed=int(path.stem[-1]))
         shift = {"a": 0, "b": 1, "c": -1}[path.parent.name]
-        labels = np.pad(
-            np.roll(base, shift, axis=1), [(0, 9), (0, 0), (0, 0)], constant_values=77
-        )
+        ignored = np.full((9, 16, 16), 77, np.uint8)
+        labels = np.concatenate([np.roll(base, shift, axis=1), ignored])
         write_image(path, labels, spacing=(1, 1, 2))
     found = json.loads(invoke("--json", "--ignore-label", 77, *raters(folder)).stdout)
     # The scores differ at the border: outside the image its edge is repeated, and what
@@ -249,15 +208,11 @@ def test_bad_parameters_are_refused_before_any_work(
     assert [path.name for path in folder.iterdir()] == ["raters"]
 
 
-def test_a_figure_without_matplotlib(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_figure_needs_matplotlib(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    figure = folder / "figure.png"
-    with pytest.raises(
-        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
-    ):
-        invoke("--figure", figure, folder / "no such folder")
+    install = r"pip install 'svls-cli\[figures\]"
+    with pytest.raises(InvalidParameterError, match=install):
+        invoke("--figure", folder / "figure.png", folder / "no such folder")
 
 
 def test_usage_errors(run: Run, folder: Path) -> None:
@@ -301,4 +256,4 @@ def test_help_imports_nothing_heavy() -> None:
         "try: command(['--help'])\n"
         f"except SystemExit: assert not {heavy} & sys.modules.keys()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    run_python("-c", code)

@@ -1,7 +1,5 @@
 """`svls-cli compare`: the paper's experiment."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -16,10 +14,8 @@ from svls_cli.soften.methods import Method, parse_method
 from svls_cli.training import TrainingConfig
 from tests.helpers.commands import SAMPLE, Run, tree
 
-OPTIONS = [
-    *("--patch-size", "8,16,16", "--epochs", "1", "--steps-per-epoch", "2"),
-    *("--filters", "4", "--validation", "0.25"),
-]
+OPTIONS = ["--patch-size", "8,16,16", "--epochs", "1", "--steps-per-epoch", "2"]
+OPTIONS += ["--filters", "4", "--validation", "0.25"]
 
 
 @pytest.mark.parametrize(
@@ -64,12 +60,8 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     arguments += ["--methods", "onehot,svls:strength=0.8", "--seeds", "2"]
     result = installed(*arguments)
     lines = result.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines[:4]] == [
-        "onehot seed 0",
-        "svls",
-        "onehot seed 1",
-        "svls",
-    ]
+    begun = [line.split(":")[0] for line in lines[:4]]
+    assert begun == ["onehot seed 0", "svls", "onehot seed 1", "svls"]
     table = (tmp_path / "c" / "comparison.md").read_text(encoding="utf-8")
     assert table in result.stdout
     assert table.count("| onehot |") == 3
@@ -77,12 +69,8 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     assert "±" in table
     assert (tmp_path / "c" / "comparison.png").stat().st_size > 10_000
     found = json.loads((tmp_path / "c" / "comparison.json").read_text())
-    assert [(t["method"], t["seed"]) for t in found["trials"]] == [
-        ("onehot", 0),
-        ("svls:strength=0.8", 0),
-        ("onehot", 1),
-        ("svls:strength=0.8", 1),
-    ]
+    expected = [(m, seed) for seed in (0, 1) for m in ("onehot", "svls:strength=0.8")]
+    assert [(t["method"], t["seed"]) for t in found["trials"]] == expected
     assert all(0 < trial["regions"]["band"]["nll"] < 7 for trial in found["trials"])
     # A piece that is lost is made again, and nothing else.
     before = tree(tmp_path / "c")
@@ -92,10 +80,8 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     assert len(lost) == 1
     run(*arguments)
     after = tree(tmp_path / "c")
-    assert {name for name in before if before[name] != after[name]} <= {
-        "comparison.png",
-        *lost,
-    }
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"comparison.png", *lost}
     assert after.keys() == before.keys()
     other = [*arguments, "--filters", "5"]
     assert "filters is 4 in the run, 5 now" in run(*other, code=3).stderr
@@ -126,11 +112,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected a folder on a disk"):
             compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
     config = TrainingConfig(
-        patch_size=(8, 16, 16),
-        epochs=1,
-        steps_per_epoch=1,
-        filters=4,
-        validation="0.5",
+        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.5"
     )
     labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
     settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
@@ -154,22 +136,16 @@ def test_spread() -> None:
 
 
 def trial(method: str, seed: int, counts: list[int], accuracy: list[Any]) -> Trial:
-    curve = {
-        "count": counts,
-        "confidence": [None if n == 0 else 0.5 for n in counts],
-        "accuracy": accuracy,
-    }
+    confidence = [None if n == 0 else 0.5 for n in counts]
+    curve = {"count": counts, "confidence": confidence, "accuracy": accuracy}
     return Trial(method, seed, {"reliability": {"band": curve}})
 
 
 def test_reliability_is_of_all_seeds_together() -> None:
-    comparison = Comparison(
-        (
-            trial("a", 0, [1, 0, 0], [1.0, None, None]),
-            trial("a", 1, [3, 0, 2], [0.0, None, 0.5]),
-            trial("b", 0, [9, 9, 9], [1.0, 1.0, 1.0]),
-        )
-    )
+    first = trial("a", 0, [1, 0, 0], [1.0, None, None])
+    second = trial("a", 1, [3, 0, 2], [0.0, None, 0.5])
+    other = trial("b", 0, [9, 9, 9], [1.0, 1.0, 1.0])
+    comparison = Comparison((first, second, other))
     assert comparison.methods == ["a", "b"]
     confidence, accuracy = comparison.reliability("a", "band")
     assert confidence.tolist() == [0.5, 0.5]

@@ -1,8 +1,7 @@
 """`smooth_cases`: resume, replace, refuse; classes found or given."""
 
-from __future__ import annotations
-
 import shutil
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from svls_cli.batch.records import Record
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from tests.helpers.commands import tree
 from tests.helpers.label_maps import LIVER, blobs, segmentation, write_image
+from tests.helpers.stores import smoothed
 
 
 @pytest.fixture
@@ -95,11 +95,7 @@ def test_overwrite_makes_the_store_anew(labels: Path) -> None:
     assert statuses(compile_store(labels, overwrite=True, **options)) == ["done"] * 2
     compile_store(labels, "b.zarr", **options)
     assert tree(labels.parent / "a.zarr") == tree(labels.parent / "b.zarr")
-    assert names(labels.parent) == [
-        "a.zarr",
-        "b.zarr",
-        "labels",
-    ]
+    assert names(labels.parent) == ["a.zarr", "b.zarr", "labels"]
 
 
 def test_overwrite_with_a_failed_case_keeps_the_old_store(labels: Path) -> None:
@@ -114,9 +110,7 @@ def test_overwrite_with_a_failed_case_keeps_the_old_store(labels: Path) -> None:
     assert list(open_store(labels.parent / "a.zarr")) == ["case_0", "case_1"]
 
 
-def test_overwrite_with_a_case_that_cannot_be_read_keeps_the_old_store(
-    labels: Path,
-) -> None:
+def test_overwrite_with_an_unreadable_case_keeps_the_old_store(labels: Path) -> None:
     compile_store(labels)
     before = tree(labels.parent / "a.zarr")
     (labels / "case_0.nrrd").write_bytes(b"")
@@ -150,12 +144,10 @@ def test_store_without_a_case_keeps_its_parameters(labels: Path) -> None:
     assert len(open_store(labels.parent / "a.zarr").classes) == 4
 
 
-def test_store_in_the_working_folder_itself(
-    labels: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_store_in_the_working_folder_itself(labels: Path) -> None:
     (labels.parent / "empty.zarr").mkdir()
-    monkeypatch.chdir(labels.parent / "empty.zarr")
-    found = smooth_cases(find_cases([labels]), ".")
+    with chdir(labels.parent / "empty.zarr"):
+        found = smooth_cases(find_cases([labels]), ".")
     assert {record.output for record in found} == {"case_0", "case_1", "case_2"}
 
 
@@ -206,13 +198,8 @@ def test_jobs_and_threads_do_not_change_a_byte(labels: Path) -> None:
         compile_store(labels, f"{number}.zarr", batch=Batch(jobs=jobs))
         trees.append(tree(labels.parent / f"{number}.zarr"))
     assert trees[0] == trees[1] == trees[2]
-    large = find_cases([labels / "large.nrrd"])
-    classes = parse_classes("0,1,2,3")
-    list(
-        smooth_cases(
-            large, labels.parent / "x.zarr", batch=Batch(jobs=3), classes=classes
-        )
-    )
+    options = {"batch": Batch(jobs=3), "classes": parse_classes("0,1,2,3")}
+    smoothed(labels / "large.nrrd", labels.parent / "x.zarr", **options)
     alone = tree(labels.parent / "x.zarr" / "large")
     assert alone == tree(labels.parent / "0.zarr" / "large")
 
@@ -240,33 +227,32 @@ def test_slicer_names_and_colours_become_classes(tmp_path: Path) -> None:
     assert (label.name, label.color) == ("liver: left lobe", "8000FF")
 
 
-def test_one_value_under_two_names(tmp_path: Path) -> None:
+def other_segment(folder: Path, n: int = 1, **fields: str) -> Path:
+    """Two segmentations, whose only segments differ in these fields."""
     array = blobs((8, 9, 10), 2)
-    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
-    other = {**LIVER, "Segment0_Name": "spleen"}
-    segmentation(tmp_path / "labels" / "b.seg.nrrd", array, **other)
-    found = compile_store(tmp_path / "labels")
+    segmentation(folder / "labels" / "a.seg.nrrd", array, **LIVER)
+    segmentation(folder / "labels" / "b.seg.nrrd", n * array, **{**LIVER, **fields})
+    return folder / "labels"
+
+
+def test_one_value_under_two_names(tmp_path: Path) -> None:
+    labels = other_segment(tmp_path, Segment0_Name="spleen")
+    found = compile_store(labels)
     assert statuses(found) == ["done", "failed"]
-    assert found["b"].reason == (
-        "label 1 is named 'spleen' here and 'liver: left lobe' in the cases before"
-    )
-    again = compile_store(tmp_path / "labels")
+    named = "label 1 is named 'spleen' here and 'liver: left lobe'"
+    assert found["b"].reason == f"{named} in the cases before"
+    again = compile_store(labels)
     assert statuses(again) == ["skipped", "failed"]
     assert (again["b"].reason or "").endswith("'liver: left lobe' in the classes")
-    plain = compile_store(tmp_path / "labels", "b.zarr", classes=parse_classes("0,1"))
+    plain = compile_store(labels, "b.zarr", classes=parse_classes("0,1"))
     assert statuses(plain) == ["done", "done"], "values alone name nothing"
 
 
 def test_one_name_for_two_values(tmp_path: Path) -> None:
-    array = blobs((8, 9, 10), 2)
-    segmentation(tmp_path / "labels" / "a.seg.nrrd", array, **LIVER)
-    other = {**LIVER, "Segment0_LabelValue": "2"}
-    segmentation(tmp_path / "labels" / "b.seg.nrrd", 2 * array, **other)
-    found = compile_store(tmp_path / "labels")
+    found = compile_store(other_segment(tmp_path, 2, Segment0_LabelValue="2"))
     assert statuses(found) == ["done", "failed"]
-    assert found["b"].reason == (
-        "'liver: left lobe' is label 2 here and 1 in the cases before"
-    )
+    expected = "'liver: left lobe' is label 2 here and 1 in the cases before"
+    assert found["b"].reason == expected
 
 
 def test_case_with_too_many_labels_fails_alone(labels: Path) -> None:
@@ -322,12 +308,8 @@ def test_progress_is_told(labels: Path) -> None:
         told.append((total, doing))
         return items
 
-    compile_store(labels, batch=Batch(progress=progress))
+    batch, classes = Batch(progress=progress), parse_classes("0,1,2,3")
+    compile_store(labels, batch=batch)
     assert told == [(3, "scan"), (3, "smooth")]
-    compile_store(
-        labels,
-        "b.zarr",
-        batch=Batch(progress=progress),
-        classes=parse_classes("0,1,2,3"),
-    )
+    compile_store(labels, "b.zarr", batch=batch, classes=classes)
     assert told[2:] == [(3, "smooth")]

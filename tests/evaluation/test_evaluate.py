@@ -1,7 +1,5 @@
 """Scores of predictions: by hand, against plain transcriptions, and their laws."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass
@@ -19,12 +17,11 @@ from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.regions import REGIONS
 from svls_cli.evaluation.scores import CaseEvaluation
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.metrics.boundary_band import band_radius, boundary_band
 from svls_cli.metrics.calibration import LevelCounts, published_tace, reliability, tace
 from svls_cli.soften.volume import smooth
-from tests.helpers.label_maps import blobs
+from tests.helpers.label_maps import blobs, grid
 
 Array = npt.NDArray[Any]
 
@@ -48,22 +45,12 @@ def evaluated(
     blocks: Any = None,
     **measures: Any,
 ) -> CaseEvaluation:
-    shape = maps[0].shape
-    n = len(shape)
-    grid = Geometry(
-        shape, spacing or (1.0,) * n, (0.0,) * n, tuple(np.eye(n).ravel().tolist())
-    )
     classes = ClassTable.from_values(values or range(len(soft)))
     raters = tuple(f"r{at}" for at in range(len(maps)))
-    kind = np.min_scalar_type(len(soft))
-    reference = RaterMaps(grid, classes, raters, tuple(m.astype(kind) for m in maps))
-    return evaluate_case(
-        Soft(soft),
-        reference,
-        dtype=soft.dtype,
-        measures=Measures(**measures),
-        blocks=blocks,
-    )
+    indices = tuple(m.astype(np.min_scalar_type(len(soft))) for m in maps)
+    reference = RaterMaps(grid(maps[0].shape, spacing), classes, raters, indices)
+    chosen: dict[str, Any] = {"measures": Measures(**measures), "blocks": blocks}
+    return evaluate_case(Soft(soft), reference, dtype=soft.dtype, **chosen)
 
 
 def one_hot(labels: Array, n_classes: int, dtype: str = "uint8") -> Array:
@@ -150,6 +137,10 @@ def naive_ged(p: Array, masks: list[Array], n_levels: int) -> float:
     )
 
 
+def mean_or_nan(values: Any) -> float:
+    return float(np.mean(values)) if len(values) else math.nan
+
+
 @settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
@@ -181,10 +172,9 @@ def test_scores_are_their_definitions(
     p = probabilities(soft).reshape(4, -1)
     said = np.stack(maps).reshape(n_raters, -1)
     valid = p.any(axis=0) & (said < 4).all(axis=0)
+    indices: Any = [m.astype(np.uint8) for m in maps]
     radius = band_radius(1, shape, spacing)
-    band = boundary_band(
-        [m.astype(np.uint8) for m in maps], n_classes=4, radius=radius
-    ).ravel()
+    band = boundary_band(indices, n_classes=4, radius=radius).ravel()
     argmax = p.argmax(axis=0)
     if dtype == "float32":  # a step may lie on the other side of a bin's edge
         p = np.rint(p * 65535) / 65535
@@ -201,10 +191,7 @@ def test_scores_are_their_definitions(
         scores = found.regions[region]
         assert scores.voxels == len(pairs)
         if not pairs:
-            assert all(
-                math.isnan(getattr(scores, name))
-                for name in ("nll", "brier", "ece", "tace")
-            )
+            assert np.isnan((scores.nll, scores.brier, scores.ece, scores.tace)).all()
             continue
         raters, voxels = np.array(pairs).T
         labels = said[raters, voxels]
@@ -222,28 +209,17 @@ def test_scores_are_their_definitions(
         for label in found.classes:
             at = label.value
             assert label.tace[region] == pytest.approx(each[at], **close, nan_ok=True)
-            assert label.nll[region] == pytest.approx(
-                -np.log(np.clip(own[labels == at], 1e-3, 1)).mean()
-                if (labels == at).any()
-                else math.nan,
-                **close,
-                nan_ok=True,
-            )
-        defined = [x for x in each[1:] if not math.isnan(x)]
-        mean = np.mean(defined) if defined else math.nan
+            nll = mean_or_nan(-np.log(np.clip(own[labels == at], 1e-3, 1)))
+            assert label.nll[region] == pytest.approx(nll, **close, nan_ok=True)
+        mean = mean_or_nan([x for x in each[1:] if not math.isnan(x)])
         assert scores.tace == pytest.approx(mean, **close, nan_ok=True)
     for label in found.classes:
         at = label.value
         masks = [(said[r] == at) & valid for r in range(n_raters)]
         mine = (argmax == at) & valid
-        dice = [
-            2 * (mine & m).sum() / (mine.sum() + m.sum())
-            for m in masks
-            if mine.any() or m.any()
-        ]
-        assert label.dice == pytest.approx(
-            np.mean(dice) if dice else math.nan, nan_ok=True
-        )
+        sizes = [(mine & m, mine.sum() + m.sum()) for m in masks]
+        dice = mean_or_nan([2 * both.sum() / size for both, size in sizes if size])
+        assert label.dice == pytest.approx(dice, nan_ok=True)
         q, own = np.mean(masks, axis=0), p[at] * valid
         size = (own**2).sum() + (q**2).sum()
         overlap = 2 * (own * q).sum() / size if size else math.nan
@@ -268,9 +244,8 @@ def test_overlap_and_distance_as_in_simpleitk() -> None:
         edges = [sitk.BinaryContour(image == label.value) for image in images]
         far = []
         for mine, other in itertools.permutations(edges):
-            distance = sitk.SignedMaurerDistanceMap(
-                other, squaredDistance=False, useImageSpacing=True
-            )
+            options = {"squaredDistance": False, "useImageSpacing": True}
+            distance = sitk.SignedMaurerDistanceMap(other, **options)
             values = np.abs(sitk.GetArrayFromImage(distance))
             far.append(values[sitk.GetArrayFromImage(mine) > 0])
         hd95 = max(np.percentile(way, 95) for way in far)
@@ -310,9 +285,8 @@ def test_by_hand() -> None:
     # The band is a voxel either side of the three boundaries: all but the first and
     # the last.
     assert found.regions["band"].voxels == 4
-    assert found.regions["band"].nll == pytest.approx(
-        -sum(map(math.log, (0.8, 0.4, 0.4, 0.8))) / 4
-    )
+    nll = -sum(map(math.log, (0.8, 0.4, 0.4, 0.8))) / 4
+    assert found.regions["band"].nll == pytest.approx(nll)
     # Samples of class 1: its last 5, 4, 3, 2, 1 voxels, a fifth of the time each.
     samples = [np.arange(6) > at for at in range(5)]
     between = np.mean([1 - iou(s, drawn[0] == 1) for s in samples])
@@ -343,19 +317,13 @@ def test_more_bins_than_forecasts() -> None:
     assert math.isnan(published_tace(one, bins=15))  # 0 / 0 there
 
 
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    n=st.integers(10, 400),
-    bins=st.integers(1, 10),
-)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(10, 400), bins=st.integers(1, 10))
 def test_published_numbers(seed: int, n: int, bins: int) -> None:
     rng = np.random.default_rng(seed)
     level = rng.choice(np.arange(1, 65536), n, replace=False)  # none twice
     assume((level > 65).sum() >= bins)  # with fewer the published code has 0 / 0
     hit = rng.random(n) < level / 65535
-    count, hits = (
-        np.bincount(level, weights, 65536).astype(int) for weights in (None, hit)
-    )
+    count, hits = (np.bincount(level, each, 65536).astype(int) for each in (None, hit))
     forecasts = LevelCounts(count, hits)
     expected = naive_published_tace(level / 65535, hit, bins)
     assert published_tace(forecasts, bins=bins) == pytest.approx(expected)
@@ -461,15 +429,13 @@ def test_the_order_of_classes_changes_nothing(seed: int, order: list[int]) -> No
     for before, after in zip(
         (plain.classes[value - 1] for value in order), mixed.classes, strict=True
     ):
-        assert after.dice == pytest.approx(before.dice, nan_ok=True)
-        assert after.hd95_mm == pytest.approx(before.hd95_mm, nan_ok=True)
-        assert after.ged == pytest.approx(before.ged, nan_ok=True)
-        assert after.tace == pytest.approx(before.tace, nan_ok=True)
+        for name in ("dice", "hd95_mm", "ged", "tace"):
+            expected = pytest.approx(getattr(before, name), nan_ok=True)
+            assert getattr(after, name) == expected
     for region in REGIONS:
         one, other = plain.regions[region], mixed.regions[region]
-        assert other.nll == pytest.approx(one.nll)
-        assert other.brier == pytest.approx(one.brier)
-        assert other.ece == pytest.approx(one.ece)
+        for name in ("nll", "brier", "ece"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name))
 
 
 def test_identical_raters_are_one_rater() -> None:
@@ -481,9 +447,8 @@ def test_identical_raters_are_one_rater() -> None:
     for region in REGIONS:
         before, after = one.regions[region], three.regions[region]
         assert after.voxels == 3 * before.voxels
-        assert after.nll == pytest.approx(before.nll)
-        assert after.ece == pytest.approx(before.ece)
-        assert after.tace == pytest.approx(before.tace)
+        for name in ("nll", "ece", "tace"):
+            assert getattr(after, name) == pytest.approx(getattr(before, name))
 
 
 def test_regions_can_rank_methods_differently() -> None:
@@ -594,7 +559,9 @@ def test_floats_round_to_what_uint16_holds() -> None:
     assert rounded.to_json() == exact.to_json()
 
 
-def test_bad_measures() -> None:
-    for name, bad in (("tolerance_mm", -1), ("band_mm", 0), ("bins", 0)):
-        with pytest.raises(InvalidParameterError, match=name):
-            Measures(**{name: bad})
+@pytest.mark.parametrize(
+    ("name", "bad"), [("tolerance_mm", -1), ("band_mm", 0), ("bins", 0)]
+)
+def test_bad_measures(name: str, bad: int) -> None:
+    with pytest.raises(InvalidParameterError, match=name):
+        Measures(**{name: bad})

@@ -1,7 +1,5 @@
 """Dask clusters of real processes, as the README starts them."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess
@@ -9,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 from distributed import Client
@@ -54,12 +53,9 @@ def dask_cluster(
     processes = []
     with (folder / "log").open("wb") as log:
         try:
+            options: dict[str, Any] = {"cwd": folder, "env": env, "stdout": log}
             for command in commands:
-                processes.append(
-                    subprocess.Popen(
-                        command, cwd=folder, env=env, stdout=log, stderr=log
-                    )
-                )
+                processes.append(subprocess.Popen(command, stderr=log, **options))
             with Client(address, timeout=60, set_as_default=False) as client:
                 if workers:
                     client.wait_for_workers(workers, timeout=60)

@@ -1,7 +1,5 @@
 """The command, in this process or in one of its own, and what it leaves."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
@@ -17,6 +15,8 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 import pytest
+from click import Command
+from click.testing import CliRunner, Result
 
 from svls_cli.cli.group import main
 
@@ -73,6 +73,18 @@ def run_installed(
     return result
 
 
+def invoke(command: Command, *arguments: object, **options: Any) -> Result:
+    """A command in this process; its exit code is the return value, errors come out."""
+    options |= {"standalone_mode": False, "catch_exceptions": False}
+    return CliRunner().invoke(command, list(map(str, arguments)), **options)
+
+
+def run_python(*arguments: object, **env: str) -> subprocess.CompletedProcess[str]:
+    """A Python program in a process of its own."""
+    line, env = [sys.executable, *map(str, arguments)], {**os.environ, **env}
+    return subprocess.run(line, env=env, capture_output=True, text=True, check=True)
+
+
 def start(
     *arguments: str | Path, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.Popen[str]:
@@ -107,13 +119,14 @@ def records(output: str) -> dict[str, dict[str, Any]]:
     return {line["case"]: line for line in lines}
 
 
+def files(folder: Path) -> list[Path]:
+    """Every file of a folder, in any depth."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file of a folder and its content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files(folder)}
 
 
 def free_port() -> int:

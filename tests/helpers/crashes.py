@@ -1,13 +1,11 @@
 """Faults on demand in the processes of the installed command, and their moment."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time
 from pathlib import Path
 
-from tests.helpers.commands import ROOT
+from tests.helpers.commands import ROOT, start
 
 FAULTS = Path(__file__).with_name("faults")
 
@@ -23,3 +21,14 @@ def wait_for(mark: Path, process: subprocess.Popen[str]) -> None:
     while not mark.exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+
+
+def start_until(
+    moment: str, *arguments: str, cwd: Path, **extra: str
+) -> subprocess.Popen[str]:
+    """The command, when it waits at that moment."""
+    mark = cwd / "mark"
+    env = fault(f"wait:{moment}", SVLS_MARK=str(mark), **extra)
+    process = start(*arguments, cwd=cwd, env=env)
+    wait_for(mark, process)
+    return process

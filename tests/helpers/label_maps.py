@@ -1,8 +1,7 @@
 """Label maps and images that tests make."""
 
-from __future__ import annotations
-
 import gzip
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 
 # Direction cosines of a tilted scan.
@@ -29,6 +29,9 @@ LIVER = {
     "Segment0_Color": "0.5 0 1",
 }
 
+# The same label twice.
+TWO_SEGMENTS = {k.replace("0_", n): v for n in ("0_", "1_") for k, v in LIVER.items()}
+
 LabelMap = npt.NDArray[Any]
 
 
@@ -37,6 +40,18 @@ def blobs(shape: Sequence[int], n_classes: int, *, seed: int = 0) -> LabelMap:
     rng = np.random.default_rng(seed)
     fields = [gaussian_filter(rng.normal(size=shape), 2) for _ in range(n_classes)]
     return np.argmax(fields, axis=0).astype(np.uint8)
+
+
+def row(*labels: int) -> LabelMap:
+    """A label map of one row."""
+    return np.array([labels], np.uint8)
+
+
+def grid(shape: Sequence[int], spacing_mm: Sequence[float] | None = None) -> Geometry:
+    """Of an image that lies straight."""
+    n = len(shape)
+    straight = tuple(np.eye(n).ravel().tolist())
+    return Geometry(tuple(shape), spacing_mm or (1.0,) * n, (0.0,) * n, straight)
 
 
 def write_image(
@@ -56,6 +71,36 @@ def write_image(
     path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path), useCompression=True)
     return path
+
+
+def patched(path: Path, places: dict[int, bytes]) -> Path:
+    """The file with other bytes in some places."""
+    content = bytearray(path.read_bytes())
+    for place, value in places.items():
+        content[place : place + len(value)] = value
+    path.write_bytes(content)
+    return path
+
+
+def touch(folder: Path, *names: str) -> Path:
+    """Empty files in a folder."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return folder
+
+
+def unreadable(patch: pytest.MonkeyPatch, forbidden: Path) -> None:
+    """Let nobody list a folder, not even root."""
+    scandir = os.scandir
+
+    def guarded(folder: Path) -> Any:
+        if Path(folder) == forbidden:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    patch.setattr(os, "scandir", guarded)
 
 
 def segmentation(path: Path, array: npt.NDArray[Any], **fields: str) -> Path:

@@ -1,14 +1,11 @@
 """An object store: an S3 server in a process of its own, on this machine."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tests.helpers.commands import COMMAND, free_port
@@ -19,21 +16,14 @@ KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
 @contextmanager
 def s3_server(**environment: str) -> Iterator[str]:
     """Its endpoint; it has a bucket named `bucket`."""
-    port = free_port()
-    command: list[str | Path] = [
-        COMMAND.with_name("moto_server"),
-        "-H",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    host, port = "127.0.0.1", str(free_port())
     server = subprocess.Popen(
-        command,
+        [COMMAND.with_name("moto_server"), "-H", host, "-p", port],
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    endpoint = f"http://127.0.0.1:{port}"
+    endpoint = f"http://{host}:{port}"
     try:
         for _ in range(600):
             try:
@@ -52,9 +42,8 @@ def s3_server(**environment: str) -> Iterator[str]:
 def objects(client: Any, prefix: str) -> dict[str, bytes]:
     """Every object and its content, as `tree` has files."""
     found = {}
-    for page in client.get_paginator("list_objects_v2").paginate(
-        Bucket="bucket", Prefix=prefix
-    ):
+    pages = client.get_paginator("list_objects_v2")
+    for page in pages.paginate(Bucket="bucket", Prefix=prefix):
         for entry in page.get("Contents", ()):
             body = client.get_object(Bucket="bucket", Key=entry["Key"])["Body"]
             found[entry["Key"].removeprefix(prefix)] = body.read()

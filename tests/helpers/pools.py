@@ -1,7 +1,5 @@
 """One pool of worker processes for all tests: each process takes a second to import."""
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Iterator

@@ -5,8 +5,6 @@ centre as heavy as all neighbours together; one-hot labels are convolved with it
 volume's edge voxels repeated outside.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 

@@ -1,9 +1,6 @@
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,12 +8,7 @@ from hypothesis import strategies as st
 
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import Case, case_name, find_cases, safe_name
-
-
-def touch(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+from tests.helpers.label_maps import touch, unreadable
 
 
 def names(cases: list[Case]) -> list[str]:
@@ -24,21 +16,19 @@ def names(cases: list[Case]) -> list[str]:
 
 
 def test_folder_holds_its_label_maps(tmp_path: Path) -> None:
-    touch(*(tmp_path / n for n in ("b.nii.gz", "a.nrrd", "c.SEG.NRRD", "notes.txt")))
-    touch(tmp_path / "deeper" / "d.mha")
+    touch(tmp_path, "b.nii.gz", "a.nrrd", "c.SEG.NRRD", "notes.txt", "deeper/d.mha")
     assert names(find_cases([tmp_path])) == ["a", "b", "c"]
     assert names(find_cases([tmp_path], pattern="**/*.mha")) == ["d"]
     assert names(find_cases([tmp_path], pattern="**/*")) == ["a", "b", "c", "d"]
 
 
 def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
-    touch(tmp_path / "._a.nii.gz", tmp_path / "a.nii.gz")
+    touch(tmp_path, "._a.nii.gz", "a.nii.gz")
     assert names(find_cases([tmp_path])) == ["a"]
     assert names(find_cases(tmp_path, pattern=".*")) == ["._a"]
-    touch(tmp_path / ".trash" / "b.nii.gz", tmp_path / ".trash" / "c.nii")
-    assert names(find_cases(tmp_path, pattern="*")) == ["a"]
-    assert names(find_cases(tmp_path, pattern="**/*")) == ["a"]
-    assert names(find_cases(tmp_path, pattern="{case}.nii.gz")) == ["a"]
+    touch(tmp_path, ".trash/b.nii.gz", ".trash/c.nii")
+    for pattern in ("*", "**/*", "{case}.nii.gz"):
+        assert names(find_cases(tmp_path, pattern=pattern)) == ["a"]
     assert names(find_cases(tmp_path, pattern=".trash/{case}.nii*")) == ["b", "c"]
 
 
@@ -59,8 +49,7 @@ def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
 )
 def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
     """One folder deep, any depth, and the case named by the file or by the path."""
-    found = ("a_seg.nii.gz", "b_seg.nii.gz", "a.nii.gz", "deep/er/d_seg.nii.gz")
-    touch(*(tmp_path / name for name in found))
+    touch(tmp_path, "a_seg.nii.gz", "b_seg.nii.gz", "a.nii.gz", "deep/er/d_seg.nii.gz")
     if expected:
         assert names(find_cases(tmp_path, pattern=pattern)) == expected
     else:
@@ -82,49 +71,44 @@ def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
     ],
 )
 def test_wrong_patterns(pattern: str, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        InputError, match=f"pattern {re.escape(repr(pattern))}.*{reason}"
-    ):
+    message = f"pattern {re.escape(repr(pattern))}.*{reason}"
+    with pytest.raises(InputError, match=message):
         find_cases([tmp_path], pattern=pattern)
 
 
 def test_cases_that_a_pattern_gives_one_name(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "1.nii", tmp_path / "x" / "2.nii")
+    touch(tmp_path, "x/1.nii", "x/2.nii")
     with pytest.raises(InputError, match="two files are case 'x'"):
         find_cases(tmp_path, pattern="{case}/*.nii")
 
 
 def test_links_are_followed_but_not_by_any_depth(tmp_path: Path) -> None:
-    touch(tmp_path / "real" / "a.nii")
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "in" / "circle").symlink_to(tmp_path / "in")
-    (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "self")
-    assert names(find_cases(tmp_path / "in", pattern="*/*")) == ["a"]
+    touch(tmp_path, "real/a.nii")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "real")
+    (folder / "circle").symlink_to(folder)
+    (folder / "self").symlink_to(folder / "self")
+    assert names(find_cases(folder, pattern="*/*")) == ["a"]
     with pytest.raises(InputError, match="no image files match"):
-        find_cases(tmp_path / "in", pattern="**/*.nii")
+        find_cases(folder, pattern="**/*.nii")
 
 
 def test_file_named_twice_is_one_case(tmp_path: Path) -> None:
-    touch(tmp_path / "a.nii.gz")
+    touch(tmp_path, "a.nii.gz")
     assert names(find_cases([tmp_path, tmp_path / "a.nii.gz"])) == ["a"]
 
 
 def test_lines_are_paths_or_records(tmp_path: Path) -> None:
-    touch(tmp_path / "one.nii")
-    lines = [
-        "x/a b.nii.gz\n",
-        "\n",
-        '{"case": "p/1", "label": "y.nrrd"}',
-        '{"label": "z.mha"}',
-    ]
-    found = find_cases([tmp_path, "-"], lines=lines)
+    touch(tmp_path, "one.nii")
+    records = ['{"case": "p/1", "label": "y.nrrd"}', '{"label": "z.mha"}']
+    found = find_cases([tmp_path, "-"], lines=["x/a b.nii.gz\n", "\n", *records])
     assert names(found) == ["a b", "one", "p_1", "z"]
     assert found[2].path == Path("y.nrrd")
 
 
 def test_file_is_taken_at_its_word(tmp_path: Path) -> None:
-    touch(tmp_path / "label.png")
+    touch(tmp_path, "label.png")
     assert names(find_cases([tmp_path / "label.png"])) == ["label"]
 
 
@@ -156,10 +140,9 @@ def test_safe_names_are_one_folder_inside_the_store(name: str) -> None:
 
 
 def test_two_files_of_one_name(tmp_path: Path) -> None:
-    touch(tmp_path / "a" / "x.nii.gz", tmp_path / "b" / "x.nrrd")
-    with pytest.raises(
-        InputError, match=r"two files are case 'x': .*x.nii.gz and .*x.nrrd"
-    ):
+    touch(tmp_path, "a/x.nii.gz", "b/x.nrrd")
+    message = r"two files are case 'x': .*x.nii.gz and .*x.nrrd"
+    with pytest.raises(InputError, match=message):
         find_cases([tmp_path / "a", tmp_path / "b"])
 
 
@@ -196,21 +179,11 @@ def test_nothing_to_do(tmp_path: Path) -> None:
         find_cases([tmp_path], pattern="/x")
 
 
-def test_folder_that_cannot_be_read_is_a_case_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    touch(tmp_path / "good" / "a.nii", tmp_path / "secret" / "b.nii")
-
-    scandir = os.scandir
-
-    def guarded(folder: Path) -> Any:
-        if Path(folder).name == "secret":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
+def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
+    touch(tmp_path, "good/a.nii", "secret/b.nii")
     secret = Case("secret", tmp_path / "secret")
     good = Case("a", tmp_path / "good" / "a.nii")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", guarded)
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, tmp_path / "secret")
         assert find_cases([tmp_path / "secret"]) == [secret]
         assert find_cases([tmp_path], pattern="**/*.nii") == [good, secret]

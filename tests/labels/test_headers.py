@@ -1,7 +1,5 @@
 """Headers that lie, and those that only look as if they did."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 import zlib
@@ -13,7 +11,9 @@ import pytest
 from svls_cli.labels import integrity
 from tests.helpers.label_maps import (
     LIVER,
+    TWO_SEGMENTS,
     blobs,
+    patched,
     read,
     refused,
     segmentation,
@@ -26,11 +26,9 @@ LABELS = blobs((8, 9, 10), 3)
 @pytest.mark.parametrize("bits", [0, 8, 64, -8])
 def test_bitpix_of_another_type(bits: int, tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.nii", LABELS.astype(np.int16))
-    content = bytearray(path.read_bytes())
-    content[72:74] = struct.pack("<h", bits)
-    path.write_bytes(content)
+    patched(path, {72: struct.pack("<h", bits)})
     np.testing.assert_array_equal(read(path), LABELS)
-    path.write_bytes(content[:-500])
+    path.write_bytes(path.read_bytes()[:-500])
     refused(path, "truncated: the header promises 1440 bytes")
 
 
@@ -85,10 +83,8 @@ def test_gzip_members_across_reads(
 
 def test_geometry_that_is_no_number(tmp_path: Path) -> None:
     path = write_image(tmp_path / "a.nii", LABELS)
-    content = bytearray(path.read_bytes())
-    content[252:256] = struct.pack("<2h", 0, 1)
-    content[280:328] = struct.pack("<12f", *[float("nan")] * 12)
-    path.write_bytes(content)
+    nans = struct.pack("<12f", *[float("nan")] * 12)
+    patched(path, {252: struct.pack("<2h", 0, 1), 280: nans})
     refused(path, "geometry is not finite|direction")
 
 
@@ -100,7 +96,6 @@ def test_segments_of_impossible_values(value: str, tmp_path: Path) -> None:
 
 
 def test_two_segments_of_one_name(tmp_path: Path) -> None:
-    other = {key.replace("0_", "1_"): value for key, value in LIVER.items()}
-    fields = {**LIVER, **other, "Segment1_LabelValue": "2"}
+    fields = {**TWO_SEGMENTS, "Segment1_LabelValue": "2"}
     path = segmentation(tmp_path / "a.seg.nrrd", LABELS, **fields)
     refused(path, "two segments are named 'liver: left lobe'")

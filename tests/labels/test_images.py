@@ -1,7 +1,5 @@
 """Reading label maps: formats, geometry, and files that are not what they seem."""
 
-from __future__ import annotations
-
 import bz2
 import gzip
 import struct
@@ -13,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from svls_cli.errors import InputError
-from svls_cli.labels import images
+from svls_cli.labels import images, integrity
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256, open_label_file
@@ -21,7 +19,9 @@ from svls_cli.labels.output import write_image as write
 from tests.helpers.label_maps import (
     LIVER,
     OBLIQUE,
+    TWO_SEGMENTS,
     blobs,
+    patched,
     read,
     refused,
     segmentation,
@@ -33,12 +33,18 @@ DIRECTIONS = {"oblique": OBLIQUE, "flipped": FLIPPED, "both": OBLIQUE @ FLIPPED}
 SUFFIXES = [".nii", ".nii.gz", ".hdr", ".nrrd", ".nhdr", ".seg.nrrd", ".mha", ".mhd"]
 
 
+SMALL = blobs((4, 5, 6), 3)
+
+
+def geometry(path: Path) -> Geometry:
+    with open_label_file(path) as file:
+        return file.geometry
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("compress", [True, False])
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32"])
-def test_every_format_is_read(
-    suffix: str, compress: bool, dtype: str, tmp_path: Path
-) -> None:
+def test_every_format(suffix: str, compress: bool, dtype: str, tmp_path: Path) -> None:
     labels = blobs((9, 10, 11), 4).astype(dtype) * 3
     image = sitk.GetImageFromArray(labels)
     path = tmp_path / f"a{suffix}"
@@ -66,16 +72,14 @@ def test_geometry_is_the_files_own(suffix: str, kind: str, tmp_path: Path) -> No
         origin=(-12.3456789, 45.678, 1000 / 3),
         direction=DIRECTIONS[kind].ravel().tolist(),
     )
-    image = sitk.ReadImage(str(path))
-    with open_label_file(path) as file:
-        geometry = file.geometry
-    assert geometry.shape == (5, 6, 7)
-    assert geometry.spacing_mm == image.GetSpacing()[::-1]
-    assert geometry.origin_mm == image.GetOrigin()[::-1]
+    image, found = sitk.ReadImage(str(path)), geometry(path)
+    assert found.shape == (5, 6, 7)
+    assert found.spacing_mm == image.GetSpacing()[::-1]
+    assert found.origin_mm == image.GetOrigin()[::-1]
     # Any voxel's place in the patient, by ITK and by our definition.
     index = np.array([4, 2, 3])
-    direction = np.reshape(geometry.direction, (3, 3))
-    point = geometry.origin_mm + direction @ (np.array(geometry.spacing_mm) * index)
+    direction = np.reshape(found.direction, (3, 3))
+    point = found.origin_mm + direction @ (np.array(found.spacing_mm) * index)
     expected = image.TransformIndexToPhysicalPoint(index[::-1].tolist())
     np.testing.assert_allclose(point[::-1], expected, atol=1e-9)
 
@@ -85,34 +89,27 @@ def test_geometry_is_the_files_own(suffix: str, kind: str, tmp_path: Path) -> No
 def test_written_geometry_is_read_back_to_the_last_digits(
     suffix: str, kind: str, tmp_path: Path
 ) -> None:
-    geometry = Geometry(
-        (4, 5, 6),
-        (2.5, 0.8123456789, 0.7),
-        (1000 / 3, 45.678, -12.3456789),
-        tuple(DIRECTIONS[kind].ravel()[::-1].tolist()),
-    )
-    write(tmp_path / f"a{suffix}", blobs((4, 5, 6), 3), geometry)
-    with open_label_file(tmp_path / f"a{suffix}") as file:
-        found = file.geometry
-    for field in ("spacing_mm", "origin_mm", "direction"):
-        np.testing.assert_allclose(
-            getattr(found, field), getattr(geometry, field), atol=1e-9, rtol=0
-        )
+    direction = tuple(DIRECTIONS[kind].ravel()[::-1].tolist())
+    spacing, origin = (2.5, 0.8123456789, 0.7), (1000 / 3, 45.678, -12.3456789)
+    path = tmp_path / f"a{suffix}"
+    write(path, SMALL, Geometry((4, 5, 6), spacing, origin, direction))
+    found = geometry(path)
+    np.testing.assert_allclose(found.spacing_mm, spacing, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(found.origin_mm, origin, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(found.direction, direction, atol=1e-9, rtol=0)
 
 
 def test_nifti_geometry_survives_to_single_precision(tmp_path: Path) -> None:
     path = write_image(
         tmp_path / "a.nii.gz",
-        blobs((4, 5, 6), 3),
+        SMALL,
         spacing=(0.75, 0.5, 2.5),
         origin=(-12.25, 45.5, 1000.125),
         direction=OBLIQUE.ravel().tolist(),
     )
-    with open_label_file(path) as file:
-        first = file.geometry
-    write(tmp_path / "b.nii.gz", blobs((4, 5, 6), 3), first)
-    with open_label_file(tmp_path / "b.nii.gz") as file:
-        second = file.geometry
+    first = geometry(path)
+    write(tmp_path / "b.nii.gz", SMALL, first)
+    second = geometry(tmp_path / "b.nii.gz")
     assert second.spacing_mm == first.spacing_mm
     assert second.origin_mm == first.origin_mm
     np.testing.assert_allclose(second.direction, first.direction, atol=1e-7)
@@ -120,13 +117,10 @@ def test_nifti_geometry_survives_to_single_precision(tmp_path: Path) -> None:
 
 def test_sform_and_qform_that_differ(tmp_path: Path) -> None:
     """Whichever ITK follows, as every ITK-based tool does, is kept."""
-    path = write_image(tmp_path / "a.nii", blobs((4, 5, 6), 2), origin=(1, 2, 3))
-    content = bytearray(path.read_bytes())
-    content[252:256] = struct.pack("<2h", 1, 2)
-    content[268:280] = struct.pack("<3f", 7, 8, 9)  # the qform's offset
-    path.write_bytes(content)
-    with open_label_file(path) as file:
-        assert file.geometry.origin_mm == sitk.ReadImage(str(path)).GetOrigin()[::-1]
+    path = write_image(tmp_path / "a.nii", SMALL, origin=(1, 2, 3))
+    offset = struct.pack("<3f", 7, 8, 9)  # the qform's
+    patched(path, {252: struct.pack("<2h", 1, 2), 268: offset})
+    assert geometry(path).origin_mm == sitk.ReadImage(str(path)).GetOrigin()[::-1]
 
 
 def test_negative_spacing_is_what_itk_makes_of_it(tmp_path: Path) -> None:
@@ -134,18 +128,15 @@ def test_negative_spacing_is_what_itk_makes_of_it(tmp_path: Path) -> None:
     content = path.read_bytes().replace(b"ElementSpacing = 1", b"ElementSpacing = -1")
     path.write_bytes(content)
     image = sitk.ReadImage(str(path))
-    with open_label_file(path) as file:
-        assert file.geometry.spacing_mm == image.GetSpacing()[::-1]
-        assert file.geometry.direction == image.GetDirection()[::-1]
+    assert geometry(path).spacing_mm == image.GetSpacing()[::-1]
+    assert geometry(path).direction == image.GetDirection()[::-1]
     assert image.GetDirection()[0] == -1
 
 
 def test_singular_direction(tmp_path: Path) -> None:
-    path = write_image(tmp_path / "a.mha", blobs((4, 5, 6), 2))
-    content = path.read_bytes().replace(
-        b"TransformMatrix = 1 0 0 0 1 0 0 0 1", b"TransformMatrix = 1 0 0 1 0 0 0 0 1"
-    )
-    path.write_bytes(content)
+    path = write_image(tmp_path / "a.mha", SMALL)
+    straight, singular = b"TransformMatrix = 1 0 0 0 1", b"TransformMatrix = 1 0 0 1 0"
+    path.write_bytes(path.read_bytes().replace(straight, singular))
     refused(path, "direction cosines are singular")
 
 
@@ -157,13 +148,9 @@ def test_thin_and_flat_images(shape: tuple[int, ...], tmp_path: Path) -> None:
 
 
 def test_one_time_point_is_three_dimensional(tmp_path: Path) -> None:
-    labels = blobs((4, 5, 6), 3)
-    path = write_image(tmp_path / "a.nii", labels, spacing=(1, 2, 3))
-    content = bytearray(path.read_bytes())
-    content[40:42] = struct.pack("<h", 4)
-    content[48:50] = struct.pack("<h", 1)
-    path.write_bytes(content)
-    np.testing.assert_array_equal(read(path), labels)
+    path = write_image(tmp_path / "a.nii", SMALL, spacing=(1, 2, 3))
+    patched(path, {40: struct.pack("<h", 4), 48: struct.pack("<h", 1)})
+    np.testing.assert_array_equal(read(path), SMALL)
 
 
 def test_time_series(tmp_path: Path) -> None:
@@ -182,10 +169,9 @@ def test_colour_images(suffix: str, tmp_path: Path) -> None:
 
 def test_complex_images(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.zeros((4, 5, 6), np.complex64))
-    sitk.WriteImage(image, str(tmp_path / "a.nii"))
-    refused(
-        tmp_path / "a.nii", "not a label map: (its voxels are complex|2 components)"
-    )
+    path = tmp_path / "a.nii"
+    sitk.WriteImage(image, str(path))
+    refused(path, "not a label map: (its voxels are complex|2 components)")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
@@ -239,40 +225,35 @@ def test_flipped_bit_in_compressed_voxels(suffix: str, tmp_path: Path) -> None:
     path = data or tmp_path / f"a{suffix}"
     whole = path.read_bytes()
     for place in (len(whole) - 3, len(whole) - len(whole) // 4):
-        content = bytearray(whole)
-        content[place] ^= 0x10
-        path.write_bytes(content)
+        path.write_bytes(whole)
+        patched(path, {place: bytes([whole[place] ^ 0x10])})
         refused(tmp_path / f"a{suffix}", "corrupt or truncated")
 
 
 def test_bzip2(tmp_path: Path) -> None:
-    labels = blobs((4, 5, 6), 3)
-    path = write_image(tmp_path / "a.nrrd", labels)
+    path = write_image(tmp_path / "a.nrrd", SMALL)
     header, packed = path.read_bytes().split(b"\n\n", 1)
-    header = header.replace(b"encoding: gzip", b"encoding: bzip2")
+    header = header.replace(b"encoding: gzip", b"encoding: bzip2") + b"\n\n"
     content = bz2.compress(gzip.decompress(packed))
-    path.write_bytes(header + b"\n\n" + content)
-    np.testing.assert_array_equal(read(path), labels)
-    path.write_bytes(header + b"\n\n" + content[:-4])
+    path.write_bytes(header + content)
+    np.testing.assert_array_equal(read(path), SMALL)
+    path.write_bytes(header + content[:-4])
     refused(path, "corrupt or truncated bzip2 data")
-    path.write_bytes(header + b"\n\n" + b"x" + content)
+    path.write_bytes(header + b"x" + content)
     refused(path, "corrupt bzip2 data")
 
 
 def test_gzip_members_and_padding(tmp_path: Path) -> None:
-    labels = blobs((4, 5, 6), 3)
-    plain = write_image(tmp_path / "a.nii", labels).read_bytes()
+    plain = write_image(tmp_path / "a.nii", SMALL).read_bytes()
     packed = gzip.compress(plain[:400]) + gzip.compress(plain[400:])
     for tail in (b"", b"\0" * 512):
         (tmp_path / "b.nii.gz").write_bytes(packed + tail)
-        np.testing.assert_array_equal(read(tmp_path / "b.nii.gz"), labels)
+        np.testing.assert_array_equal(read(tmp_path / "b.nii.gz"), SMALL)
 
 
 def test_highly_compressed_files_are_unpacked_piece_by_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from svls_cli.labels import integrity
-
     monkeypatch.setattr(integrity, "_WRITE_BYTES", 100)
     monkeypatch.setattr(integrity, "_READ_BYTES", 7)
     labels = np.zeros((9, 30, 30), np.uint8)
@@ -283,20 +264,18 @@ def test_highly_compressed_files_are_unpacked_piece_by_piece(
 
 
 def test_detached_data(tmp_path: Path) -> None:
-    labels = blobs((4, 5, 6), 3)
     for suffix, data in ((".nhdr", "a.raw.gz"), (".mhd", "a.zraw"), (".hdr", "a.img")):
-        path = write_image(tmp_path / f"a{suffix}", labels)
+        path = write_image(tmp_path / f"a{suffix}", SMALL)
         before = file_sha256(path)
-        changed = bytearray((tmp_path / data).read_bytes())
-        changed[-1] ^= 1
-        (tmp_path / data).write_bytes(changed)
+        voxels = (tmp_path / data).read_bytes()
+        patched(tmp_path / data, {len(voxels) - 1: bytes([voxels[-1] ^ 1])})
         assert file_sha256(path) != before, "the data file counts as the input too"
         (tmp_path / data).unlink()
         refused(path, f"data file {data} is missing")
 
 
 def test_data_in_many_files(tmp_path: Path) -> None:
-    path = write_image(tmp_path / "a.mhd", blobs((4, 5, 6), 3))
+    path = write_image(tmp_path / "a.mhd", SMALL)
     text = path.read_text().replace("a.zraw", "a%03d.raw 1 4 1")
     path.write_text(text)
     refused(path, "spread over several files")
@@ -307,17 +286,19 @@ def test_nifti_2_is_named(tmp_path: Path) -> None:
     refused(tmp_path / "a.nii", "NIfTI-2 is not supported")
 
 
-def test_nifti_header_that_makes_no_sense(tmp_path: Path) -> None:
-    whole = write_image(tmp_path / "a.nii", blobs((4, 5, 6), 3)).read_bytes()
-    for place, value, message in (
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
         (40, struct.pack("<h", 9), "dim is"),
         (42, struct.pack("<h", -4), "dim is"),
         (108, struct.pack("<f", float("nan")), "vox_offset"),
-    ):
-        content = bytearray(whole)
-        content[place : place + len(value)] = value
-        (tmp_path / "a.nii").write_bytes(content)
-        refused(tmp_path / "a.nii", f"broken NIfTI header: {message}")
+    ],
+)
+def test_nifti_header_that_makes_no_sense(
+    place: int, value: bytes, message: str, tmp_path: Path
+) -> None:
+    path = patched(write_image(tmp_path / "a.nii", SMALL), {place: value})
+    refused(path, f"broken NIfTI header: {message}")
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
@@ -330,11 +311,10 @@ def test_what_is_no_image(tmp_path: Path) -> None:
 
 
 def test_big_endian(tmp_path: Path) -> None:
-    labels = blobs((4, 5, 6), 3).astype(">u2")
     header = b"NRRD0004\ntype: uint16\ndimension: 3\nsizes: 6 5 4\nendian: big\n"
-    packed = gzip.compress(labels.tobytes())
+    packed = gzip.compress(SMALL.astype(">u2").tobytes())
     (tmp_path / "a.nrrd").write_bytes(header + b"encoding: gzip\n\n" + packed)
-    np.testing.assert_array_equal(read(tmp_path / "a.nrrd"), labels)
+    np.testing.assert_array_equal(read(tmp_path / "a.nrrd"), SMALL)
 
 
 def test_compression_that_is_none_of_ours_is_left_to_itk(tmp_path: Path) -> None:
@@ -352,26 +332,21 @@ def test_slicer_segments(tmp_path: Path) -> None:
 
 def test_overlapping_segments(tmp_path: Path) -> None:
     array = np.zeros((4, 5, 6, 2), np.uint8)
-    other = {key.replace("0_", "1_"): value for key, value in LIVER.items()}
-    other["Segment1_Layer"] = "1"
-    path = segmentation(tmp_path / "a.seg.nrrd", array, **LIVER, **other)
+    fields = {**TWO_SEGMENTS, "Segment1_Layer": "1"}
+    path = segmentation(tmp_path / "a.seg.nrrd", array, **fields)
     refused(path, r"segments overlap \(2 layers\)")
 
 
 def test_segments_that_share_a_value(tmp_path: Path) -> None:
-    other = {key.replace("0_", "1_"): value for key, value in LIVER.items()}
-    path = segmentation(tmp_path / "a.seg.nrrd", blobs((4, 5, 6), 2), **LIVER, **other)
+    path = segmentation(tmp_path / "a.seg.nrrd", SMALL, **TWO_SEGMENTS)
     refused(path, "two segments share label value 1")
 
 
 def test_zlib_stream_in_meta_image_is_checked(tmp_path: Path) -> None:
     """ITK itself reads this file without a word."""
-    path = write_image(
-        tmp_path / "a.mha", np.arange(720, dtype=np.uint16).reshape(8, 9, 10)
-    )
+    labels = np.arange(720, dtype=np.uint16).reshape(8, 9, 10)
+    path = write_image(tmp_path / "a.mha", labels)
     header, _ = path.read_bytes().split(b"LOCAL\n", 1)
-    short = zlib.compress(np.arange(700, dtype=np.uint16).tobytes())
+    short = zlib.compress(labels.ravel()[:700].tobytes())
     path.write_bytes(header + b"LOCAL\n" + short)
-    refused(
-        path, "truncated: the header promises 1440 bytes of voxels, the file has 1400"
-    )
+    refused(path, "the header promises 1440 bytes of voxels, the file has 1400")

@@ -1,7 +1,5 @@
 """Label maps of several raters, brought onto one grid."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,13 @@ from tests.helpers.label_maps import (
     OBLIQUE,
     LabelMap,
     blobs,
+    row,
     segmentation,
     write_image,
 )
 
 Image = tuple[LabelMap, dict[str, Any]]
+FLIPPED = (-1, 0, 0, 0, 1, 0, 0, 0, 1)
 
 
 def case_of(*paths: Path) -> RatedCase:
@@ -38,12 +38,16 @@ def write(folder: Path, *images: Image, suffix: str = ".nrrd") -> RatedCase:
     return case_of(*paths)
 
 
-def resampled(folder: Path, first: Image, second: Image) -> LabelMap:
+def pair(folder: Path, first: LabelMap, second: LabelMap, **geometry: Any) -> RatedCase:
+    """Maps of two raters; the second one's grid is another, if it is given."""
+    return write(folder, (first, {}), (second, geometry))
+
+
+def resampled(case: RatedCase) -> list[Any]:
     """The second rater's label values on the first one's grid."""
-    found = read_rater_maps(write(folder, first, second), resample_to_first=True)
-    values: LabelMap = found.classes.values[found.maps[1]]
-    assert found.geometry.shape == first[0].shape
-    return values
+    found = read_rater_maps(case, resample_to_first=True)
+    assert found.geometry.shape == found.maps[0].shape
+    return found.classes.values[found.maps[1]].tolist()
 
 
 def test_maps_and_classes_of_one_case(tmp_path: Path) -> None:
@@ -61,11 +65,10 @@ def test_maps_and_classes_of_one_case(tmp_path: Path) -> None:
 
 
 def test_ignored_voxels(tmp_path: Path) -> None:
-    a = np.array([[[0, 1, 255]]], np.uint8)
-    b = np.array([[[0, 255, 2]]], np.uint8)
-    found = read_rater_maps(write(tmp_path, (a, {}), (b, {})), ignore_label=255)
+    case = pair(tmp_path, row(0, 1, 255), row(0, 255, 2))
+    found = read_rater_maps(case, ignore_label=255)
     assert found.classes.values.tolist() == [0, 1, 2]
-    assert [m.tolist() for m in found.maps] == [[[[0, 1, 3]]], [[[0, 3, 2]]]]
+    assert [m.tolist() for m in found.maps] == [[[0, 1, 3]], [[0, 3, 2]]]
 
 
 def test_all_voxels_ignored(tmp_path: Path) -> None:
@@ -75,15 +78,13 @@ def test_all_voxels_ignored(tmp_path: Path) -> None:
 
 
 def test_given_classes(tmp_path: Path) -> None:
-    a = np.array([[[0, 5]]], np.uint8)
-    case = write(tmp_path, (a, {}), (a[..., ::-1], {}))
+    case = pair(tmp_path, row(0, 5), row(5, 0))
     found = read_rater_maps(case, ClassTable.from_values([0, 2, 5]))
-    assert [m.tolist() for m in found.maps] == [[[[0, 2]]], [[[2, 0]]]]
+    assert [m.tolist() for m in found.maps] == [[[0, 2]], [[2, 0]]]
 
 
 def test_values_that_are_no_class(tmp_path: Path) -> None:
-    a, b = np.array([[[0, 1]]], np.uint8), np.array([[[0, 6]]], np.uint8)
-    case = write(tmp_path, (a, {}), (b, {}))
+    case = pair(tmp_path, row(0, 1), row(0, 6))
     classes = ClassTable.from_values([0, 1])
     with pytest.raises(InputError, match="label values 6 are not among the classes"):
         read_rater_maps(case, classes)
@@ -94,11 +95,8 @@ def test_values_that_are_no_class(tmp_path: Path) -> None:
 def test_rounding_is_no_other_grid(suffix: str, tmp_path: Path) -> None:
     labels = blobs((6, 7, 8), 3)
     turned = OBLIQUE + np.array([[1e-7, 0, 0], [0, -1e-7, 0], [0, 0, 1e-7]])
-    first: dict[str, Any] = {
-        "spacing": (0.7, 0.8, 1.5),
-        "origin": (-120.3, 44.1, 8.8),
-        "direction": OBLIQUE.ravel(),
-    }
+    first: dict[str, Any] = {"spacing": (0.7, 0.8, 1.5), "origin": (-120.3, 44.1, 8.8)}
+    first["direction"] = OBLIQUE.ravel()
     second: dict[str, Any] = {
         "spacing": (0.7 + 1e-7, 0.8 - 1e-7, 1.5),
         "origin": (-120.3 + 1e-7, 44.1, 8.8 - 1e-7),
@@ -116,113 +114,90 @@ def test_rounding_is_no_other_grid(suffix: str, tmp_path: Path) -> None:
     ("shape", "geometry", "difference"),
     [
         ((3, 4, 6), {}, "shape is (3, 4, 5) and (3, 4, 6)"),
+        ((4, 5), {}, "shape is (3, 4, 5) and (4, 5)"),
+        ((3, 4, 5), {"spacing": (1, 1, 2)}, "spacing_mm is {0} and (2.0, 1.0, 1.0)"),
+        ((3, 4, 5), {"origin": (0, 0.5, 0)}, "origin_mm is {1} and (0.0, 0.5, 0.0)"),
         (
             (3, 4, 5),
-            {"spacing": (1, 1, 1.25)},
-            "spacing_mm is (1.0, 1.0, 1.0) and (1.25, 1.0, 1.0)",
-        ),
-        (
-            (3, 4, 5),
-            {"origin": (0, 0.5, 0)},
-            "origin_mm is (0.0, 0.0, 0.0) and (0.0, 0.5, 0.0)",
-        ),
-        (
-            (3, 4, 5),
-            {"direction": (-1, 0, 0, 0, 1, 0, 0, 0, 1)},
+            {"direction": FLIPPED},
             "direction is (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0) and "
             "(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)",
         ),
-        ((4, 5), {}, "shape is (3, 4, 5) and (4, 5)"),
     ],
 )
 def test_other_grids(
     shape: tuple[int, ...], geometry: dict[str, Any], difference: str, tmp_path: Path
 ) -> None:
-    first: tuple[Any, dict[str, Any]] = (np.zeros((3, 4, 5), np.uint8), {})
-    case = write(tmp_path, first, first, (np.zeros(shape, np.uint8), geometry))
-    message = (
-        f"{case.paths[0]} and {case.paths[2]} lie on different grids: {difference}; "
-        "--resample-to-first"
-    )
+    same: Image = (np.zeros((3, 4, 5), np.uint8), {})
+    case = write(tmp_path, same, same, (np.zeros(shape, np.uint8), geometry))
+    difference = difference.format((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    first, _, third = case.paths
+    message = f"{first} and {third} lie on different grids: {difference}; --resample-to"
     with pytest.raises(InputError, match=re.escape(message)):
         read_rater_maps(case)
 
 
 def test_resampling_a_shifted_map(tmp_path: Path) -> None:
     """Its voxel 0 is the first one's voxel (1, -1, 2); beyond it is background."""
-    first = np.zeros((3, 3, 4), np.uint8)
     second = np.arange(1, 37, dtype=np.uint8).reshape(3, 3, 4)
-    values = resampled(tmp_path, (first, {}), (second, {"origin": (2, -1, 1)}))
+    case = pair(tmp_path, np.zeros_like(second), second, origin=(2, -1, 1))
     expected = np.zeros((3, 3, 4), int)
     expected[1:, :2, 2:] = second[:2, 1:, :2]
-    np.testing.assert_array_equal(values, expected)
+    assert resampled(case) == expected.tolist()
 
 
 def test_resampling_takes_the_nearest_voxel(tmp_path: Path) -> None:
-    first = np.zeros((1, 1, 6), np.uint8)
-    second = np.array([[[1, 2, 3]]], np.uint8)
-    geometry = {"origin": (0.4, 0, 0), "spacing": (2.0, 1, 1)}
+    first, second = np.zeros((1, 1, 6), np.uint8), np.array([row(1, 2, 3)])
     # Centres at .4, 2.4 and 4.4.
-    values = resampled(tmp_path, (first, {}), (second, geometry))
-    assert values.tolist() == [[[1, 1, 2, 2, 3, 3]]]
+    case = pair(tmp_path, first, second, origin=(0.4, 0, 0), spacing=(2.0, 1, 1))
+    assert resampled(case) == [[[1, 1, 2, 2, 3, 3]]]
 
 
 def test_resampling_a_finer_map(tmp_path: Path) -> None:
-    first = np.zeros((1, 2, 2), np.uint8)
-    second = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
-    values = resampled(
-        tmp_path, (first, {"spacing": (2, 2, 1)}), (second, {"spacing": (1, 1, 1)})
-    )
-    assert values.tolist() == [[[0, 2], [8, 10]]]
+    first: Image = (np.zeros((1, 2, 2), np.uint8), {"spacing": (2, 2, 1)})
+    second: Image = (np.arange(16, dtype=np.uint8).reshape(1, 4, 4), {})
+    assert resampled(write(tmp_path, first, second)) == [[[0, 2], [8, 10]]]
 
 
 def test_resampling_a_flipped_map(tmp_path: Path) -> None:
     labels = blobs((4, 5, 6), 3)
-    flip = {"origin": (5, 0, 0), "direction": (-1, 0, 0, 0, 1, 0, 0, 0, 1)}
-    values = resampled(tmp_path, (labels, {}), (labels[..., ::-1], flip))
-    np.testing.assert_array_equal(values, labels)
+    flip: dict[str, Any] = {"origin": (5, 0, 0), "direction": FLIPPED}
+    case = pair(tmp_path, labels, labels[..., ::-1], **flip)
+    assert resampled(case) == labels.tolist()
 
 
 def test_resampling_in_two_dimensions(tmp_path: Path) -> None:
-    first = np.zeros((3, 4), np.uint8)
     second = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    values = resampled(tmp_path, (first, {}), (second, {"origin": (1, 0)}))
-    assert values.tolist() == [[0, 0, 1, 2], [0, 4, 5, 6], [0, 8, 9, 10]]
+    case = pair(tmp_path, np.zeros_like(second), second, origin=(1, 0))
+    assert resampled(case) == [[0, 0, 1, 2], [0, 4, 5, 6], [0, 8, 9, 10]]
 
 
 def test_resampling_keeps_ignored_voxels(tmp_path: Path) -> None:
-    first = np.array([[[0, 1, 1, 0]]], np.uint8)
-    second = np.array([[[9, 1, 9, 0]]], np.uint8)
-    case = write(tmp_path, (first, {}), (second, {"origin": (1, 0, 0)}))
+    case = pair(tmp_path, row(0, 1, 1, 0), row(9, 1, 9, 0), origin=(1, 0))
     found = read_rater_maps(case, ignore_label=9, resample_to_first=True)
     assert found.classes.values.tolist() == [0, 1]
-    assert found.maps[1].tolist() == [[[0, 2, 1, 2]]]
+    assert found.maps[1].tolist() == [[0, 2, 1, 2]]
 
 
-def test_resampling_outside_is_background_whichever_channel_it_has(
-    tmp_path: Path,
-) -> None:
-    first = np.array([[[3, 3]]], np.uint8)
-    case = write(tmp_path, (first, {}), (first, {"origin": (1, 0, 0)}))
+def test_resampling_outside_is_background_whichever_channel(tmp_path: Path) -> None:
+    case = pair(tmp_path, row(3, 3), row(3, 3), origin=(1, 0))
     records = [
         {"index": 0, "value": 3, "name": "x", "color": "FF0000"},
         {"index": 1, "value": 0, "name": "background", "color": "000000"},
     ]
     table = ClassTable.from_json(records)
     found = read_rater_maps(case, table, resample_to_first=True)
-    assert found.maps[1].tolist() == [[[1, 0]]]
+    assert found.maps[1].tolist() == [[1, 0]]
 
 
 def test_resampling_needs_background(tmp_path: Path) -> None:
-    first = np.array([[[3, 4]]], np.uint8)
-    case = write(tmp_path, (first, {}), (first, {"origin": (1, 0, 0)}))
+    case = pair(tmp_path, row(3, 4), row(3, 4), origin=(1, 0))
     with pytest.raises(InputError, match="resampling needs a background, label 0"):
         read_rater_maps(case, resample_to_first=True)
 
 
 def test_resampling_cannot_add_an_axis(tmp_path: Path) -> None:
-    flat, deep = np.zeros((3, 4), np.uint8), np.zeros((3, 4, 5), np.uint8)
-    case = write(tmp_path, (deep, {}), (flat, {}))
+    case = pair(tmp_path, np.zeros((3, 4, 5), np.uint8), np.zeros((3, 4), np.uint8))
     with pytest.raises(InputError, match="a 2-D label map cannot be resampled to 3-D"):
         read_rater_maps(case, resample_to_first=True)
 
@@ -247,16 +222,14 @@ def test_name_that_is_not_the_classes(tmp_path: Path) -> None:
 def test_raters_who_name_one_label_differently(tmp_path: Path) -> None:
     labels = blobs((4, 5, 6), 2)
     spleen = {**LIVER, "Segment0_Name": "spleen"}
-    case = case_of(
-        segmentation(tmp_path / "a.seg.nrrd", labels, **LIVER),
-        segmentation(tmp_path / "b.seg.nrrd", labels, **spleen),
-    )
+    first = segmentation(tmp_path / "a.seg.nrrd", labels, **LIVER)
+    second = segmentation(tmp_path / "b.seg.nrrd", labels, **spleen)
     with pytest.raises(InputError, match="label 1 is named 'spleen'"):
-        read_rater_maps(case)
+        read_rater_maps(case_of(first, second))
 
 
 def test_inputs_are_the_files_and_who_drew_them(tmp_path: Path) -> None:
-    case = write(tmp_path, (blobs((2, 3, 4), 2), {}), (blobs((2, 3, 4), 3), {}))
+    case = pair(tmp_path, blobs((2, 3, 4), 2), blobs((2, 3, 4), 3))
     assert rater_inputs(case) == [
         {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
         for rater, path in case.raters

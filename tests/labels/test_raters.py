@@ -1,22 +1,15 @@
 """Which cases and raters are found in folders, by patterns and in records."""
 
-from __future__ import annotations
-
 import json
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from svls_cli.errors import InputError
 from svls_cli.labels.raters import RatedCase, find_rated_cases
+from tests.helpers.label_maps import touch, unreadable
 
-
-def touch(*paths: Path) -> None:
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+BY_RATER = "{case}_{rater}.nii"  # one folder for all
 
 
 def found(cases: list[RatedCase]) -> dict[str, list[str]]:
@@ -29,7 +22,7 @@ def line(case: str, **raters: str) -> str:
 
 def test_folder_per_rater(tmp_path: Path) -> None:
     bob, ann = tmp_path / "bob", tmp_path / "ann"
-    touch(bob / "b.nii.gz", bob / "a.nii.gz", ann / "a.nrrd", ann / "notes.txt")
+    touch(tmp_path, "bob/b.nii.gz", "bob/a.nii.gz", "ann/a.nrrd", "ann/notes.txt")
     cases = find_rated_cases([bob, ann])
     assert cases == [
         RatedCase("a", (("bob", bob / "a.nii.gz"), ("ann", ann / "a.nrrd"))),
@@ -39,48 +32,38 @@ def test_folder_per_rater(tmp_path: Path) -> None:
 
 
 def test_one_folder_need_not_be_a_list(tmp_path: Path) -> None:
-    touch(tmp_path / "ann" / "a.nii")
+    touch(tmp_path, "ann/a.nii")
     assert found(find_rated_cases(tmp_path / "ann")) == {"a": ["ann"]}
     assert found(find_rated_cases(str(tmp_path / "ann"))) == {"a": ["ann"]}
 
 
-def test_glob_picks_files_in_each_folder(tmp_path: Path) -> None:
-    for rater in ("r1", "r2"):
-        touch(tmp_path / rater / "a_seg.nii", tmp_path / rater / "a_image.nii")
-    folders = [tmp_path / "r1", tmp_path / "r2"]
-    cases = find_rated_cases(folders, pattern="*_seg.nii")
-    assert found(cases) == {"a_seg": ["r1", "r2"]}
+@pytest.mark.parametrize(
+    ("pattern", "case"), [("*_seg.nii", "a_seg"), ("{case}_seg.nii", "a")]
+)
+def test_pattern_in_a_folder_per_rater(pattern: str, case: str, tmp_path: Path) -> None:
+    touch(tmp_path, "r1/a_seg.nii", "r1/a_image.nii", "r2/a_seg.nii", "r2/a_image.nii")
+    cases = find_rated_cases([tmp_path / "r1", tmp_path / "r2"], pattern=pattern)
+    assert found(cases) == {case: ["r1", "r2"]}
 
 
 def test_folders_of_one_name_are_told_apart_by_their_parents(tmp_path: Path) -> None:
-    folders = [tmp_path / rater / "labels" for rater in ("r2", "r1")]
-    touch(*(folder / "a.nii" for folder in folders))
+    folders = [touch(tmp_path / rater / "labels", "a.nii") for rater in ("r2", "r1")]
     assert found(find_rated_cases(folders)) == {"a": ["r2_labels", "r1_labels"]}
 
 
 @pytest.mark.parametrize(
     ("pattern", "names"),
     [
-        (
-            "{case}_{rater}.nii.gz",
-            ["s_1_ann.nii.gz", "s_1_bob.nii.gz", "s2_ann.nii.gz"],
-        ),
-        ("{rater}-{case}.mha", ["ann-s_1.mha", "bob-s_1.mha", "ann-s2.mha"]),
-        (
-            "{case}/{rater}.nii.gz",
-            ["s_1/ann.nii.gz", "s_1/bob.nii.gz", "s2/ann.nii.gz"],
-        ),
-        ("{rater}/{case}.nrrd", ["ann/s_1.nrrd", "bob/s_1.nrrd", "ann/s2.nrrd"]),
-        (
-            "{case}/*/{rater}?.nii",
-            ["s_1/x/ann1.nii", "s_1/y/bob2.nii", "s2/z/ann3.nii"],
-        ),
+        ("{case}_{rater}.nii.gz", "s_1_ann.nii.gz s_1_bob.nii.gz s2_ann.nii.gz"),
+        ("{rater}-{case}.mha", "ann-s_1.mha bob-s_1.mha ann-s2.mha"),
+        ("{case}/{rater}.nii.gz", "s_1/ann.nii.gz s_1/bob.nii.gz s2/ann.nii.gz"),
+        ("{rater}/{case}.nrrd", "ann/s_1.nrrd bob/s_1.nrrd ann/s2.nrrd"),
+        ("{case}/*/{rater}?.nii", "s_1/x/ann1.nii s_1/y/bob2.nii s2/z/ann3.nii"),
     ],
 )
-def test_patterns(pattern: str, names: list[str], tmp_path: Path) -> None:
-    touch(*(tmp_path / name for name in names))
-    touch(tmp_path / "readme.txt", tmp_path / "deep" / "er" / "and" / "er.nii.gz")
-    first, second, other = (tmp_path / name for name in names)
+def test_patterns(pattern: str, names: str, tmp_path: Path) -> None:
+    touch(tmp_path, *names.split(), "readme.txt", "deep/er/and/er.nii.gz")
+    first, second, other = (tmp_path / name for name in names.split())
     assert find_rated_cases([tmp_path], pattern=pattern) == [
         RatedCase("s2", (("ann", other),), ("bob",)),
         RatedCase("s_1", (("ann", first), ("bob", second))),
@@ -88,33 +71,29 @@ def test_patterns(pattern: str, names: list[str], tmp_path: Path) -> None:
 
 
 def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
-    touch(tmp_path / "a_ann.nii", tmp_path / "a_bobxnii.nii")
-    cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
+    touch(tmp_path, "a_ann.nii", "a_bobxnii.nii")
+    cases = find_rated_cases([tmp_path], pattern=BY_RATER)
     assert found(cases) == {"a": ["ann", "bobxnii"]}
     with pytest.raises(InputError, match=r"no image files match \{case\}x"):
         find_rated_cases([tmp_path], pattern="{case}x{rater}.n.i")
 
 
 def test_patterns_pick_label_maps_only(tmp_path: Path) -> None:
-    touch(tmp_path / "a_ann.nii", tmp_path / "a_ann.txt")
+    touch(tmp_path, "a_ann.nii", "a_ann.txt")
     (tmp_path / "a_bob.nii").mkdir()
     cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
     assert [case.paths for case in cases] == [(tmp_path / "a_ann.nii",)]
 
 
 def test_pattern_in_several_folders(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "a_ann.nii", tmp_path / "y" / "a_bob.nii")
-    folders = [tmp_path / "x", tmp_path / "y"]
-    cases = find_rated_cases(folders, pattern="{case}_{rater}.nii")
+    touch(tmp_path, "x/a_ann.nii", "y/a_bob.nii")
+    cases = find_rated_cases([tmp_path / "x", tmp_path / "y"], pattern=BY_RATER)
     assert found(cases) == {"a": ["ann", "bob"]}
 
 
 def test_records(tmp_path: Path) -> None:
-    lines = [
-        line("p/1", bob="x.nii", ann="y y.nii") + "\n",
-        "\n",
-        line("o", eve="z.nii"),
-    ]
+    first, last = line("p/1", bob="x.nii", ann="y y.nii"), line("o", eve="z.nii")
+    lines = [f"{first}\n", "\n", last]
     assert find_rated_cases("-", lines=lines) == [
         RatedCase("o", (("eve", Path("z.nii")),), ("bob", "ann")),
         RatedCase("p_1", (("bob", Path("x.nii")), ("ann", Path("y y.nii"))), ("eve",)),
@@ -127,7 +106,7 @@ def test_raters_of_one_case_on_several_lines() -> None:
 
 
 def test_records_and_folders(tmp_path: Path) -> None:
-    touch(tmp_path / "bob" / "a.nii")
+    touch(tmp_path, "bob/a.nii")
     cases = find_rated_cases([tmp_path / "bob", "-"], lines=[line("a", ann="1.nii")])
     assert {rater for rater, _ in cases[0].raters} == {"ann", "bob"}
 
@@ -165,27 +144,19 @@ def test_names_that_no_rater_can_have(rater: str) -> None:
 
 
 def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
-    touch(
-        tmp_path / "hard" / "a.nii", tmp_path / "ann" / "a.nii", tmp_path / "b_hard.nii"
-    )
+    touch(tmp_path, "hard/a.nii", "ann/a.nii", "b_hard.nii")
     with pytest.raises(InputError, match="'hard' cannot be a rater's name"):
         find_rated_cases([tmp_path / "ann", tmp_path / "hard"])
     with pytest.raises(InputError, match="'hard' cannot be a rater's name"):
-        find_rated_cases([tmp_path], pattern="{case}_{rater}.nii")
+        find_rated_cases([tmp_path], pattern=BY_RATER)
 
 
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
         ("{rater}.nii", r"needs \{case\}, too"),
-        (
-            "{case}_{rater}_{side}.nii",
-            r"has \{side\}; in braces may stand \{case\} and",
-        ),
-        (
-            "{}_{case}_{rater}.nii",
-            r"has \{\}; in braces may stand \{case\} and \{rater\}",
-        ),
+        ("{case}_{rater}_{side}.nii", r"has \{side\}; in braces may stand \{case\} an"),
+        ("{}_{case}_{rater}.nii", r"has \{\}; .* may stand \{case\} and \{rater\}"),
         ("{case", "has a brace by itself; in braces may stand"),
     ],
 )
@@ -194,49 +165,33 @@ def test_patterns_with_wrong_names(pattern: str, reason: str, tmp_path: Path) ->
         find_rated_cases([tmp_path], pattern=pattern)
 
 
-def test_pattern_names_the_case_in_a_folder_per_rater(tmp_path: Path) -> None:
-    touch(tmp_path / "ann" / "a_seg.nii", tmp_path / "ann" / "a_image.nii")
-    touch(tmp_path / "bob" / "a_seg.nii")
-    folders = [tmp_path / "ann", tmp_path / "bob"]
-    cases = find_rated_cases(folders, pattern="{case}_seg.nii")
-    assert found(cases) == {"a": ["ann", "bob"]}
-
-
-def test_folder_that_cannot_be_read_is_a_case_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
     """Whoever's it is: its case is known from the pattern."""
-    touch(tmp_path / "a" / "seg" / "ann.nii", tmp_path / "b" / "seg" / "ann.nii")
-    scandir = os.scandir
-
-    def guarded(folder: Path) -> Any:
-        if Path(folder) == tmp_path / "b" / "seg":
-            raise PermissionError(13, "Permission denied", str(folder))
-        return scandir(folder)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "scandir", guarded)
+    touch(tmp_path, "a/seg/ann.nii", "b/seg/ann.nii")
+    secret = tmp_path / "b" / "seg"
+    with pytest.MonkeyPatch.context() as patch:
+        unreadable(patch, secret)
         cases = find_rated_cases([tmp_path], pattern="{case}/seg/{rater}.nii")
         alone = find_rated_cases([tmp_path / "b"], pattern="{case}/{rater}.nii")
     assert cases == [
         RatedCase("a", (("ann", tmp_path / "a" / "seg" / "ann.nii"),)),
-        RatedCase("b", (("ann", tmp_path / "b" / "seg"),)),
+        RatedCase("b", (("ann", secret),)),
     ]
-    assert alone == [RatedCase("seg", (("unknown", tmp_path / "b" / "seg"),))]
+    assert alone == [RatedCase("seg", (("unknown", secret),))]
 
 
 def test_pattern_with_a_name_twice(tmp_path: Path) -> None:
-    touch(tmp_path / "c1" / "c1_ann.nii", tmp_path / "c1" / "c2_bob.nii")
+    touch(tmp_path, "c1/c1_ann.nii", "c1/c2_bob.nii")
     found = find_rated_cases([tmp_path], pattern="{case}/{case}_{rater}.nii")
     assert [(case.name, case.raters[0][0]) for case in found] == [("c1", "ann")]
 
 
 def test_two_files_for_one_rater(tmp_path: Path) -> None:
-    touch(tmp_path / "x" / "a_ann.nii", tmp_path / "y" / "a_ann.nii")
+    touch(tmp_path, "x/a_ann.nii", "y/a_ann.nii")
     clash = "two files are case 'a' of rater 'ann': .*a_ann.nii and .*a_ann"
     with pytest.raises(InputError, match=clash):
-        find_rated_cases([tmp_path / "x", tmp_path / "y"], pattern="{case}_{rater}.nii")
-    touch(tmp_path / "x" / "a_ann.nrrd")
+        find_rated_cases([tmp_path / "x", tmp_path / "y"], pattern=BY_RATER)
+    touch(tmp_path, "x/a_ann.nrrd")
     with pytest.raises(InputError, match=clash):
         find_rated_cases([tmp_path / "x"], pattern="{case}_{rater}.*")
     lines = [line("a", ann="a_ann.nii"), line("a", ann="b/a_ann.nii")]
@@ -251,31 +206,31 @@ def test_names_that_become_one_when_made_safe() -> None:
 
 
 def test_two_files_of_one_case_in_one_folder(tmp_path: Path) -> None:
-    touch(tmp_path / "ann" / "a.nii", tmp_path / "ann" / "a.nrrd")
+    touch(tmp_path, "ann/a.nii", "ann/a.nrrd")
     with pytest.raises(InputError, match="two files are case 'a'"):
         find_rated_cases([tmp_path / "ann"])
 
 
 def test_folder_given_twice(tmp_path: Path) -> None:
-    touch(tmp_path / "ann" / "a.nii")
+    touch(tmp_path, "ann/a.nii")
     again = tmp_path / "ann" / ".." / "ann"
     with pytest.raises(InputError, match="a rater's folder is given twice"):
         find_rated_cases([tmp_path / "ann", again])
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    touch(tmp_path / "file.nii")
+    touch(tmp_path, "file.nii")
     (tmp_path / "empty").mkdir()
-    for missing in ("nowhere", "file.nii"):
-        with pytest.raises(InputError, match=f"{missing}: no such folder; give one"):
-            find_rated_cases([tmp_path / missing])
-        with pytest.raises(InputError, match=f"{missing}: no such folder"):
-            find_rated_cases([tmp_path / missing], pattern="{case}_{rater}.nii")
-    with pytest.raises(InputError, match=r"empty: no image files match \{case\}/"):
-        find_rated_cases([tmp_path / "empty"], pattern="{case}/{rater}.nii")
-    with pytest.raises(InputError, match=r"empty: no image files match \*"):
-        find_rated_cases([tmp_path / "empty"])
-    with pytest.raises(InputError, match="no cases: no label maps of any rater"):
-        find_rated_cases(["-"], lines=["\n"])
-    with pytest.raises(InputError, match="no cases: no label maps of any rater"):
-        find_rated_cases([])
+    for name, pattern, message in (
+        ("nowhere", None, "nowhere: no such folder; give one"),
+        ("nowhere", BY_RATER, "nowhere: no such folder"),
+        ("file.nii", None, "file.nii: no such folder; give one"),
+        ("file.nii", BY_RATER, "file.nii: no such folder"),
+        ("empty", "{case}/{rater}.nii", r"empty: no image files match \{case\}/"),
+        ("empty", None, r"empty: no image files match \*"),
+    ):
+        with pytest.raises(InputError, match=message):
+            find_rated_cases([tmp_path / name], pattern=pattern)
+    for inputs in ([], ["-"]):
+        with pytest.raises(InputError, match="no cases: no label maps of any rater"):
+            find_rated_cases(inputs, lines=["\n"])

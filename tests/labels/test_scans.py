@@ -1,8 +1,7 @@
 """Images: which belong to a case, and what they may hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,10 +31,8 @@ def test_a_file_is_a_case(tmp_path: Path) -> None:
 
 def test_channels_as_nnunet_names_them(tmp_path: Path) -> None:
     files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0001.nii.gz", "b_0000.nii.gz")
-    found = find_scans(tmp_path)
-    assert names(found) == {
-        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
-        "b": ["b_0000.nii.gz", "b_0001.nii.gz"],
+    assert names(find_scans(tmp_path)) == {
+        case: [f"{case}_0000.nii.gz", f"{case}_0001.nii.gz"] for case in "ab"
     }
 
 
@@ -55,10 +52,8 @@ def test_numbers_that_are_no_channels(given: tuple[str, ...], tmp_path: Path) ->
 def test_what_is_wanted_decides(tmp_path: Path) -> None:
     files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz")
     assert sorted(find_scans(tmp_path)) == ["a"]
-    assert sorted(find_scans(tmp_path, wanted=["a_0000", "a_0001"])) == [
-        "a_0000",
-        "a_0001",
-    ]
+    wanted = ["a_0000", "a_0001"]
+    assert sorted(find_scans(tmp_path, wanted=wanted)) == wanted
 
 
 def test_the_number_of_channels_decides(tmp_path: Path) -> None:
@@ -69,27 +64,22 @@ def test_the_number_of_channels_decides(tmp_path: Path) -> None:
 
 def test_a_missing_channel_is_not_another_case(tmp_path: Path) -> None:
     files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
-    for found in (
-        find_scans(tmp_path, wanted=["a", "b", "c"]),
-        find_scans(tmp_path, n_channels=2),
-    ):
-        assert {name: scan.channels for name, scan in found.items()} == {
-            "a": ("0000", "0001"),
-            "b": ("0000",),
-        }
+    expected = {"a": ("0000", "0001"), "b": ("0000",)}
+    for options in ({"wanted": ["a", "b", "c"]}, {"n_channels": 2}):
+        found = find_scans(tmp_path, **options)
+        assert {name: scan.channels for name, scan in found.items()} == expected
 
 
 def test_patterns(tmp_path: Path) -> None:
     files(tmp_path / "a", "a_t2.nii.gz", "a_t1.nii.gz", "a_seg.nii.gz")
     found = find_scans(tmp_path, pattern="{case}/{case}_{channel}.nii.gz")
     assert names(found)["a"] == ["a_seg.nii.gz", "a_t1.nii.gz", "a_t2.nii.gz"]
-    assert names(find_scans(tmp_path, pattern="{case}/*_t1.nii.gz")) == {
-        "a": ["a_t1.nii.gz"]
-    }
-    assert sorted(find_scans(tmp_path, pattern="**/*_t2.nii.gz")) == ["a_t2"]
-    assert names(find_scans(tmp_path, pattern="**/{case}_t2.nii.gz")) == {
-        "a": ["a_t2.nii.gz"]
-    }
+    for pattern, expected in (
+        ("{case}/*_t1.nii.gz", {"a": ["a_t1.nii.gz"]}),
+        ("**/*_t2.nii.gz", {"a_t2": ["a_t2.nii.gz"]}),
+        ("**/{case}_t2.nii.gz", {"a": ["a_t2.nii.gz"]}),
+    ):
+        assert names(find_scans(tmp_path, pattern=pattern)) == expected
     with pytest.raises(InputError, match=r"has \{rater\}; .* \{case\} and \{channel\}"):
         find_scans(tmp_path, pattern="{case}_{rater}.nii.gz")
 
@@ -109,9 +99,7 @@ def test_no_images(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32, np.float64])
 @pytest.mark.parametrize("suffix", ["nii.gz", "nrrd", "mha"])
-def test_voxels_come_as_they_are(
-    dtype: type[np.generic], suffix: str, tmp_path: Path
-) -> None:
+def test_voxels_come_as_they_are(dtype: Any, suffix: str, tmp_path: Path) -> None:
     array = IMAGE.astype(dtype)
     path = write_image(tmp_path / f"a.{suffix}", array, spacing=(1, 2, 3))
     geometry, voxels = Scan("a", (path, path)).read()

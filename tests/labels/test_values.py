@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -38,9 +36,7 @@ def test_look_up_is_indexing(indices: npt.NDArray[Any], kind: str) -> None:
         (np.array([[True, False]]), "uint8"),
     ],
 )
-def test_whole_numbers_of_any_type_are_labels(
-    array: npt.NDArray[Any], expected: str
-) -> None:
+def test_whole_numbers_of_any_type_are_labels(array: Any, expected: str) -> None:
     labels, values = as_labels(array)
     assert values == sorted({*array.ravel().astype(int).tolist()})
     np.testing.assert_array_equal(labels, array)

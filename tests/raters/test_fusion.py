@@ -1,7 +1,5 @@
 """Fused label maps, hard and soft, against the raters' own."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence
@@ -21,10 +19,11 @@ from svls_cli.soften.methods import Method
 from svls_cli.soften.regions import soften_part
 from svls_cli.soften.volume import soften_volume
 from tests.helpers import reference
-from tests.helpers.label_maps import blobs
+from tests.helpers.label_maps import blobs, row
 
-Maps = list[npt.NDArray[Any]]
 Soft = npt.NDArray[Any]
+Maps = list[npt.NDArray[Any]]
+Case = tuple[Maps, int]  # and the number of classes
 
 METHODS: dict[str, dict[str, Any]] = {
     "svls": {},
@@ -36,10 +35,8 @@ METHODS: dict[str, dict[str, Any]] = {
 
 
 @st.composite
-def rated(
-    draw: st.DrawFn, *, min_raters: int = 1, ignored: bool = False
-) -> tuple[Maps, int]:
-    """Maps of one case by up to five raters, and the number of classes."""
+def rated(draw: st.DrawFn, *, min_raters: int = 1, ignored: bool = False) -> Case:
+    """Maps of one case by up to five raters."""
     n_classes = draw(st.integers(2, 6))
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=3, max_side=7))
     top = n_classes if ignored else n_classes - 1
@@ -59,30 +56,21 @@ def soft_fused(
     fused: Fused, n_classes: int, dtype: str = "float32", method: str = "svls"
 ) -> Soft:
     """Soft labels of a fused volume, worked on as one block."""
-    labels = fused.labels
+    labels, options = fused.labels, {"n_classes": n_classes, "dtype": dtype}
     softening = Method(**METHODS[method]).on_grid((1.0,) * labels.ndim)
     everything = [slice(0, n) for n in labels.shape]
-    block = soften_part(
-        labels,
-        everything,
-        softening,
-        n_classes=n_classes,
-        dtype=dtype,
-        mixture=fused.mixture,
-    )
+    block = soften_part(labels, everything, softening, mixture=fused.mixture, **options)
     soft = np.zeros((n_classes, *labels.shape), dtype)
     soft[block.classes] = block.soft
     return soft
 
 
-def soft_single(
-    labels: npt.NDArray[Any], n_classes: int, dtype: str, method: str
-) -> Soft:
+def soft_single(labels: Soft, n_classes: int, dtype: str, method: str) -> Soft:
     softening = Method(**METHODS[method]).on_grid((1.0,) * labels.ndim)
     return soften_volume(labels, softening, n_classes=n_classes, dtype=dtype)
 
 
-def by_definition(labels: npt.NDArray[Any], n_classes: int, method: str) -> Soft:
+def by_definition(labels: Soft, n_classes: int, method: str) -> Soft:
     """Soft labels of one rater, transcribed from the definitions."""
     chosen = METHODS[method]
     onehot = np.stack([labels == c for c in range(n_classes)]).astype(float)
@@ -96,13 +84,8 @@ def by_definition(labels: npt.NDArray[Any], n_classes: int, method: str) -> Soft
         offsets = itertools.product(range(-1, 2), repeat=labels.ndim)
         gauss = [math.exp(-sum(i * i for i in o) / (2 * sigma**2)) for o in offsets]
         strength = 1 - 1 / sum(gauss)
-    return reference.soft_labels(
-        labels,
-        n_classes,
-        sigma=(sigma,) * labels.ndim,
-        size=(size,) * labels.ndim,
-        strength=strength,
-    )
+    window = {"sigma": (sigma,) * labels.ndim, "size": (size,) * labels.ndim}
+    return reference.soft_labels(labels, n_classes, **window, strength=strength)
 
 
 def weights_for(maps: Maps) -> st.SearchStrategy[list[float]]:
@@ -118,7 +101,7 @@ def weighted(weights: Sequence[float], **options: Any) -> Fusion:
 @settings(max_examples=40)
 @given(case=rated(), data=st.data())
 def test_soft_labels_are_the_weighted_mean_of_the_raters(
-    method: str, case: tuple[Maps, int], data: st.DataObject
+    method: str, case: Case, data: st.DataObject
 ) -> None:
     maps, n_classes = case
     weights = data.draw(weights_for(maps))
@@ -144,7 +127,7 @@ def test_equal_weights_are_the_plain_mean(method: str) -> None:
 @settings(max_examples=30)
 @given(case=rated(), data=st.data())
 def test_integers_are_the_rounded_mean(
-    method: str, dtype: str, case: tuple[Maps, int], data: st.DataObject
+    method: str, dtype: str, case: Case, data: st.DataObject
 ) -> None:
     maps, n_classes = case
     weights = data.draw(weights_for(maps))
@@ -181,22 +164,18 @@ def test_integers_of_anatomy_are_within_a_level(dtype: str, level: float) -> Non
     dtype=st.sampled_from(["uint8", "uint16", "float32"]),
 )
 def test_identical_raters_are_one(
-    case: tuple[Maps, int], name: Any, n_raters: int, method: str, dtype: str
+    case: Case, name: Any, n_raters: int, method: str, dtype: str
 ) -> None:
     (labels, *_), n_classes = case
     fused = fused_maps([labels] * n_raters, n_classes, Fusion(name))
-    assert (
-        soft_fused(fused, n_classes, dtype, method).tobytes()
-        == soft_single(labels, n_classes, dtype, method).tobytes()
-    )
+    one = soft_single(labels, n_classes, dtype, method)
+    assert soft_fused(fused, n_classes, dtype, method).tobytes() == one.tobytes()
     np.testing.assert_array_equal(fused.hard(fused.labels), labels)
 
 
 @settings(max_examples=60)
 @given(case=rated(min_raters=2, ignored=True), data=st.data())
-def test_permuting_raters_changes_nothing(
-    case: tuple[Maps, int], data: st.DataObject
-) -> None:
+def test_permuting_raters_changes_nothing(case: Case, data: st.DataObject) -> None:
     maps, n_classes = case
     weights = data.draw(weights_for(maps))
     order = data.draw(st.permutations(range(len(maps))))
@@ -204,9 +183,8 @@ def test_permuting_raters_changes_nothing(
     ours = fused_maps(maps, n_classes, weighted(weights))
     theirs = fused_maps(permuted, n_classes, weighted([weights[at] for at in order]))
     np.testing.assert_array_equal(ours.hard(ours.labels), theirs.hard(theirs.labels))
-    np.testing.assert_allclose(
-        soft_fused(ours, n_classes), soft_fused(theirs, n_classes), atol=1e-6, rtol=0
-    )
+    one, other = (soft_fused(each, n_classes) for each in (ours, theirs))
+    np.testing.assert_allclose(one, other, atol=1e-6, rtol=0)
     equal = [fused_maps(m, n_classes, Fusion()) for m in (maps, permuted)]
     first, second = (soft_fused(f, n_classes, "uint8") for f in equal)
     np.testing.assert_array_equal(first, second)
@@ -220,7 +198,7 @@ def test_permuting_raters_changes_nothing(
     data=st.data(),
 )
 def test_weight_zero_is_a_rater_left_out(
-    case: tuple[Maps, int], name: Any, dtype: str, data: st.DataObject
+    case: Case, name: Any, dtype: str, data: st.DataObject
 ) -> None:
     maps, n_classes = case
     weights = data.draw(weights_for(maps))
@@ -230,9 +208,8 @@ def test_weight_zero_is_a_rater_left_out(
     more = [*maps[:at], data.draw(silent), *maps[at:]]
     zero = [*weights[:at], 0.0, *weights[at:]]
     fused = fused_maps(more, n_classes, weighted(zero, name=name))
-    np.testing.assert_array_equal(
-        fused.hard(fused.labels), without.hard(without.labels)
-    )
+    hard = fused.hard(fused.labels)
+    np.testing.assert_array_equal(hard, without.hard(without.labels))
     found = soft_fused(fused, n_classes, dtype)
     expected = soft_fused(without, n_classes, dtype)
     if dtype == "float32":
@@ -250,7 +227,7 @@ def test_weight_zero_is_a_rater_left_out(
     data=st.data(),
 )
 def test_the_hard_label_has_most_weight(
-    case: tuple[Maps, int], name: Any, ties: Any, data: st.DataObject
+    case: Case, name: Any, ties: Any, data: st.DataObject
 ) -> None:
     maps, n_classes = case
     integers = st.lists(st.integers(1, 3), min_size=len(maps), max_size=len(maps))
@@ -272,22 +249,15 @@ def test_the_hard_label_has_most_weight(
     case=rated(ignored=True),
     fusion=st.sampled_from(
         [
-            Fusion(name, weights, ties)  # type: ignore[arg-type]
-            for name, weights in (
-                ("mean", "dice"),
-                ("mean", "staple"),
-                ("majority", "dice"),
-                ("majority", "staple"),
+            Fusion(*options)
+            for options in itertools.product(
+                ("mean", "majority"), ("dice", "staple"), ("lowest", "highest")
             )
-            for ties in ("lowest", "highest")
         ]
     ),
 )
-@example(
-    case=([np.uint8([[1, 1]]), np.uint8([[0, 2]]), np.uint8([[0, 2]])], 2),
-    fusion=Fusion("mean", "dice"),
-)
-def test_no_label_that_no_rater_gave(case: tuple[Maps, int], fusion: Fusion) -> None:
+@example(case=([row(1, 1), row(0, 2), row(0, 2)], 2), fusion=Fusion("mean", "dice"))
+def test_no_label_that_no_rater_gave(case: Case, fusion: Fusion) -> None:
     maps, n_classes = case
     fused = fused_maps(maps, n_classes, fusion)
     hard = fused.hard(fused.labels)
@@ -308,11 +278,7 @@ def test_staple_gives_no_label_that_no_rater_gave(ties: Any) -> None:
 
 
 def test_majority() -> None:
-    maps = [
-        np.array([[0, 0, 1, 2, 2, 3]], np.uint8),
-        np.array([[0, 1, 1, 1, 3, 3]], np.uint8),
-        np.array([[0, 1, 2, 0, 1, 3]], np.uint8),
-    ]
+    maps = [row(0, 0, 1, 2, 2, 3), row(0, 1, 1, 1, 3, 3), row(0, 1, 2, 0, 1, 3)]
     lowest = fused_maps(maps, 3, Fusion("majority"))
     assert lowest.mixture is None
     assert lowest.labels.tolist() == [[0, 1, 1, 0, 1, 3]]
@@ -325,18 +291,14 @@ def test_majority() -> None:
 
 
 def test_weights_that_are_a_tie_but_for_rounding() -> None:
-    maps = [np.array([[c]], np.uint8) for c in (1, 1, 1, 0)]
+    maps = [row(c) for c in (1, 1, 1, 0)]
     tied = fused_maps(maps, 2, weighted([0.1, 0.1, 0.1, 0.3], name="majority"))
     assert tied.labels.tolist() == [[0]]
     assert 0.1 + 0.1 + 0.1 > 0.3
 
 
 def test_ignoring_raters_leave_their_weight_to_the_others() -> None:
-    maps = [
-        np.array([[0, 3, 3, 3]], np.uint8),
-        np.array([[1, 1, 3, 3]], np.uint8),
-        np.array([[1, 2, 2, 3]], np.uint8),
-    ]
+    maps = [row(0, 3, 3, 3), row(1, 1, 3, 3), row(1, 2, 2, 3)]
     fused = fused_maps(maps, 3, weighted([2, 1, 1]))
     soft = soft_fused(fused, 3, method="onehot")
     expected = [[0.5, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 0.5, 1, 0]]
@@ -377,7 +339,7 @@ def test_nothing_but_ignored_voxels() -> None:
 
 @settings(max_examples=60)
 @given(case=rated(ignored=True))
-def test_shares_are_probabilities(case: tuple[Maps, int]) -> None:
+def test_shares_are_probabilities(case: Case) -> None:
     maps, n_classes = case
     votes = tally(maps, n_classes=n_classes)
     given_any = (votes.rows < n_classes).any(axis=1)
@@ -408,23 +370,18 @@ def test_measured_weights_prefer_the_better_rater(measure: Any) -> None:
 
 def test_dice_weights_by_hand() -> None:
     """Dice of class 0 is 2/3, 1/2 and 4/5; of class 1 it is 4/5, 1/2 and 2/3."""
-    maps = [
-        np.array([[0, 0, 1, 1]], np.uint8),
-        np.array([[0, 1, 1, 1]], np.uint8),
-        np.array([[0, 0, 0, 1]], np.uint8),
-    ]
+    maps = [row(0, 0, 1, 1), row(0, 1, 1, 1), row(0, 0, 0, 1)]
     quality = np.array([(11 / 15 + 11 / 15) / 2, (11 / 15 + 1 / 2) / 2])
     expected = quality[[0, 1, 1]] / quality[[0, 1, 1]].sum()
     found = fused_maps(maps, 2, Fusion(weights="dice")).weights
     assert found == pytest.approx(tuple(expected))
 
 
+@pytest.mark.parametrize("n", [1, 3])
 @pytest.mark.parametrize("measure", ["dice", "staple"])
-def test_measured_weights_of_raters_who_agree(measure: Any) -> None:
-    labels = blobs((6, 6), 3)
-    for n in (1, 3):
-        fused = fused_maps([labels] * n, 3, Fusion(weights=measure))
-        assert fused.weights == pytest.approx((1 / n,) * n)
+def test_measured_weights_of_raters_who_agree(measure: Any, n: int) -> None:
+    fused = fused_maps([blobs((6, 6), 3)] * n, 3, Fusion(weights=measure))
+    assert fused.weights == pytest.approx((1 / n,) * n)
 
 
 def test_staple_has_no_one_weight() -> None:
@@ -463,24 +420,21 @@ def test_weights_name_exactly_the_raters() -> None:
 
 
 def test_case_whose_raters_all_have_weight_zero() -> None:
-    votes = tally([np.array([[0, 1]], np.uint8)], n_classes=2)
+    votes = tally([row(0, 1)], n_classes=2)
     fusion = Fusion(weights={"a": 0, "b": 1})
     with pytest.raises(InputError, match="every rater of this case has weight 0"):
         fuse(votes, ["a"], fusion)
 
 
 def test_weights_of_a_case_that_lacks_a_rater() -> None:
-    maps = [np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8)]
     fusion = Fusion(weights={"a": 1, "b": 3, "c": 4})
-    fused = fuse(tally(maps, n_classes=2), ["a", "b"], fusion)
+    fused = fuse(tally([row(0, 1), row(1, 1)], n_classes=2), ["a", "b"], fusion)
     assert fused.weights == pytest.approx((0.25, 0.75))
 
 
 def test_as_stored() -> None:
     assert Fusion().to_json() == {"name": "mean", "weights": "equal", "ties": "lowest"}
-    assert Fusion(weights={"b": 1, "a": 2}, ties="highest").to_json() == {
-        "name": "mean",
-        "weights": {"a": 2.0, "b": 1.0},
-        "ties": "highest",
-    }
+    stored = Fusion(weights={"b": 1, "a": 2}, ties="highest").to_json()
+    weights = {"a": 2.0, "b": 1.0}
+    assert stored == {"name": "mean", "weights": weights, "ties": "highest"}
     assert Fusion("majority", "dice").to_json()["weights"] == "dice"

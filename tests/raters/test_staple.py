@@ -1,7 +1,5 @@
 """`staple` against SimpleITK, simulated raters and the published equations."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -19,21 +17,18 @@ Floats = npt.NDArray[np.float64]
 Maps = list[npt.NDArray[Any]]
 
 
-def confusions(n_raters: int, k: int, rng: np.random.Generator) -> Floats:
-    """(raters, said, true): right in most cases, wrong in ways of their own."""
-    tables = 0.7 * np.eye(k) + 0.3 * rng.dirichlet(np.ones(k), (n_raters, k)).swapaxes(
-        1, 2
-    )
-    return np.asarray(tables)
-
-
 def simulated(
     n_raters: int, k: int, voxels: int, *, seed: int
 ) -> tuple[Maps, Floats, npt.NDArray[Any]]:
-    """Maps of one row, the confusion behind them and the truth."""
+    """Maps of one row, the confusion behind them and the truth.
+
+    Confusions are (raters, said, true): raters are right in most cases, and wrong in
+    ways of their own.
+    """
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, k, voxels)
-    tables = confusions(n_raters, k, rng)
+    wrong = rng.dirichlet(np.ones(k), (n_raters, k)).swapaxes(1, 2)
+    tables = 0.7 * np.eye(k) + 0.3 * wrong
     draws = rng.random((n_raters, voxels))
     limits = np.cumsum(tables, axis=1)[:, :-1][:, :, truth]
     said = (draws[:, np.newaxis] > limits).sum(axis=1).astype(np.uint8)
@@ -80,9 +75,8 @@ def test_equals_the_published_equations(
     found = staple(votes.rows, votes.counts, n_classes=k)
     assert found.steps == steps
     posterior, confusion = warfield(maps, k, steps)
-    np.testing.assert_allclose(
-        found.posterior[votes.codes.ravel()], posterior, atol=1e-9
-    )
+    by_voxel = found.posterior[votes.codes.ravel()]
+    np.testing.assert_allclose(by_voxel, posterior, atol=1e-9)
     np.testing.assert_allclose(found.confusion, confusion, atol=1e-9)
 
 
@@ -108,9 +102,8 @@ def test_background_does_not_move_the_shares_of_several_classes() -> None:
     rows = votes.rows.any(axis=1)
     more = padded.rows.any(axis=1)
     np.testing.assert_array_equal(votes.rows[rows], padded.rows[more])
-    np.testing.assert_array_equal(
-        staple_shares(votes)[rows], staple_shares(padded)[more]
-    )
+    shares, others = staple_shares(votes), staple_shares(padded)
+    np.testing.assert_array_equal(shares[rows], others[more])
     # The same over all voxels would not be true: that is why the others are left out.
     whole, wide = (staple(v.rows, v.counts, n_classes=4) for v in (votes, padded))
     assert np.abs(whole.posterior[rows] - wide.posterior[more]).max() > 1e-3
@@ -125,9 +118,7 @@ def test_probabilities() -> None:
     assert found.posterior.min() >= 0
 
 
-def test_stopped_before_the_posterior_stood_still(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_stopped_before_it_stood_still(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, _, _ = simulated(3, 2, 500, seed=5)
     votes = tally(maps, n_classes=2)
     assert staple(votes.rows, votes.counts, n_classes=2).converged

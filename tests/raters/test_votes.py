@@ -1,7 +1,5 @@
 """`tally` against what it counts, voxel by voxel."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -13,43 +11,29 @@ from hypothesis.extra import numpy as hnp
 
 from svls_cli.errors import InputError
 from svls_cli.raters import votes as module
-from svls_cli.raters.votes import Votes, tally
+from svls_cli.raters.votes import tally
+from tests.helpers.label_maps import row
 
 Maps = list[npt.NDArray[Any]]
+Case = tuple[Maps, int]  # and the number of classes
 
 
 @st.composite
-def rated(draw: st.DrawFn) -> tuple[Maps, int]:
+def rated(draw: st.DrawFn) -> Case:
     """Label maps of one case, ignored voxels among them, and the number of classes."""
     n_classes = draw(st.sampled_from([1, 2, 3, 254, 255, 256, 65_534, 65_535]))
     shape = draw(hnp.array_shapes(min_dims=2, max_dims=3, max_side=6))
-    labels = hnp.arrays(
-        np.min_scalar_type(n_classes), shape, elements=st.integers(0, n_classes)
-    )
+    values = st.integers(0, n_classes)
+    labels = hnp.arrays(np.min_scalar_type(n_classes), shape, elements=values)
     return draw(st.lists(labels, min_size=1, max_size=4)), n_classes
-
-
-def same(found: Votes, expected: Votes) -> None:
-    np.testing.assert_array_equal(found.codes, expected.codes)
-    np.testing.assert_array_equal(found.rows, expected.rows)
-    np.testing.assert_array_equal(found.counts, expected.counts)
-    assert found.codes.dtype == expected.codes.dtype
 
 
 def test_golden() -> None:
     a = np.array([[0, 0, 1, 2], [2, 2, 3, 3]], np.uint8)
     b = np.array([[0, 1, 1, 2], [0, 3, 3, 1]], np.uint8)
     votes = tally([a, b], n_classes=3)
-    assert votes.rows.tolist() == [
-        [0, 0],
-        [0, 1],
-        [1, 1],
-        [2, 0],
-        [2, 2],
-        [2, 3],
-        [3, 1],
-        [3, 3],
-    ]
+    rows = [[0, 0], [0, 1], [1, 1], [2, 0], [2, 2], [2, 3], [3, 1], [3, 3]]
+    assert votes.rows.tolist() == rows
     assert votes.codes.tolist() == [[0, 1, 2, 4], [3, 5, 7, 6]]
     assert votes.codes.dtype == np.uint8
     assert votes.counts.tolist() == [1] * 8
@@ -59,15 +43,14 @@ def test_golden() -> None:
 
 
 def test_classes_are_those_that_occur() -> None:
-    maps = [np.array([[4, 7, 9]], np.uint8), np.array([[4, 9, 9]], np.uint8)]
-    votes = tally(maps, n_classes=9)
+    votes = tally([row(4, 7, 9), row(4, 9, 9)], n_classes=9)
     assert votes.classes.tolist() == [4, 7]
     assert not votes.disputed.any()
 
 
 @settings(max_examples=150)
 @given(case=rated())
-def test_rows_and_codes_are_the_maps(case: tuple[Maps, int]) -> None:
+def test_rows_and_codes_are_the_maps(case: Case) -> None:
     maps, n_classes = case
     votes = tally(maps, n_classes=n_classes)
     for rater, labels in enumerate(maps):
@@ -86,7 +69,7 @@ def test_rows_and_codes_are_the_maps(case: tuple[Maps, int]) -> None:
 @settings(max_examples=80)
 @given(case=rated(), slab=st.integers(1, 40), table_size=st.sampled_from([0, 2**40]))
 def test_slabs_and_search_change_nothing(
-    case: tuple[Maps, int], slab: int, table_size: int
+    case: Case, slab: int, table_size: int
 ) -> None:
     maps, n_classes = case
     if n_classes > 300:  # a table of all pairs would take gigabytes
@@ -95,7 +78,10 @@ def test_slabs_and_search_change_nothing(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SLAB_VOXELS", slab)
         patch.setattr(module, "_TABLE_SIZE", table_size)
-        same(tally(maps, n_classes=n_classes), expected)
+        found = tally(maps, n_classes=n_classes)
+    for name in ("codes", "rows", "counts"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert found.codes.dtype == expected.codes.dtype
 
 
 @pytest.mark.parametrize("table_size", [0, 2**22])
@@ -112,7 +98,7 @@ def test_more_combinations_than_sixteen_bits_hold(
 
 
 def test_maps_are_left_as_they_were() -> None:
-    maps = [np.array([[0, 1]], np.uint8), np.array([[1, 1]], np.uint8)]
+    maps = [row(0, 1), row(1, 1)]
     before = [m.copy() for m in maps]
     tally(maps, n_classes=2)
     for labels, old in zip(maps, before, strict=True):

@@ -1,7 +1,5 @@
 """A GPU that is none."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from types import SimpleNamespace

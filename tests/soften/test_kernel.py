@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -113,10 +111,9 @@ def test_auto_size_holds_three_sigmas() -> None:
 def test_windows_that_are_none(
     sigma: tuple[float, ...], size: tuple[int, ...], message: str
 ) -> None:
-    with pytest.raises(InvalidParameterError, match=message):
-        svls_kernel(sigma, size=size)
-    with pytest.raises(InvalidParameterError, match=message):
-        neighbour_weights(sigma, size=size)
+    for function in (svls_kernel, neighbour_weights):
+        with pytest.raises(InvalidParameterError, match=message):
+            function(sigma, size=size)
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, math.nan])

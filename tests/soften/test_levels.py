@@ -1,7 +1,5 @@
 """Probabilities as levels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

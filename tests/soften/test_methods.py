@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -12,12 +10,8 @@ from svls_cli.soften.methods import Method
 
 
 def test_default_is_the_published_method() -> None:
-    assert Method().to_json() == {
-        "name": "svls",
-        "sigma": 1.0,
-        "size": 3,
-        "strength": 0.5,
-    }
+    published = {"name": "svls", "sigma": 1.0, "size": 3, "strength": 0.5}
+    assert Method().to_json() == published
     assert Method().window((3.0, 1.0, 1.0)) == ((1.0, 1.0, 1.0), (3, 3, 3))
 
 
@@ -39,9 +33,8 @@ def test_gaussian_is_the_window_with_its_centre_in() -> None:
 
 
 def test_integer_and_float_sigma_are_one_parameter() -> None:
-    assert (
-        Method(sigma=1).to_json() == Method(sigma=1.0).to_json() == Method().to_json()
-    )
+    one, same, default = Method(sigma=1), Method(sigma=1.0), Method()
+    assert one.to_json() == same.to_json() == default.to_json()
 
 
 @pytest.mark.parametrize(
@@ -72,9 +65,7 @@ def test_integer_and_float_sigma_are_one_parameter() -> None:
         ({"sigma": (1.0, 1.0), "size": (3, 3, 3)}, "one value, or one per axis"),
     ],
 )
-def test_parameters_that_do_not_go_together(
-    parameters: dict[str, Any], message: str
-) -> None:
+def test_parameters_that_do_not_fit(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidParameterError, match=message):
         Method(**parameters)
 

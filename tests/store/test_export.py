@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,13 +6,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from svls_cli import Batch, find_cases, open_store, smooth, smooth_cases
+from svls_cli import Batch, open_store, smooth
 from svls_cli.errors import InputError, InvalidParameterError, UnknownCaseError
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable
 from svls_cli.store.export import ExportOptions, export_cases, file_names
 from tests.helpers.commands import tree
 from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+from tests.helpers.stores import smoothed
 
 GEOMETRY = {
     "spacing": (0.7, 0.8123456789, 2.5),
@@ -24,26 +23,22 @@ GEOMETRY = {
 LABELS = np.array([0, 3, 500], np.uint16)[blobs((12, 13, 14), 3)]
 
 
+def stored(folder: Path) -> Path:
+    smoothed(folder / "labels", folder / "a.zarr")
+    return folder / "a.zarr"
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
     write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    return tmp_path / "a.zarr"
+    return stored(tmp_path)
 
 
 def export(store: Path, *cases: str, **options: Any) -> Path:
-    out = store.parent / "out"
-    found = list(
-        export_cases(
-            store,
-            out,
-            cases=cases,
-            options=ExportOptions(**options),
-            batch=Batch(jobs=1),
-        )
-    )
-    assert all(record.status == "done" for record in found), found
+    out, chosen = store.parent / "out", ExportOptions(**options)
+    found = export_cases(store, out, cases=cases, options=chosen, batch=Batch(jobs=1))
+    assert all(record.status == "done" for record in found), list(found)
     return out
 
 
@@ -64,18 +59,13 @@ def test_hard_maps_come_back(suffix: str, store: Path) -> None:
 
 def test_export_and_smooth_again_gives_the_same_maps(store: Path) -> None:
     out = export(store, content="hard", format="nrrd")
-    smooth_cases(find_cases([out]), store.parent / "b.zarr")
-    first, second = open_store(store), open_store(store.parent / "b.zarr")
+    first, second = open_store(store), smoothed(out, store.parent / "b.zarr")
     for name in ("one", "flat"):
         np.testing.assert_array_equal(first[name].hard[...], second[name].hard[...])
         np.testing.assert_array_equal(first[name].soft[...], second[name].soft[...])
         for field in ("spacing_mm", "origin_mm", "direction"):
-            np.testing.assert_allclose(
-                getattr(first[name].geometry, field),
-                getattr(second[name].geometry, field),
-                atol=1e-9,
-                rtol=0,
-            )
+            one, other = (getattr(s[name].geometry, field) for s in (first, second))
+            np.testing.assert_allclose(one, other, atol=1e-9, rtol=0)
 
 
 def test_soft_labels_are_one_probability_volume_a_class(store: Path) -> None:
@@ -110,10 +100,9 @@ def test_files_that_exist_are_kept(store: Path) -> None:
     out = export(store, content="hard")
     (out / "one.nii.gz").write_text("mine")
     before = tree(out)
-    options = ExportOptions("hard")
-    found = export_cases(store, out, options=options)
-    assert {r.status for r in found} == {"failed"}
-    assert all("use --overwrite to replace it" in (r.reason or "") for r in found)
+    for record in export_cases(store, out, options=ExportOptions("hard")):
+        assert record.status == "failed"
+        assert "use --overwrite to replace it" in (record.reason or "")
     assert tree(out) == before
     export(store, content="hard", overwrite=True)
     image = sitk.ReadImage(str(out / "one.nii.gz"))
@@ -139,12 +128,10 @@ def test_names_are_told_apart() -> None:
 def test_damaged_case_is_not_exported(store: Path) -> None:
     for array in ("0", "labels/hard/0"):
         shutil.rmtree(store / "one" / array / "c")
-        options = ExportOptions("hard")
-        found = export_cases(store, store.parent / "x", options=options)
-        assert {r.case: r.status for r in found}["one"] == "failed"
-        reason = next(r.reason for r in found if r.case == "one")
-        assert "the stored case is damaged: array" in (reason or "")
-        shutil.rmtree(store.parent / "x")
+        options, out = ExportOptions("hard"), store.parent / array[0]
+        found = {r.case: r for r in export_cases(store, out, options=options)}
+        assert found["one"].status == "failed"
+        assert "the stored case is damaged: array" in (found["one"].reason or "")
 
 
 def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None:
@@ -161,8 +148,8 @@ def test_nothing_is_written_into_the_store_or_through_links(store: Path) -> None
 
 def test_bids_names_are_not_doubled(tmp_path: Path) -> None:
     write_image(tmp_path / "labels" / "sub-01_dseg.nii.gz", LABELS)
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    out = export(tmp_path / "a.zarr", content="hard", bids=True)
+    store = stored(tmp_path)
+    out = export(store, content="hard", bids=True)
     assert sorted(p.name for p in out.iterdir()) == ["dseg.tsv", "sub-01_dseg.nii.gz"]
 
 
@@ -175,13 +162,12 @@ def test_nifti_that_would_bend_the_geometry(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     content = header.encode() + blobs((12, 13, 14), 3).tobytes()
     (tmp_path / "labels" / "sheared.nrrd").write_bytes(content)
-    smooth_cases(find_cases([tmp_path / "labels"]), tmp_path / "a.zarr")
-    found = list(
-        export_cases(tmp_path / "a.zarr", tmp_path / "x", options=ExportOptions("hard"))
-    )
-    assert "cannot hold this geometry" in (found[0].reason or "")
+    store = stored(tmp_path)
+    options = ExportOptions("hard")
+    (record,) = export_cases(store, tmp_path / "x", options=options)
+    assert "cannot hold this geometry" in (record.reason or "")
     assert not list((tmp_path / "x").iterdir())
-    export(tmp_path / "a.zarr", content="hard", format="nrrd")
+    export(store, content="hard", format="nrrd")
 
 
 @pytest.mark.parametrize("options", [{"content": "firm"}, {"format": "png"}])

@@ -1,7 +1,5 @@
 """The documents that we write are the ones that zarr-python would write."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ def test_arrays_are_described_as_zarr_does(
     dtype: str, shape: Any, chunk: Any, shard: Any, tmp_path: Path
 ) -> None:
     axes, attributes = "czyx"[: len(shape)], {"scale_factor": 1 / 255}
-    zarr.create_array(
+    theirs = zarr.create_array(
         tmp_path / "theirs",
         shape=shape,
         dtype=dtype,
@@ -38,19 +36,13 @@ def test_arrays_are_described_as_zarr_does(
         dimension_names=axes,
         attributes=attributes,
     )
-    document = metadata.array(
-        shape,
-        np.dtype(dtype),
-        chunk=chunk,
-        shard=shard,
-        axes=axes,
-        attributes=attributes,
+    sizes = {"chunk": chunk, "shard": shard}
+    ours = metadata.array(
+        shape, theirs.dtype, axes=axes, attributes=attributes, **sizes
     )
-    metadata.write(tmp_path / "ours", document, indent=2)
-    ours, theirs = (
-        (tmp_path / who / metadata.NAME).read_text() for who in ("ours", "theirs")
-    )
-    assert json.loads(ours) == json.loads(theirs)
+    metadata.write(tmp_path / "ours", ours, indent=2)
+    one, other = (tmp_path / who / metadata.NAME for who in ("ours", "theirs"))
+    assert json.loads(one.read_text()) == json.loads(other.read_text())
 
 
 @pytest.mark.parametrize("indent", [None, 2])

@@ -1,7 +1,5 @@
 """Stores in an object store: an S3 server of its own process, on this machine."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -11,18 +9,20 @@ from typing import Any
 import pytest
 
 from tests.helpers.commands import ROOT, SAMPLE, Run, records, shell, start, tree
-from tests.helpers.crashes import fault, wait_for
+from tests.helpers.crashes import fault, start_until
 from tests.helpers.label_maps import blobs, write_image
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 
-from svls_cli import Batch, find_cases, open_store, smooth_cases
+from svls_cli import open_store
 from svls_cli.errors import StoreError
 from svls_cli.store.objects import file_sizes
 from tests.helpers.object_stores import KEYS, objects, s3_server
+from tests.helpers.stores import smoothed
 
 RATERS = [SAMPLE / "raters" / rater for rater in "abc"]
+NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
 
 
 @pytest.fixture
@@ -33,9 +33,7 @@ def labels(tmp_path: Path) -> Path:
     return tmp_path / "labels"
 
 
-def test_smooth_resume_inspect_export(
-    s3: Any, labels: Path, run: Run, tmp_path: Path
-) -> None:
+def test_smooth_inspect_export(s3: Any, labels: Path, run: Run, tmp_path: Path) -> None:
     run("smooth", labels, "here.zarr")
     result = run("smooth", "--json", labels, "s3://bucket/there.zarr")
     found = records(result.stdout)
@@ -55,11 +53,8 @@ def test_smooth_resume_inspect_export(
 
 @pytest.mark.slow
 def test_readme(s3: Any, tmp_path: Path) -> None:
-    (block,) = re.findall(
-        r"^```bash\n(svls-cli smooth .*? s3://.*?)^```",
-        (ROOT / "README.md").read_text(),
-        re.M | re.S,
-    )
+    text, example = (ROOT / "README.md").read_text(), "svls-cli smooth .*? s3://.*?"
+    (block,) = re.findall(rf"^```bash\n({example})^```", text, re.M | re.S)
     (tmp_path / "sample_data").symlink_to(SAMPLE)
     result = shell(block, cwd=tmp_path)
     assert (result.returncode, result.stderr) == (0, "")
@@ -74,11 +69,7 @@ def test_fuse_raters(s3: Any, run: Run, tmp_path: Path) -> None:
 
 
 def test_python(s3: Any, labels: Path) -> None:
-    done = list(
-        smooth_cases(find_cases([labels]), "s3://bucket/py.zarr", batch=Batch(jobs=1))
-    )
-    assert [record.status for record in done] == ["done"] * 3
-    store = open_store("s3://bucket/py.zarr")
+    store = smoothed(labels, "s3://bucket/py.zarr")
     assert sorted(store) == ["case_0", "case_1", "case_2"]
     patch = store["case_0"].probabilities((slice(0, 4),) * 3)
     assert patch.shape == (3, 4, 4, 4)
@@ -120,15 +111,9 @@ def test_kill_9(moment: str, s3: Any, labels: Path, run: Run) -> None:
 
 @pytest.mark.slow
 def test_parts_at_once(s3: Any, run: Run, tmp_path: Path) -> None:
-    arguments = ("smooth", SAMPLE / "labels")
-    run(*arguments, "good.zarr")
-    parts = [
-        start(
-            *(*arguments, "-j1", "--part", f"{number}/2", "s3://bucket/a.zarr"),
-            cwd=tmp_path,
-        )
-        for number in (1, 2)
-    ]
+    run("smooth", SAMPLE / "labels", "good.zarr")
+    command = ("smooth", SAMPLE / "labels", "s3://bucket/a.zarr", "-j1", "--part")
+    parts = [start(*command, f"{number}/2", cwd=tmp_path) for number in (1, 2)]
     for part in parts:
         _, complaint = part.communicate(timeout=60)
         assert (part.returncode, complaint) == (0, "")
@@ -181,11 +166,9 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
     names = ["a b", "ä", "x#y", "p?q", "50%25", "[z]*", "m::n", "~", "k=v&w"]
     for name in names:
         write_image(tmp_path / "l" / f"{name}.nrrd", blobs((4, 5, 6), 2))
-    (tmp_path / "l" / os.fsdecode(b"\xff.nrrd")).write_bytes(
-        (tmp_path / "l" / "ä.nrrd").read_bytes()
-    )
-    arguments = ("smooth", "--json", "l", "s3://bucket/a.zarr")
-    result = run(*arguments, code=4)
+    other = write_image(tmp_path / "other.nrrd", blobs((4, 5, 6), 2))
+    other.rename(tmp_path / "l" / os.fsdecode(b"\xff.nrrd"))
+    result = run("smooth", "--json", "l", "s3://bucket/a.zarr", code=4)
     found = records(result.stdout)
     failed = [r["reason"] for r in found.values() if r["status"] == "failed"]
     assert failed == ["its name is not valid Unicode, which object stores require"]
@@ -196,24 +179,17 @@ def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "url", "message"),
     [
-        ({}, "s3://no-such-bucket/a.zarr", "no such bucket"),
-        (
-            {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"},
-            "s3://bucket/a.zarr",
-            "Could not connect to the endpoint URL",
-        ),
+        (None, "s3://no-such-bucket/a.zarr", "no such bucket"),
+        (NOWHERE, "s3://bucket/a.zarr", "Could not connect to the endpoint URL"),
     ],
 )
 @pytest.mark.parametrize("command", ["smooth", "inspect", "export"])
 def test_unreachable(
-    environment: dict[str, str], url: str, message: str, command: str, s3: Any, run: Run
+    environment: Any, url: str, message: str, command: str, s3: Any, run: Run
 ) -> None:
-    arguments: dict[str, list[str | Path]] = {
-        "smooth": [SAMPLE / "labels", url],
-        "inspect": [url],
-        "export": [url, "out"],
-    }
-    result = run(command, *arguments[command], code=3, env=environment or None)
+    before = [SAMPLE / "labels"] if command == "smooth" else []
+    after = ["out"] if command == "export" else []
+    result = run(command, *before, url, *after, code=3, env=environment)
     assert result.stderr.startswith(f"svls-cli: {url}: {message}")
     assert result.stderr.count("\n") == 1
 
@@ -230,15 +206,9 @@ def test_no_permission(labels: Path, run: Run) -> None:
 def test_server_that_goes_away(labels: Path, run: Run) -> None:
     """Cases fail with the reason; the run ends."""
     with s3_server() as endpoint:
-        mark = labels.parent / "mark"
-        moment = {"SVLS_MARK": str(mark), "SVLS_WAIT_S": "2"}
-        env = {
-            **{"AWS_ENDPOINT_URL": endpoint, **KEYS},
-            **fault("wait:open:/c/0:1", **moment),
-        }
+        extra = {"AWS_ENDPOINT_URL": endpoint, **KEYS, "SVLS_WAIT_S": "2"}
         arguments = ("smooth", "-j1", "labels", "s3://bucket/a.zarr")
-        process = start(*arguments, cwd=labels.parent, env=env)
-        wait_for(mark, process)
+        process = start_until("open:/c/0:1", *arguments, cwd=labels.parent, **extra)
     _, complaint = process.communicate(timeout=120)
     assert process.returncode == 4
     assert complaint.count("Could not connect to the endpoint") == 3

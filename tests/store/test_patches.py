@@ -1,7 +1,5 @@
 """Patches hold what Zarr reads of the same region, whoever reads them."""
 
-from __future__ import annotations
-
 import itertools
 import multiprocessing
 import pickle
@@ -17,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zarr.codecs import GzipCodec
 
-from svls_cli import StoredCase, find_cases, open_store, smooth_cases
+from svls_cli import StoredCase, open_store
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.shards import encode_chunk, encode_shard
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 Array = npt.NDArray[Any]
+Cases = dict[str, StoredCase]
 
 # Several chunks along some axes; many classes have a chunk each, absent ones none.
 KINDS: dict[str, tuple[tuple[int, ...], int, str]] = {
@@ -37,7 +37,7 @@ PLACES = list(itertools.product(range(2), range(2), range(3)))  # chunks of "3-D
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredCase]:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Cases:
     found = {}
     for kind, (shape, n_classes, dtype) in KINDS.items():
         labels = blobs(shape, n_classes)
@@ -48,9 +48,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredCase]:
         folder = tmp_path_factory.mktemp("patches")
         path = write_image(folder / "case.nrrd", labels)
         options: dict[str, Any] = {"ignore_label": IGNORED, "dtype": dtype}
-        (record,) = smooth_cases(find_cases([path]), folder / "a.zarr", **options)
-        assert record.status == "done", record.reason
-        found[kind] = open_store(folder / "a.zarr")["case"]
+        found[kind] = smoothed(path, folder / "a.zarr", **options)["case"]
     return found
 
 
@@ -68,9 +66,7 @@ def regions(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[slice, ...]:
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-def test_same_as_zarr(
-    kind: str, cases: dict[str, StoredCase], data: st.DataObject
-) -> None:
+def test_same_as_zarr(kind: str, cases: Cases, data: st.DataObject) -> None:
     case = cases[kind]
     classes, *region = data.draw(regions(case.soft.shape))
     expected = case.soft[(classes, *region)]
@@ -82,14 +78,14 @@ def test_same_as_zarr(
     np.testing.assert_array_equal(labels, case.hard[tuple(region)])
 
 
-def test_shards_of_zeros_have_no_file(cases: dict[str, StoredCase]) -> None:
+def test_shards_of_zeros_have_no_file(cases: Cases) -> None:
     case = cases["absent shards"]
     assert case.attributes["shards"] == {"0": 2, "labels/hard/0": 2}
     assert not case.patch()[..., 512:].any()
     assert not case.label_patch("hard")[..., :256].any()
 
 
-def test_one_class_drops_the_axis(cases: dict[str, StoredCase]) -> None:
+def test_one_class_drops_the_axis(cases: Cases) -> None:
     for case in cases.values():
         last = len(case.classes) - 1
         np.testing.assert_array_equal(case.patch(classes=last), case.soft[last])
@@ -109,24 +105,20 @@ def test_one_class_drops_the_axis(cases: dict[str, StoredCase]) -> None:
     ],
 )
 def test_region_outside(
-    region: tuple[slice, ...],
-    classes: slice | int,
-    message: str,
-    cases: dict[str, StoredCase],
+    region: tuple[slice, ...], classes: slice | int, message: str, cases: Cases
 ) -> None:
-    with pytest.raises(InvalidParameterError, match=message):
-        cases["3-D"].patch(region, classes=classes)
-    with pytest.raises(InvalidParameterError, match=message):
-        cases["3-D"].probabilities(region, classes=classes)
+    for read in (cases["3-D"].patch, cases["3-D"].probabilities):
+        with pytest.raises(InvalidParameterError, match=message):
+            read(region, classes=classes)
 
 
-def test_no_such_label_map(cases: dict[str, StoredCase]) -> None:
+def test_no_such_label_map(cases: Cases) -> None:
     with pytest.raises(StoreError, match="array labels/none/0 cannot be opened"):
         cases["3-D"].label_patch("none")
 
 
 @pytest.fixture
-def case(cases: dict[str, StoredCase], tmp_path: Path) -> StoredCase:
+def case(cases: Cases, tmp_path: Path) -> StoredCase:
     """A copy, for doing damage to."""
     store = cases["3-D"].path.parent
     return open_store(shutil.copytree(store, tmp_path / "copy.zarr"))["case"]
@@ -142,33 +134,33 @@ def test_missing_shard(case: StoredCase) -> None:
         case.patch()
 
 
+def unreadable(case: StoredCase) -> None:
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        case.patch()
+
+
 @pytest.mark.parametrize("where", [0.01, 0.4, 0.98, 0.999999])
 def test_flipped_bits(where: float, case: StoredCase) -> None:
     content = bytearray(shard(case).read_bytes())
     content[int(len(content) * where)] ^= 0xFF
     shard(case).write_bytes(content)
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
 @pytest.mark.parametrize("size", [0, 3, 100, -50, -1])
 def test_truncated_shard(size: int, case: StoredCase) -> None:
     shard(case).write_bytes(shard(case).read_bytes()[:size])
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
 @pytest.mark.parametrize("n", [1, 3])
 def test_chunk_of_another_size(n: int, case: StoredCase) -> None:
     chunks = [((0, *at), encode_chunk(np.ones(n * 10**6, np.uint8))) for at in PLACES]
     shard(case).write_bytes(encode_shard(chunks, (1, 2, 2, 3)))
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
-        case.patch()
+    unreadable(case)
 
 
-def test_case_replaced_between_two_reads(
-    case: StoredCase, cases: dict[str, StoredCase]
-) -> None:
+def test_case_replaced_between_two_reads(case: StoredCase, cases: Cases) -> None:
     before = case.patch()
     zeros = np.zeros((4, 64, 64, 64), np.uint8)
     other = encode_shard([((0, 0, 0, 1), encode_chunk(zeros + 9))], (1, 2, 2, 3))
@@ -203,9 +195,8 @@ def test_layouts_of_others(layout: dict[str, Any], case: StoredCase) -> None:
 
 
 def test_damage_in_layouts_of_others(case: StoredCase) -> None:
-    array = zarr.create_array(
-        case.path, name="0", data=case.patch(), overwrite=True, chunks=(4, 70, 66, 131)
-    )
+    options = {"overwrite": True, "chunks": (4, 70, 66, 131)}
+    array = zarr.create_array(case.path, name="0", data=case.patch(), **options)
     shard(case).write_bytes(shard(case).read_bytes()[:-9])
     assert array.shards is None
     with pytest.raises(StoreError, match="case/0 cannot be read"):
@@ -218,7 +209,7 @@ def total(case: StoredCase) -> int:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
-def test_workers(method: str, cases: dict[str, StoredCase]) -> None:
+def test_workers(method: str, cases: Cases) -> None:
     case = cases["3-D"]
     before = len(pickle.dumps(open_store(case.path.parent)["case"]))
     assert total(case) == 255 * 9**3

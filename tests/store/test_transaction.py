@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -22,6 +20,19 @@ def build(folder: Path, content: str) -> Path:
     return folder
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty store."""
+    folder = tmp_path / "a.zarr"
+    folder.mkdir()
+    return folder
+
+
+def alone(root: Path) -> bool:
+    """Nothing lies beside the store."""
+    return [path.name for path in root.parent.iterdir()] == [root.name]
+
+
 def dead_pid() -> int:
     """Of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
@@ -37,86 +48,62 @@ def stale(root: Path, pid: int, host: str | None = None) -> Path:
     return folder
 
 
-def test_publish_puts_a_case_in_place(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
-    root.mkdir()
+@pytest.mark.parametrize("old", [False, True])
+def test_publish_puts_a_case_in_place(old: bool, root: Path) -> None:
+    if old:
+        build(root / "case", "old")
     with workspace(root) as area:
         publish(build(area / "x", "new"), root / "case", workspace=area)
         assert (root / "case" / "data").read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    assert alone(root)
 
 
-def test_publish_replaces_an_old_case(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
+def test_old_case_comes_back_if_the_new_one_does_not_arrive(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     build(root / "case", "old")
-    with workspace(root) as area:
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name == "x" and not target.exists():  # the old one is aside
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt), workspace(root) as area:
         publish(build(area / "x", "new"), root / "case", workspace=area)
-    assert (root / "case" / "data").read_text() == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
-
-
-def test_old_case_comes_back_if_the_new_one_does_not_arrive(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
-    build(root / "case", "old")
-
-    def interrupted() -> None:
-        with workspace(root) as area:
-            built = build(area / "x", "new")
-            original = Path.rename
-
-            def rename(self: Path, target: Path) -> Path:
-                if self == built and not target.exists():  # the old one is aside
-                    raise KeyboardInterrupt
-                return original(self, target)
-
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(Path, "rename", rename)
-                publish(built, root / "case", workspace=area)
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
     assert (root / "case" / "data").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    assert alone(root)
 
 
-def test_case_that_another_run_publishes_at_the_same_time(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
-    root.mkdir()
+def test_case_that_another_run_publishes_at_the_same_time(root: Path) -> None:
     with workspace(root) as first, workspace(root) as second:
         publish(build(first / "x", "same"), root / "case", workspace=first)
         publish(build(second / "x", "same"), root / "case", workspace=second)
     assert (root / "case" / "data").read_text() == "same"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    assert alone(root)
 
 
-def test_next_run_clears_what_a_killed_one_left(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
-    root.mkdir()
+def test_next_run_clears_what_a_killed_one_left(root: Path) -> None:
     folder = stale(root, dead_pid())
     build(folder / "replaced" / "case", "old")
     with workspace(root):
         assert not folder.exists()
         assert (root / "case" / "data").read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    assert alone(root)
 
 
 @pytest.mark.parametrize(
-    ("pid", "host"), [(None, None), (1, None), (999_999_999, "another-host")]
+    ("pid", "host"), [(os.getpid(), None), (1, None), (999_999_999, "another-host")]
 )
-def test_runs_that_may_be_alive_are_left_alone(
-    pid: int | None, host: str | None, tmp_path: Path
-) -> None:
-    pid = pid or os.getpid()
-    root = tmp_path / "a.zarr"
-    root.mkdir()
+def test_living_runs_are_left_alone(pid: int, host: str | None, root: Path) -> None:
     folder = stale(root, pid, host)
     with workspace(root):
         pass
     assert (folder / "half" / "data").exists()
 
 
-def test_worker_of_a_killed_run_publishes_nothing(tmp_path: Path) -> None:
-    root = tmp_path / "a.zarr"
+def test_worker_of_a_killed_run_publishes_nothing(root: Path) -> None:
     build(root / "case", "good, by the next run")
     folder = stale(root, dead_pid())
     with pytest.raises(StoreError, match="the run that this case belonged to"):
@@ -124,10 +111,8 @@ def test_worker_of_a_killed_run_publishes_nothing(tmp_path: Path) -> None:
     assert (root / "case" / "data").read_text() == "good, by the next run"
 
 
-def test_worker_that_goes_on_after_its_run_publishes_nothing(tmp_path: Path) -> None:
+def test_worker_that_goes_on_after_its_run_publishes_nothing(root: Path) -> None:
     """Its next file makes the folders again, without the files before."""
-    root = tmp_path / "a.zarr"
-    root.mkdir()
     with workspace(root) as area:
         built = build(area / "x", "whole")
     (built / "0" / "c").mkdir(parents=True)
@@ -137,7 +122,7 @@ def test_worker_that_goes_on_after_its_run_publishes_nothing(tmp_path: Path) -> 
     assert not list(root.iterdir())
 
 
-def test_workspaces_come_and_go_together(tmp_path: Path) -> None:
+def test_workspaces_come_and_go_together(root: Path) -> None:
     """Each run removes the area that it leaves empty, and each needs it."""
     program = """if True:
         import sys
@@ -149,14 +134,11 @@ def test_workspaces_come_and_go_together(tmp_path: Path) -> None:
                 (area / "x").mkdir()
                 publish(area / "x", root / f"{own} {number}", workspace=area)
     """
-    root = tmp_path / "a.zarr"
-    root.mkdir()
-    runs = [
-        subprocess.Popen([sys.executable, "-c", program, root, own]) for own in "abc"
-    ]
+    command = [sys.executable, "-c", program, str(root)]
+    runs = [subprocess.Popen([*command, own]) for own in "abc"]
     assert [run.wait(timeout=120) for run in runs] == [0, 0, 0]
     assert len(list(root.iterdir())) == 180
-    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+    assert alone(root)
 
 
 @pytest.mark.parametrize("keep_old", [True, False])

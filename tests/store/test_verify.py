@@ -1,18 +1,18 @@
 """`verify_case` finds what was done to a store behind its back."""
 
-from __future__ import annotations
-
 import shutil
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 
-from svls_cli import Method, find_cases, open_store, smooth_cases
+from svls_cli import Method, open_store
 from svls_cli.store.verify import verify_case
+from tests.helpers.commands import files
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 
 @pytest.fixture(scope="module", params=["uint8", "float16"])
@@ -24,7 +24,7 @@ def original(
     labels[:4] = 9
     path = write_image(folder / "case.nrrd", labels)
     options = {"ignore_label": 9, "dtype": request.param}
-    assert smooth_cases(find_cases([path]), folder / "a.zarr", **options)
+    smoothed(path, folder / "a.zarr", **options)
     return folder / "a.zarr"
 
 
@@ -33,23 +33,12 @@ def store(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "a.zarr"))
 
 
-@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
-def test_methods_without_argmax_miss_no_shard_either(
-    array: str, tmp_path: Path
-) -> None:
-    path = write_image(tmp_path / "case.nrrd", blobs((20, 20, 20), 4))
-    method = Method("gaussian")
-    smooth_cases(find_cases([path]), tmp_path / "a.zarr", method=method)
-    shard(tmp_path / "a.zarr", array).unlink()
-    assert problems(tmp_path / "a.zarr") == f"array {array} has 0 of 1 files"
-
-
 def problems(store: Path) -> str:
     return "\n".join(verify_case(open_store(store)["case"]))
 
 
 def shard(store: Path, array: str) -> Path:
-    return next(p for p in (store / "case" / array / "c").rglob("*") if p.is_file())
+    return files(store / "case" / array / "c")[0]
 
 
 def test_whole_store(store: Path) -> None:
@@ -60,6 +49,19 @@ def test_whole_store(store: Path) -> None:
 def test_missing_shard(array: str, store: Path) -> None:
     shard(store, array).unlink()
     assert f"array {array} has " in problems(store)
+
+
+def by(method: Method, folder: Path) -> Path:
+    path = write_image(folder / "case.nrrd", blobs((20, 20, 20), 4))
+    smoothed(path, folder / "a.zarr", method=method)
+    return folder / "a.zarr"
+
+
+@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+def test_methods_without_argmax_miss_no_shard(array: str, tmp_path: Path) -> None:
+    store = by(Method("gaussian"), tmp_path)
+    shard(store, array).unlink()
+    assert problems(store) == f"array {array} has 0 of 1 files"
 
 
 @pytest.mark.parametrize("array", ["0", "labels/hard/0"])
@@ -79,54 +81,39 @@ def test_truncated_shard(array: str, store: Path) -> None:
     assert "labels cannot be decoded" in problems(store)
 
 
-def edit(store: Path, array: str, change: Callable[[np.ndarray], None]) -> None:
+def edit(store: Path, array: str, where: Any, change: Any) -> None:
+    """Change some voxels of a stored array; a function is told what is there."""
     opened = zarr.open_array(store / "case", path=array, mode="r+")
     content = opened[...]
-    change(content)
+    content[where] = change(content) if callable(change) else change
     opened[...] = content
-
-
-def test_sum_that_is_off_by_one_level(store: Path) -> None:
-    def change(soft: np.ndarray) -> None:
-        soft[0, 40, 40, 40] += 1
-
-    edit(store, "0", change)
-    assert "soft labels of 1 voxels do not sum" in problems(store)
 
 
 def test_not_a_number(tmp_path: Path) -> None:
     path = write_image(tmp_path / "case.nrrd", blobs((9, 9, 9), 2))
-    smooth_cases(find_cases([path]), tmp_path / "a.zarr", dtype="float32")
-
-    def change(soft: np.ndarray) -> None:
-        soft[0, 4, 4, 4] = np.nan
-
-    edit(tmp_path / "a.zarr", "0", change)
+    smoothed(path, tmp_path / "a.zarr", dtype="float32")
+    edit(tmp_path / "a.zarr", "0", (0, 4, 4, 4), np.nan)
     assert "do not sum" in problems(tmp_path / "a.zarr")
 
 
-def test_hard_label_of_another_class(store: Path) -> None:
-    def change(hard: np.ndarray) -> None:
-        hard[40:50, 40:50, 40:50] = (hard[40:50, 40:50, 40:50] + 1) % 9
-
-    edit(store, "labels/hard/0", change)
-    assert "favour another class than their hard label" in problems(store)
+BLOCK = (slice(40, 50),) * 3
 
 
-def test_hard_label_of_no_class(store: Path) -> None:
-    def change(hard: np.ndarray) -> None:
-        hard[40, 40, 40] = 77
-
-    edit(store, "labels/hard/0", change)
-    assert "hard labels [77] are not classes" in problems(store)
-
-
-def test_ignored_voxel_with_a_soft_label(store: Path) -> None:
-    def change(soft: np.ndarray) -> None:
-        soft[:, 0, 0, 0] = soft[:, 40, 40, 40]
-
-    edit(store, "0", change)
-    assert "soft labels of 1 voxels do not sum" in problems(store)
+@pytest.mark.parametrize(
+    ("array", "where", "change", "message"),
+    [
+        ("0", (0, 40, 40, 40), lambda a: a[0, 40, 40, 40] + 1, "of 1 voxels do not"),
+        ("0", np.s_[:, 0, 0, 0], lambda a: a[:, 40, 40, 40], "of 1 voxels do not sum"),
+        ("labels/hard/0", BLOCK, lambda a: (a[BLOCK] + 1) % 9, "favour another class"),
+        ("labels/hard/0", (40, 40, 40), 77, "hard labels [77] are not classes"),
+    ],
+    ids=["sum off by a level", "ignored, but soft", "other class", "no class"],
+)
+def test_voxels_that_were_changed(
+    array: str, where: Any, change: Any, message: str, store: Path
+) -> None:
+    edit(store, array, where, change)
+    assert message in problems(store)
 
 
 def test_geometry_of_another_shape(store: Path) -> None:
@@ -153,6 +140,4 @@ def test_array_that_is_gone(store: Path) -> None:
     ],
 )
 def test_every_method_verifies(method: Method, tmp_path: Path) -> None:
-    path = write_image(tmp_path / "case.nrrd", blobs((20, 20, 20), 4))
-    smooth_cases(find_cases([path]), tmp_path / "a.zarr", method=method)
-    assert problems(tmp_path / "a.zarr") == ""
+    assert problems(by(method, tmp_path)) == ""

@@ -1,7 +1,5 @@
 """The store as other people's software sees it, and as ours does."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import shutil
@@ -28,7 +26,8 @@ from svls_cli.store.inspect import inspect_cases
 from svls_cli.store.layout import Layout
 from svls_cli.store.reader import Store
 from svls_cli.store.shards import encode_chunk, encode_shard
-from tests.helpers.label_maps import OBLIQUE, blobs, write_image
+from tests.helpers.label_maps import OBLIQUE, LabelMap, blobs, write_image
+from tests.helpers.stores import smoothed
 
 # A third class count crosses from shared chunks to a chunk per class.
 KINDS = {
@@ -39,9 +38,7 @@ KINDS = {
 }
 
 
-def make(
-    folder: Path, labels: npt.NDArray[Any], name: str = "case", **options: Any
-) -> Store:
+def make(folder: Path, labels: LabelMap, name: str = "case", **options: Any) -> Store:
     """A store of one case."""
     geometry: dict[str, Any] = {}
     if labels.ndim == 3:
@@ -51,22 +48,18 @@ def make(
             "direction": OBLIQUE.ravel().tolist(),
         }
     path = write_image(folder / "labels" / f"{name}.nrrd", labels, **geometry)
-    results = smooth_cases(find_cases([path]), folder / "a.zarr", **options)
-    assert [r.status for r in results] == ["done"], results
-    return open_store(folder / "a.zarr")
+    return smoothed(path, folder / "a.zarr", **options)
+
+
+Stored = tuple[Store, npt.NDArray[Any]]
 
 
 @pytest.fixture(scope="module", params=KINDS)
 def stored(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Store, npt.NDArray[Any]]:
-    shape, n_classes = KINDS[request.param]
-    labels = blobs(shape, n_classes)
-    store = make(tmp_path_factory.mktemp("store"), labels)
-    return store, labels
-
-
-Stored = tuple[Store, npt.NDArray[Any]]
+) -> Stored:
+    labels = blobs(*KINDS[request.param])
+    return make(tmp_path_factory.mktemp("store"), labels), labels
 
 
 def test_round_trip(stored: Stored) -> None:
@@ -81,8 +74,7 @@ def test_round_trip(stored: Stored) -> None:
 
 def test_yaozarrs_validates(stored: Stored) -> None:
     path = stored[0].path / "case"
-    group = yaozarrs.validate_zarr_store(str(path))
-    assert group is not None
+    assert yaozarrs.validate_zarr_store(str(path)) is not None
     yaozarrs.validate_zarr_store(str(path / "labels" / "hard"))
 
 
@@ -98,22 +90,16 @@ def test_ome_zarr_models_validate(stored: Stored) -> None:
 def test_tensorstore_reads_the_same(stored: Stored) -> None:
     store, labels = stored
     for array, expected in (("0", store["case"].soft[...]), ("labels/hard/0", labels)):
-        spec = {
-            "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": str(store.path / "case" / array)},
-        }
-        found = tensorstore.open(spec).result().read().result()
-        np.testing.assert_array_equal(found, expected)
+        file = {"driver": "file", "path": str(store.path / "case" / array)}
+        opened = tensorstore.open({"driver": "zarr3", "kvstore": file}).result()
+        np.testing.assert_array_equal(opened.read().result(), expected)
 
 
 def test_xarray_decodes_probabilities(stored: Stored) -> None:
-    store, _ = stored
-    data = xarray.open_zarr(store.path / "case", consolidated=False)["0"]
-    axes = store["case"].geometry.axes
-    assert data.dims == ("c", *axes)
-    np.testing.assert_allclose(
-        data.to_numpy(), store["case"].soft[...] / 255, atol=1e-7
-    )
+    case = stored[0]["case"]
+    data = xarray.open_zarr(case.path, consolidated=False)["0"]
+    assert data.dims == ("c", *case.geometry.axes)
+    np.testing.assert_allclose(data.to_numpy(), case.soft[...] / 255, atol=1e-7)
 
 
 def test_what_is_said_of_the_case(stored: Stored) -> None:
@@ -125,9 +111,8 @@ def test_what_is_said_of_the_case(stored: Stored) -> None:
     assert case.attributes["method"]["size_vox"] == [3] * labels.ndim
     assert case.geometry.shape == labels.shape
     meta = json.loads((case.path / "zarr.json").read_text("utf-8"))["attributes"]["ome"]
-    scale, translation = meta["multiscales"][0]["datasets"][0][
-        "coordinateTransformations"
-    ]
+    (image,) = meta["multiscales"][0]["datasets"]
+    scale, translation = image["coordinateTransformations"]
     assert tuple(scale["scale"][1:]) == case.geometry.spacing_mm
     assert tuple(translation["translation"][1:]) == case.geometry.origin_mm
     channels = meta["omero"]["channels"]
@@ -138,9 +123,8 @@ def test_chunks_shards_and_codecs(stored: Stored) -> None:
     soft = stored[0]["case"].soft
     assert soft.chunks[0] == (1 if soft.shape[0] > 8 else soft.shape[0])
     assert all(s % c == 0 for s, c in zip(soft.shards, soft.chunks, strict=True))
-    assert [c.to_dict() for c in soft.compressors] == [
-        {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
-    ]
+    zstd = {"name": "zstd", "configuration": {"level": 3, "checksum": True}}
+    assert [c.to_dict() for c in soft.compressors] == [zstd]
     assert soft.metadata.dimension_names[0] == "c"
     assert soft.attrs["scale_factor"] == 1 / 255
 
@@ -177,9 +161,8 @@ def test_region_of_probabilities(tmp_path: Path) -> None:
     labels = blobs((70, 20, 20), 3)
     case = make(tmp_path, labels)["case"]
     region = (slice(60, 68), slice(1, 4), slice(None))
-    np.testing.assert_array_equal(
-        case.probabilities(region, classes=2), case.probabilities()[(2, *region)]
-    )
+    found = case.probabilities(region, classes=2)
+    np.testing.assert_array_equal(found, case.probabilities()[(2, *region)])
 
 
 def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
@@ -194,22 +177,28 @@ def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
             store[name]
 
 
-DAMAGE: dict[str, Any] = {
-    "inputs": None,
-    "geometry": 5,
-    "classes": 5,
-    "shards": [1],
-    "method": {},
-    "dtype": "int8",
-    "state": "writing",
-}
+def change_attributes(path: Path, **changed: Any) -> None:
+    group = zarr.open_group(path)
+    group.attrs["svls"] = {**group.attrs["svls"], **changed}
 
 
-@pytest.mark.parametrize("key", DAMAGE)
-def test_case_with_damaged_attributes_is_no_case(key: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("inputs", None),
+        ("geometry", 5),
+        ("classes", 5),
+        ("shards", [1]),
+        ("method", {}),
+        ("dtype", "int8"),
+        ("state", "writing"),
+    ],
+)
+def test_case_of_damaged_attributes_is_none(
+    key: str, value: Any, tmp_path: Path
+) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
-    group = zarr.open_group(store.path / "case")
-    group.attrs["svls"] = {**group.attrs["svls"], key: DAMAGE[key]}
+    change_attributes(store.path / "case", **{key: value})
     assert list(open_store(store.path)) == []
     assert open_store(store.path).incomplete() == ["case"]
     (inspected,) = inspect_cases(store.path)
@@ -245,19 +234,18 @@ def test_open_arrays_do_not_travel(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_store(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="no such store"):
-        open_store(tmp_path / "none")
-    with pytest.raises(StoreError, match="not a Zarr v3 group"):
-        open_store(tmp_path)
     (tmp_path / "file").write_text("x")
-    with pytest.raises(StoreError, match="not a Zarr v3 group"):
-        open_store(tmp_path / "file")
     zarr.create_group(tmp_path / "two", zarr_format=2)
-    with pytest.raises(StoreError, match="Zarr version 2"):
-        open_store(tmp_path / "two")
     zarr.create_group(tmp_path / "plain", zarr_format=3)
-    with pytest.raises(StoreError, match="not a soft-label store"):
-        open_store(tmp_path / "plain")
+    for name, message in {
+        "none": "no such store",
+        "": "not a Zarr v3 group",
+        "file": "not a Zarr v3 group",
+        "two": "Zarr version 2",
+        "plain": "not a soft-label store",
+    }.items():
+        with pytest.raises(StoreError, match=message):
+            open_store(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -271,12 +259,9 @@ def test_what_is_not_a_store(tmp_path: Path) -> None:
         ({"method": {}}, "damaged attributes"),
     ],
 )
-def test_attributes_of_a_root(
-    change: dict[str, Any], message: str, tmp_path: Path
-) -> None:
+def test_attributes_of_a_root(change: Any, message: str, tmp_path: Path) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
-    group = zarr.open_group(store.path)
-    group.attrs["svls"] = {**group.attrs["svls"], **change}
+    change_attributes(store.path, **change)
     with pytest.raises(StoreError, match=message):
         open_store(store.path)
 
@@ -297,11 +282,10 @@ def test_class_shards_beyond_a_thousand_classes(tmp_path: Path) -> None:
 def test_layouts(shape: tuple[int, ...], n_classes: int, itemsize: int) -> None:
     layout = Layout.choose(shape, n_classes=n_classes, itemsize=itemsize)
     seen = 0
+    chunks = layout.chunks_per_shard
     for shard in layout.shards():
         for place, voxels in layout.blocks(shard):
-            assert all(
-                p < n for p, n in zip(place, layout.chunks_per_shard, strict=True)
-            )
+            assert all(p < n for p, n in zip(place, chunks, strict=True))
             seen += int(np.prod([s.stop - s.start for s in voxels]))
     assert seen == np.prod(shape)
     whole = layout.shard_classes * itemsize * int(np.prod(layout.shard))
@@ -334,24 +318,18 @@ def test_golden_shard() -> None:
     """Two of four chunks: their bytes, then offsets and lengths, then crc32c."""
     chunk = encode_chunk(np.arange(4, dtype=np.uint8))
     shard = encode_shard([((1, 1), chunk), ((0, 0), chunk)], (2, 2))
-    index = np.frombuffer(shard[2 * len(chunk) : -4], "<u8").reshape(4, 2)
-    absent = 2**64 - 1
-    assert int.from_bytes(shard[-4:], "little") == crc32c(shard[2 * len(chunk) : -4])
-    assert index.tolist() == [
-        [0, len(chunk)],
-        [absent, absent],
-        [absent, absent],
-        [len(chunk), len(chunk)],
-    ]
+    size, absent = len(chunk), 2**64 - 1
+    index = np.frombuffer(shard[2 * size : -4], "<u8").reshape(4, 2)
+    assert int.from_bytes(shard[-4:], "little") == crc32c(shard[2 * size : -4])
+    assert index.tolist() == [[0, size], [absent] * 2, [absent] * 2, [size, size]]
 
 
 def test_names_and_colours(tmp_path: Path) -> None:
     table = ClassTable.from_values([0, 1], names={1: "œsophagus"}, colors={1: "12AB34"})
     store = make(tmp_path, blobs((9, 9, 9), 2), classes=ClassSpec(table))
     assert store.classes == table
-    label = json.loads(
-        (store.path / "case/labels/hard/zarr.json").read_text(encoding="utf-8")
-    )["attributes"]["ome"]["image-label"]
+    text = (store.path / "case/labels/hard/zarr.json").read_text("utf-8")
+    label = json.loads(text)["attributes"]["ome"]["image-label"]
     assert {"label-value": 1, "rgba": [0x12, 0xAB, 0x34, 255]} in label["colors"]
     assert {"label-value": 1, "name": "œsophagus"} in label["properties"]
 

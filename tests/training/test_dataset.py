@@ -1,7 +1,5 @@
 """Patches for training loops."""
 
-from __future__ import annotations
-
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,59 +10,42 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from svls_cli import (
-    Batch,
-    Store,
-    find_cases,
-    find_rated_cases,
-    fuse_cases,
-    open_store,
-    smooth_cases,
-)
+from svls_cli import Batch, Store, find_rated_cases, fuse_cases, open_store
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.training import SoftLabelDataset, find_images, unpack_images
 from svls_cli.training.image_cache import Scaling, clear_cache
 from svls_cli.training.sampling import Landmarks, corner_of
 from tests.helpers.commands import SAMPLE
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 PATCH = (8, 24, 20)
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    path = tmp_path_factory.mktemp("store") / "a.zarr"
-    cases = find_cases([SAMPLE / "labels"], pattern="case_0[1-3]*")
-    assert all(
-        r.status == "done" for r in smooth_cases(cases, path, batch=Batch(jobs=1))
-    )
-    return open_store(path)
+    paths = sorted((SAMPLE / "labels").glob("case_0[1-3]*"))
+    return smoothed(paths, tmp_path_factory.mktemp("store") / "a.zarr")
 
 
 @pytest.fixture(scope="module")
 def images(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    found = find_images(store, SAMPLE / "images")
-    return unpack_images(
-        store, found, tmp_path_factory.mktemp("cache"), batch=Batch(jobs=1)
-    )
+    return unpacked(store, SAMPLE / "images", tmp_path_factory.mktemp("cache"))
+
+
+def unpacked(store: Store, images: Path, cache: Path) -> Any:
+    scans = find_images(store, images)
+    return unpack_images(store, scans, cache, batch=Batch(jobs=1))
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(
-        torch.equal(value, other[key])
-        if torch.is_tensor(value)
-        else value == other[key]
-        for key, value in one.items()
-    )
+    return all(np.array_equal(value, other[key]) for key, value in one.items())
 
 
 def test_a_sample(store: Store, images: Any) -> None:
     sample = SoftLabelDataset(store, images, patch_size=PATCH)[5]
-    case = store[sample["case"]]
-    region = tuple(
-        slice(at, at + n)
-        for at, n in zip(sample["corner"].tolist(), PATCH, strict=True)
-    )
+    case, corner = store[sample["case"]], sample["corner"].numpy()
+    region = tuple(map(slice, corner, corner + PATCH))
     np.testing.assert_array_equal(sample["target"], case.patch(region))
     assert sample["target"].dtype == torch.uint8
     assert sample["weight"].shape == (1, *PATCH)
@@ -74,9 +55,8 @@ def test_a_sample(store: Store, images: Any) -> None:
     assert whole.std() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(sample["image"], whole[(slice(None), *region)])
     geometry = case.geometry
-    corner = sample["corner"].numpy() * geometry.spacing_mm
     direction = np.reshape(geometry.direction, (3, 3))
-    origin = geometry.origin_mm + direction @ corner
+    origin = geometry.origin_mm + direction @ (corner * geometry.spacing_mm)
     np.testing.assert_allclose(sample["affine"].numpy()[:3, 3], origin)
 
 
@@ -88,10 +68,7 @@ def test_patches_are_the_same_for_everybody(store: Store, images: Any) -> None:
     other = SoftLabelDataset(store, images, patch_size=PATCH, seed=4)
     assert not same(dataset[0], other[0])
     loader = DataLoader(
-        dataset,
-        sampler=range(4, 10),
-        num_workers=2,
-        multiprocessing_context="spawn",
+        dataset, sampler=range(4, 10), num_workers=2, multiprocessing_context="spawn"
     )
     for number, batch in zip(range(4, 10), loader, strict=True):
         assert torch.equal(batch["image"][0], dataset[number]["image"])
@@ -131,10 +108,8 @@ def test_hard_targets(store: Store) -> None:
 
 
 def test_rater_targets(tmp_path: Path, store: Store) -> None:
-    folders = [SAMPLE / "raters" / rater for rater in "abc"]
-    records = fuse_cases(
-        find_rated_cases(folders), tmp_path / "f.zarr", batch=Batch(jobs=1)
-    )
+    cases = find_rated_cases([SAMPLE / "raters" / rater for rater in "abc"])
+    records = fuse_cases(cases, tmp_path / "f.zarr", batch=Batch(jobs=1))
     assert all(record.status == "done" for record in records)
     fused = open_store(tmp_path / "f.zarr")
     dataset = SoftLabelDataset(fused, patch_size=(20, 56, 60), target="rater")
@@ -159,29 +134,18 @@ def test_other_types_and_ignored_voxels(
 ) -> None:
     labels = blobs((8, 10, 12), 3)
     labels[:, :2] = 7
-    write_image(tmp_path / "labels" / "a.nrrd", labels)
-    cases = find_cases(tmp_path / "labels")
-    list(
-        smooth_cases(
-            cases, tmp_path / "a.zarr", dtype=dtype, ignore_label=7, batch=Batch(jobs=1)
-        )
-    )
+    path = write_image(tmp_path / "a.nrrd", labels)
+    store = smoothed(path, tmp_path / "a.zarr", dtype=dtype, ignore_label=7)
     for target in ("soft", "hard"):
-        sample = SoftLabelDataset(
-            open_store(tmp_path / "a.zarr"), patch_size=(8, 10, 12), target=target
-        )[0]
+        sample = SoftLabelDataset(store, patch_size=(8, 10, 12), target=target)[0]
         assert sample["target"].dtype == expected
         assert sample["target"].max() == top
         np.testing.assert_array_equal(sample["weight"][0], labels != 7)
 
 
 def test_slices(tmp_path: Path) -> None:
-    list(
-        smooth_cases(
-            find_cases(SAMPLE / "slice"), tmp_path / "a.zarr", batch=Batch(jobs=1)
-        )
-    )
-    sample = SoftLabelDataset(open_store(tmp_path / "a.zarr"), patch_size=(16, 16))[0]
+    store = smoothed(SAMPLE / "slice", tmp_path / "a.zarr")
+    sample = SoftLabelDataset(store, patch_size=(16, 16))[0]
     assert sample["target"].shape == (4, 16, 16)
     assert sample["affine"].shape == (3, 3)
 
@@ -199,15 +163,21 @@ def test_transforms_have_a_seed(store: Store) -> None:
     assert seeds[0] == seeds[2] != seeds[1]
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"patch_size": (8, 8)}, r"patch size \(8, 8\) has 2 axes"),
+        ({"target": "best"}, "target must be one of"),
+        ({"patch_size": (16, 0, -4)}, "patch_size must be"),
+        ({"foreground_share": 9}, "foreground_share must be in"),
+    ],
+)
+def test_wrong_parameters(options: dict[str, Any], message: str, store: Store) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        SoftLabelDataset(store, **{"patch_size": PATCH, **options})
+
+
 def test_wrong_datasets(store: Store, images: Any) -> None:
-    with pytest.raises(InvalidParameterError, match=r"patch size \(8, 8\) has 2 axes"):
-        SoftLabelDataset(store, patch_size=(8, 8))
-    with pytest.raises(InvalidParameterError, match="target must be one of"):
-        SoftLabelDataset(store, patch_size=PATCH, target="best")  # type: ignore[arg-type]
-    with pytest.raises(InvalidParameterError, match="patch_size must be"):
-        SoftLabelDataset(store, patch_size=(16, 0, -4))
-    with pytest.raises(InvalidParameterError, match="foreground_share must be in"):
-        SoftLabelDataset(store, patch_size=PATCH, foreground_share=9)
     with pytest.raises(InputError, match="no cases"):
         SoftLabelDataset({}, patch_size=PATCH)
     some = {"case_01": images["case_01"]}
@@ -271,13 +241,12 @@ def test_a_flat_image_stays_finite() -> None:
 
 
 def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
-    scans = find_images(store, SAMPLE / "images")
-    unpack_images(store, scans, tmp_path, batch=Batch(jobs=1))
+    unpacked(store, SAMPLE / "images", tmp_path)
     before = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert len(before) == 6
     [notes] = tmp_path.glob("case_02.*.json")
     notes.write_text("{")  # as if it had been ended there
-    found = unpack_images(store, scans, tmp_path, batch=Batch(jobs=1))
+    found = unpacked(store, SAMPLE / "images", tmp_path)
     after = {p.name: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {notes.name, notes.with_suffix(".npy").name}
@@ -293,17 +262,10 @@ def test_images_are_unpacked_once(store: Store, tmp_path: Path) -> None:
 
 def test_images_that_changed_are_unpacked_again(tmp_path: Path) -> None:
     labels = blobs((4, 8, 8), 2)
-    write_image(tmp_path / "labels" / "a.nrrd", labels)
-    list(
-        smooth_cases(
-            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
-        )
-    )
-    store = open_store(tmp_path / "a.zarr")
+    store = smoothed(write_image(tmp_path / "a.nrrd", labels), tmp_path / "a.zarr")
     for value in (3, 5):
         write_image(tmp_path / "images" / "a.nrrd", labels + np.uint8(value))
-        scans = find_images(store, tmp_path / "images")
-        found = unpack_images(store, scans, tmp_path / "cache", batch=Batch(jobs=1))
+        found = unpacked(store, tmp_path / "images", tmp_path / "cache")
         assert np.load(found["a"].path).min() == value
     # The first run's are still what they were.
     assert len(list((tmp_path / "cache").glob("a.*.npy"))) == 2
@@ -317,12 +279,7 @@ def test_images_that_cannot_be_used(store: Store, tmp_path: Path) -> None:
     write_image(tmp_path / "x" / "case_03.nrrd", blobs((20, 56, 60), 2))
     (tmp_path / "x" / "case_02.nrrd").write_bytes(b"nothing")
     with pytest.raises(InputError) as caught:
-        unpack_images(
-            store,
-            find_images(store, tmp_path / "x"),
-            tmp_path / "c",
-            batch=Batch(jobs=1),
-        )
+        unpacked(store, tmp_path / "x", tmp_path / "c")
     text = str(caught.value)
     assert text.startswith("3 of 3 images cannot be used: ")
     assert "case_01: labels and image on different grids: shape" in text

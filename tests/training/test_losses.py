@@ -1,7 +1,5 @@
 """Losses against soft labels."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

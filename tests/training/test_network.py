@@ -1,7 +1,5 @@
 """The U-Net and how its levels are chosen."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

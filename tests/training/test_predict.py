@@ -1,7 +1,5 @@
 """`svls-cli predict`: a network's probabilities as a store."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from svls_cli import Batch, find_cases, open_store, predict_cases, smooth_cases, train
+from svls_cli import open_store, predict_cases, train
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.store.verify import verify_case
 from svls_cli.training import TrainingConfig
@@ -20,6 +18,7 @@ from svls_cli.training.image_cache import Scaling
 from svls_cli.training.predict import Predictor
 from tests.helpers.commands import SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 Predict = Callable[..., Path]
 
@@ -28,11 +27,7 @@ Predict = Callable[..., Path]
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network knows something: boundaries of the organ, at least."""
     folder = tmp_path_factory.mktemp("run")
-    list(
-        smooth_cases(
-            find_cases([SAMPLE / "labels"]), folder / "a.zarr", batch=Batch(jobs=1)
-        )
-    )
+    smoothed(SAMPLE / "labels", folder / "a.zarr")
     config = TrainingConfig(
         patch_size=(8, 32, 32),
         epochs=1,
@@ -67,9 +62,8 @@ def test_command(trained: Path, tmp_path: Path, run: Run, installed: Run) -> Non
         assert case.classes == labels.classes
         hard = case.classes.values[case.patch().argmax(axis=0)]
         np.testing.assert_array_equal(case.label_patch("hard"), hard)
-    scores = installed(
-        "evaluate", "pred.zarr", "--reference", SAMPLE / "labels", "--json"
-    )
+    given = ("pred.zarr", "--reference", SAMPLE / "labels")
+    scores = installed("evaluate", *given, "--json")
     dice = records(scores.stdout)["case_01"]["classes"][0]["dice"]
     assert dice > 0.5  # of the organ
     before = tree(tmp_path / "pred.zarr")
@@ -104,16 +98,12 @@ def test_types(dtype: str, trained: Path, tmp_path: Path) -> None:
     for kind in ("uint8", dtype):
         [record] = predict_cases(trained, image, tmp_path / f"{kind}.zarr", dtype=kind)
         assert record.status == "done", record.reason
-    coarse, fine = (
-        open_store(tmp_path / f"{kind}.zarr")["case_01"].probabilities()
-        for kind in ("uint8", dtype)
-    )
-    assert np.abs(coarse - fine).max() < 1 / 255
+    coarse, fine = (open_store(tmp_path / f"{k}.zarr") for k in ("uint8", dtype))
+    difference = coarse["case_01"].probabilities() - fine["case_01"].probabilities()
+    assert np.abs(difference).max() < 1 / 255
 
 
-def test_images_that_cannot_be_predicted(
-    trained: Path, tmp_path: Path, run: Run
-) -> None:
+def test_images_that_cannot_be_used(trained: Path, tmp_path: Path, run: Run) -> None:
     scan = blobs((20, 56, 60), 3).astype(np.float32)
     write_image(tmp_path / "images" / "good.nrrd", scan)
     write_image(tmp_path / "images" / "slice.nrrd", scan[0])
@@ -133,9 +123,8 @@ def test_images_that_cannot_be_predicted(
 def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:
     loaded = Checkpoint.load(trained / "last.pt")
     plan = replace(loaded.plan, channels=("0000", "0001"))
-    replace(loaded, plan=plan, network=plan.network().state_dict()).save(
-        tmp_path / "last.pt"
-    )
+    other = replace(loaded, plan=plan, network=plan.network().state_dict())
+    other.save(tmp_path / "last.pt")
     scan, spacing = blobs((8, 32, 32), 3), (1, 1, 3)
     for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0002"):
         write_image(tmp_path / "images" / f"{name}.nrrd", scan, spacing=spacing)
@@ -153,9 +142,8 @@ def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
     write_image(tmp_path / "images" / "thick.nrrd", scan, spacing=(1, 1, 8))
     result = run("predict", trained, "images", "pred.zarr")
     assert result.stdout.startswith("pred.zarr: 2 predicted")
-    assert result.stderr == (
-        "note: thick: voxels of 8 x 1 x 1 mm; the network was trained on 3 x 1 x 1 mm\n"
-    )
+    trained_on = "the network was trained on 3 x 1 x 1 mm"
+    assert result.stderr == f"note: thick: voxels of 8 x 1 x 1 mm; {trained_on}\n"
 
 
 def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:
@@ -183,14 +171,24 @@ def test_weights_of_another_network(trained: Path, tmp_path: Path) -> None:
     assert record.reason == "what the network predicts for it is no number"
 
 
-def test_wrong_parameters(trained: Path, tmp_path: Path) -> None:
-    given = (SAMPLE / "images", tmp_path / "a.zarr")
-    with pytest.raises(InvalidParameterError, match=r"overlap must lie in \[0, 1\)"):
-        predict_cases(trained, *given, overlap=1)
-    with pytest.raises(InvalidParameterError, match="batch_size must be at least 1"):
-        predict_cases(trained, *given, batch_size=0)
-    with pytest.raises(InputError, match=r"best\.pt: no such checkpoint"):
-        predict_cases(trained, *given, checkpoint="best")
-    with pytest.raises(InputError, match=r"last\.pt: no such checkpoint"):
-        predict_cases(tmp_path, *given)
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"overlap": 1}, InvalidParameterError, r"overlap must lie in \[0, 1\)"),
+        ({"batch_size": 0}, InvalidParameterError, "batch_size must be at least 1"),
+        ({"checkpoint": "best"}, InputError, r"best\.pt: no such checkpoint"),
+        ({"run": SAMPLE}, InputError, r"last\.pt: no such checkpoint"),
+    ],
+)
+def test_wrong_parameters(
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    trained: Path,
+    tmp_path: Path,
+) -> None:
+    given = {"run": trained, **options}
+    given |= {"images": SAMPLE / "images", "out": tmp_path / "a.zarr"}
+    with pytest.raises(error, match=message):
+        predict_cases(**given)
     assert not (tmp_path / "a.zarr").exists()

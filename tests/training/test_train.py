@@ -1,12 +1,11 @@
 """`svls-cli train`: repeatable, resumed to the same weights, clear about bad input."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os
 import shutil
 import signal
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import Batch, find_cases, open_store, smooth_cases, train
+from svls_cli import open_store, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError
@@ -29,25 +28,19 @@ from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
 
 SMALL = TrainingConfig(
-    patch_size=(8, 16, 16),
-    epochs=3,
-    steps_per_epoch=3,
-    filters=4,
-    validation="0.25",
+    patch_size=(8, 16, 16), epochs=3, steps_per_epoch=3, filters=4, validation="0.25"
 )
-OPTIONS = [
-    *("--patch-size", "8,16,16", "--epochs", "3", "--steps-per-epoch", "3"),
-    *("--filters", "4", "--validation", "0.25"),
-]
+OPTIONS = ["--patch-size", "8,16,16", "--epochs", "3", "--steps-per-epoch", "3"]
+OPTIONS += ["--filters", "4", "--validation", "0.25"]
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("store") / "a.zarr"
-    records = smooth_cases(find_cases([SAMPLE / "labels"]), path, batch=Batch(jobs=1))
-    assert all(record.status == "done" for record in records)
+    smoothed(SAMPLE / "labels", path)
     return path
 
 
@@ -70,9 +63,8 @@ def network_of(run: Path) -> Any:
 
 
 def equal(one: Any, other: Any) -> bool:
-    return one.keys() == other.keys() and all(
-        torch.equal(one[key], other[key]) for key in one
-    )
+    same = [torch.equal(value, other[key]) for key, value in one.items()]
+    return one.keys() == other.keys() and all(same)
 
 
 @pytest.mark.slow
@@ -85,24 +77,17 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     assert logs[0].validation_loss is not None
     assert logs[-1].validation_loss < logs[0].validation_loss
     assert logs[-1].step == 180
-    assert sorted(path.name for path in out.iterdir()) == [
-        "best.pt",
-        "curves.png",
-        "last.pt",
-        "log.csv",
-    ]
+    written = sorted(path.name for path in out.iterdir())
+    assert written == ["best.pt", "curves.png", "last.pt", "log.csv"]
     rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == [log.loss for log in logs]
     dice = [log.dice or 0 for log in logs]
     best = Checkpoint.load(out / "best.pt")
-    assert best.history[-1].epoch == 1 + max(
-        at for at, value in enumerate(dice) if value == max(dice)
-    )
+    last_of_the_best = len(dice) - dice[::-1].index(max(dice))
+    assert best.history[-1].epoch == last_of_the_best
 
 
-def test_runs_can_be_repeated(
-    tmp_path: Path, store: Path, cache: Path, weights: Any
-) -> None:
+def test_runs_repeat(tmp_path: Path, store: Path, cache: Path, weights: Any) -> None:
     train(store, SAMPLE / "images", tmp_path / "a", config=SMALL, cache=cache)
     assert equal(network_of(tmp_path / "a"), weights)
     other = replace(SMALL, seed=1)
@@ -162,20 +147,17 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     short = replace(SMALL, epochs=1)
     given: dict[str, Any] = {"cache": cache, "tensorboard": True}
     train(store, SAMPLE / "images", out, config=short, **given)
+    given["overwrite"] = True
     (out / "notes.txt").write_text("mine")
     before = tree(out)
     assert "best.pt" in before
     # Until the first epoch is done, the old run stays.
     broken = replace(short, learning_rate=1e30)
     with pytest.raises(InputError, match="the loss is no longer a finite number"):
-        list(
-            train(store, SAMPLE / "images", out, config=broken, overwrite=True, **given)
-        )
+        train(store, SAMPLE / "images", out, config=broken, **given)
     assert tree(out) == before
     other = replace(short, filters=5, validation="0")
-    logs = list(
-        train(store, SAMPLE / "images", out, config=other, overwrite=True, **given)
-    )
+    logs = train(store, SAMPLE / "images", out, config=other, **given)
     assert [log.epoch for log in logs] == [1]
     after = tree(out)
     assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
@@ -201,10 +183,8 @@ def test_killed_and_resumed(
 ) -> None:
     """`kill -9` some time after the first checkpoint, in an epoch or between two."""
     out = tmp_path / "run"
-    arguments = [
-        *("train", store, "--images", SAMPLE / "images", "--out", out),
-        *("--cache", cache, *OPTIONS),
-    ]
+    arguments = ["train", store, "--images", SAMPLE / "images", "--out", out]
+    arguments += ["--cache", cache, *OPTIONS]
     process = start(*arguments, cwd=tmp_path)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("epoch 1/3")
@@ -216,23 +196,19 @@ def test_killed_and_resumed(
 
 
 def test_command(tmp_path: Path, store: Path, run: Run, installed: Run) -> None:
-    result = installed(
-        *("train", store, "--images", SAMPLE / "images", "--out", "run", *OPTIONS)
-    )
+    given = ("train", store, "--images", SAMPLE / "images", *OPTIONS)
+    result = installed(*given, "--out", "run")
     lines = result.stdout.splitlines()
     assert result.stderr == ""
     assert lines[0].startswith("epoch 1/3  loss ")
     assert "validation" in lines[0]
     assert "Dice" in lines[0]
-    assert lines[-1] == (
-        "run: trained on 6 cases, validated on 2; svls-cli predict run IMAGES... "
-        "OUT.zarr"
-    )
+    said, then = lines[-1].split("; ")
+    assert said == "run: trained on 6 cases, validated on 2"
+    assert then == "svls-cli predict run IMAGES... OUT.zarr"
     assert not (tmp_path / "run" / "cache").exists()
-    result = run(
-        *("train", store, "--images", SAMPLE / "images", "--out", "json", *OPTIONS),
-        *("--json", "--validation", "0", "--tensorboard", "--cache", "cache"),
-    )
+    more = ("--json", "--validation", "0", "--tensorboard", "--cache", "cache")
+    result = run(*given, "--out", "json", *more)
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["step"] for record in records] == [3, 6, 9]
     assert records[0]["dice"] is None
@@ -241,22 +217,24 @@ def test_command(tmp_path: Path, store: Path, run: Run, installed: Run) -> None:
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 8
 
 
-def test_parameters_of_a_file(tmp_path: Path, store: Path, cache: Path) -> None:
-    (tmp_path / "a.toml").write_text(
+def trained_by_file(text: str, *more: str, store: Path, cache: Path) -> Any:
+    """The plan of a run with a configuration file."""
+    folder = Path(tempfile.mkdtemp(dir=cache.parent))
+    (folder / "a.toml").write_text(text)
+    arguments = [store, "--images", SAMPLE / "images", "--out", folder / "run"]
+    arguments += ["--cache", cache, "--config", folder / "a.toml", *more]
+    given = list(map(str, arguments))
+    result = CliRunner().invoke(command, given, catch_exceptions=False)
+    assert result.exit_code == 0
+    return Checkpoint.load(folder / "run" / "last.pt").plan
+
+
+def test_parameters_of_a_file(store: Path, cache: Path) -> None:
+    text = (
         "patch_size = [8, 16, 16]\nepochs = 2\nsteps_per_epoch = 1\nfilters = 4\n"
         'augment = false\nwindow = [-100, 200]\nvalidation = "1/4"\ntarget = "hard"\n'
     )
-    result = CliRunner().invoke(
-        command,
-        [
-            *(str(store), "--images", str(SAMPLE / "images")),
-            *("--out", str(tmp_path / "run"), "--cache", str(cache)),
-            *("--config", str(tmp_path / "a.toml"), "--epochs", "1"),
-        ],
-        catch_exceptions=False,
-    )
-    assert result.exit_code == 0
-    found = Checkpoint.load(tmp_path / "run" / "last.pt").plan
+    found = trained_by_file(text, "--epochs", "1", store=store, cache=cache)
     assert found.config == TrainingConfig(
         patch_size=(8, 16, 16),
         epochs=1,
@@ -293,17 +271,11 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("given", [["--patch-size", "16"], []])
 def test_one_number_is_the_patch_size_of_every_axis(
-    given: list[str], tmp_path: Path, store: Path, cache: Path
+    given: list[str], store: Path, cache: Path
 ) -> None:
-    (tmp_path / "a.toml").write_text("patch_size = 16\nepochs = 1\nfilters = 4\n")
-    arguments = [
-        *(str(store), "--images", str(SAMPLE / "images"), "--steps-per-epoch", "1"),
-        *("--out", str(tmp_path / "run"), "--cache", str(cache)),
-        *("--config", str(tmp_path / "a.toml"), *given),
-    ]
-    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert result.exit_code == 0
-    assert Checkpoint.load(tmp_path / "run" / "last.pt").plan.patch_size == (16,) * 3
+    text = "patch_size = 16\nepochs = 1\nfilters = 4\nsteps_per_epoch = 1\n"
+    plan = trained_by_file(text, *given, store=store, cache=cache)
+    assert plan.patch_size == (16, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -340,14 +312,12 @@ def test_splits(tmp_path: Path) -> None:
     folds = [split_cases(names, f"{k}/5", seed=0)[1] for k in range(1, 6)]
     assert sorted(name for fold in folds for name in fold) == names
     assert split_cases(names, "0", seed=0) == (names, [])
-    (tmp_path / "held.txt").write_text("case_3\n\n case_7\n")
-    assert split_cases(names, str(tmp_path / "held.txt"), seed=0)[1] == [
-        "case_3",
-        "case_7",
-    ]
-    (tmp_path / "held.txt").write_text("case_3\ncase_33\n")
+    listed = tmp_path / "held.txt"
+    listed.write_text("case_3\n\n case_7\n")
+    assert split_cases(names, str(listed), seed=0)[1] == ["case_3", "case_7"]
+    listed.write_text("case_3\ncase_33\n")
     with pytest.raises(InputError, match=r"names unknown cases: .*case_33"):
-        split_cases(names, str(tmp_path / "held.txt"), seed=0)
+        split_cases(names, str(listed), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -408,12 +378,8 @@ def test_augmentation(mirrored: tuple[int, ...]) -> None:
         assert torch.equal(changed["image"], again["image"])
         assert changed["target"].dtype == torch.uint8
         assert type(changed["target"]) is torch.Tensor
-        [first, *_] = [
-            at
-            for at, each in enumerate(expected)
-            if torch.equal(changed["target"], each)
-        ]
-        seen.add(first)
+        same = [torch.equal(changed["target"], each) for each in expected]
+        seen.add(same.index(True))
     assert len(seen) == 2 ** len(mirrored)
 
 
@@ -425,11 +391,7 @@ def test_slices_and_several_channels(tmp_path: Path) -> None:
         for channel in (0, 1):
             scan = labels + rng.normal(size=labels.shape).astype(np.float32)
             write_image(tmp_path / "images" / f"s_{number}_000{channel}.nii.gz", scan)
-    list(
-        smooth_cases(
-            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
-        )
-    )
+    smoothed(tmp_path / "labels", tmp_path / "a.zarr")
     config = replace(SMALL, patch_size=None, epochs=1, dice_weight=1.0)
     out = tmp_path / "run"
     train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
@@ -493,22 +455,23 @@ def test_bad_input_changes_nothing(
 
 
 def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
-    path = tmp_path / "last.pt"
+    path, mark = tmp_path / "last.pt", tmp_path / "executed"
     with pytest.raises(InputError, match="no such checkpoint"):
         Checkpoint.load(path)
     path.write_bytes(b"something else")
     with pytest.raises(InputError, match="damaged, or not a checkpoint"):
         Checkpoint.load(path)
-    torch.save({"format": "other", "format_version": 1}, path)
-    with pytest.raises(InputError, match=r"last\.pt: not a checkpoint of svls-cli"):
-        Checkpoint.load(path)
-    torch.save({"format": "svls-training-run", "format_version": 9}, path)
-    with pytest.raises(InputError, match="9 is newer than this svls-cli"):
-        Checkpoint.load(path)
-    mark = tmp_path / "executed"
-    torch.save({"format": Malicious(str(mark))}, path)
-    with pytest.raises(InputError, match="damaged, or not a checkpoint"):
-        Checkpoint.load(path)
+    for content, message in (
+        (
+            {"format": "other", "format_version": 1},
+            r"last\.pt: not a checkpoint of svls",
+        ),
+        ({"format": "svls-training-run", "format_version": 9}, "9 is newer than this"),
+        ({"format": Malicious(str(mark))}, "damaged, or not a checkpoint"),
+    ):
+        torch.save(content, path)
+        with pytest.raises(InputError, match=message):
+            Checkpoint.load(path)
     assert not mark.exists()
 
 
@@ -527,19 +490,13 @@ def test_unknown_checkpoint(tmp_path: Path) -> None:
         RunFolder(tmp_path).checkpoint("first")
 
 
-def test_spacings_that_vary_are_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_spacings_that_vary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number, spacing in enumerate([1.0, 1.0, 1.0, 4.0]):
         labels = blobs((8, 16, 16), 2, seed=number)
         for folder in ("labels", "images"):
             path = tmp_path / folder / f"a_{number}.nrrd"
             write_image(path, labels, spacing=(1, 1, spacing))
-    list(
-        smooth_cases(
-            find_cases(tmp_path / "labels"), tmp_path / "a.zarr", batch=Batch(jobs=1)
-        )
-    )
+    smoothed(tmp_path / "labels", tmp_path / "a.zarr")
     config = replace(SMALL, epochs=1, steps_per_epoch=1, validation="0")
     out = tmp_path / "run"
     train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)

@@ -1,7 +1,5 @@
 """Scores against their definitions, choices against planted truths."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import math
@@ -143,9 +141,7 @@ def test_band_radius(
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(70, 9, 130), (3, 600)]))
 @settings(max_examples=20)
-def test_blocks_hold_every_voxel_of_the_band_once(
-    seed: int, shape: tuple[int, ...]
-) -> None:
+def test_blocks_hold_the_band_once(seed: int, shape: tuple[int, ...]) -> None:
     band = np.random.default_rng(seed).random(shape) < 0.001
     count = np.zeros(shape, int)
     for block in band_blocks(band):
@@ -202,17 +198,9 @@ def test_scores_are_their_definitions(
     for (w, method), (k, strength) in itertools.product(
         enumerate(METHODS), enumerate(strengths)
     ):
-        soft = [
-            smooth(
-                m,
-                sigma=method.sigma,
-                size=method.size,
-                strength=strength,
-                classes=range(4),
-                ignore_label=IGNORED,
-            )
-            for m in maps
-        ]
+        window = {"sigma": method.sigma, "size": method.size, "strength": strength}
+        options = {"classes": range(4), "ignore_label": IGNORED, **window}
+        soft = [smooth(m, **options) for m in maps]
         nll, brier, per_class = brute_scores(maps, soft, band)
         pairs = scores.counts.pairs
         assert scores.nll[w, k] / pairs == pytest.approx(nll, rel=1e-5)
@@ -228,16 +216,9 @@ def test_uniform_scores_are_their_definition(alpha: float) -> None:
     band = np.ones((9, 10), bool)
     counts = engine_scores(maps, band, [Method()], [0.5], n_classes=3).counts
     found = uniform_scores(counts, alpha=alpha, n_classes=n_classes)
-    soft = [
-        smooth(
-            m,
-            method="ls",
-            alpha=alpha,
-            classes=[c for c in range(n_classes + 1) if c != IGNORED],
-            ignore_label=IGNORED,
-        )
-        for m in maps
-    ]
+    classes = [c for c in range(n_classes + 1) if c != IGNORED]
+    options = {"method": "ls", "classes": classes, "ignore_label": IGNORED}
+    soft = [smooth(m, alpha=alpha, **options) for m in maps]
     nll, brier, per_class = brute_scores(maps, soft, band)
     assert found.nll == pytest.approx(nll, rel=1e-5)
     assert found.brier == pytest.approx(brier, rel=1e-5)
@@ -247,18 +228,15 @@ def test_uniform_scores_are_their_definition(alpha: float) -> None:
 def test_threads_do_not_change_the_scores() -> None:
     maps = [blobs((70, 70, 20), 3, seed=s) for s in (0, 1)]
     band = np.ones(maps[0].shape, bool)
-    one, three = (
-        engine_scores(maps, band, METHODS[:1], [0.5], n_classes=3, threads=threads)
-        for threads in (1, 3)
-    )
+    given: Any = (maps, band, METHODS[:1], [0.5])
+    one, three = (engine_scores(*given, n_classes=3, threads=n) for n in (1, 3))
     np.testing.assert_array_equal(one.nll, three.nll)
     np.testing.assert_array_equal(one.class_nll, three.class_nll)
 
 
 def test_a_class_that_nobody_drew_has_no_score() -> None:
-    scores = uniform_scores(
-        PairCounts(np.array([3, 0]), np.array([0, 0])), alpha=0.1, n_classes=2
-    )
+    counts = PairCounts(np.array([3, 0]), np.array([0, 0]))
+    scores = uniform_scores(counts, alpha=0.1, n_classes=2)
     assert np.isnan(scores.class_nll).tolist() == [False, True]
 
 
@@ -391,9 +369,8 @@ def drawn(
         return np.asarray(noise / noise.std())
 
     inside = field(6) > 0.4
-    depth = distance_transform_edt(inside, spacing) - distance_transform_edt(
-        ~inside, spacing
-    )
+    within, without = (distance_transform_edt(m, spacing) for m in (inside, ~inside))
+    depth = within - without
     return [(depth + width_mm * field(3) > 0).astype(np.uint8) for _ in range(3)]
 
 
@@ -450,12 +427,15 @@ def planted(best: int, n_cases: int) -> list[CaseScores]:
     return cases
 
 
+def chosen(best: int, n_cases: int, score: Any = "nll") -> TuningResult:
+    table, search = ClassTable.from_values([0, 1]), replace(SEARCH, score=score)
+    return choose_candidate(planted(best, n_cases), [], table, search, other={})
+
+
 @pytest.mark.parametrize("score", ["nll", "brier"])
-def test_the_planted_candidate_is_chosen(score: Any) -> None:
-    search = replace(SEARCH, score=score)
-    table = ClassTable.from_values([0, 1])
-    result = choose_candidate(planted(17, 6), [], table, search, other={})
-    expected = search.candidates.methods[17 if score == "nll" else 16]
+def test_the_planted_candidate_is_chosen(score: str) -> None:
+    result = chosen(17, 6, score)
+    expected = SEARCH.candidates.methods[17 if score == "nll" else 16]
     assert result.best.method == expected
     assert result.held_out is not None
     assert {fold.method for fold in result.held_out.folds} == {expected}
@@ -466,8 +446,7 @@ def test_the_planted_candidate_is_chosen(score: Any) -> None:
 
 
 def test_one_case_has_no_held_out_score() -> None:
-    table = ClassTable.from_values([0, 1])
-    result = choose_candidate(planted(3, 1), [], table, SEARCH, other={})
+    result = chosen(3, 1)
     assert result.held_out is None
     assert result.to_json()["held_out"] is None
 
@@ -490,13 +469,9 @@ def test_tune_smoothing(tmp_path: Path) -> None:
         doing.append((total, what))
         return items
 
-    result = tune_smoothing(
-        cases,
-        sigmas=[1],
-        strengths=[0.5, 1],
-        classes=classes,
-        batch=Batch(progress=progress),
-    )
+    tried: dict[str, Any] = {"sigmas": [1], "strengths": [0.5, 1]}
+    batch = Batch(progress=progress)
+    result = tune_smoothing(cases, classes=classes, batch=batch, **tried)
     assert doing == [(6, "tune")]
     assert [case.case for case in result.cases] == ["good 0", "good 1", "good 2"]
     assert [record.case for record in result.left_out] == ["lonely", "flat"]
@@ -511,7 +486,7 @@ def test_tune_smoothing(tmp_path: Path) -> None:
     # On voxels of 1 mm both kinds are one window: mm comes first.
     assert result.best_of["mm"].nll == result.best_of["voxels"].nll
 
-    without = tune_smoothing(good, sigmas=[1], strengths=[0.5, 1])
+    without = tune_smoothing(good, **tried)
     assert without.candidates == result.candidates
     four, three = (found.baselines[1].nll for found in (result, without))
     disagreement = result.cases[0].disagreement
@@ -551,18 +526,15 @@ def test_ignored_everywhere_counts_for_nothing(tmp_path: Path) -> None:
 def test_voxels_too_fine_for_a_sigma_say_so(tmp_path: Path) -> None:
     maps = [blobs((20, 20), 2)] * 2
     case = rated(tmp_path, "fine", maps, spacing=(0.01, 0.01))
-    message = (
-        "--sigma-mm 0.5 --size auto does not suit voxels of 0.01 x 0.01 mm.*leave out"
-    )
+    method = "--sigma-mm 0.5 --size auto"
+    message = f"{method} does not suit voxels of 0.01 x 0.01 mm.*leave out"
     with pytest.raises(InputError, match=message):
         tune_smoothing([case])
 
 
 def test_figure(tmp_path: Path) -> None:
-    table = ClassTable.from_values([0, 1])
     for score in ("nll", "brier"):
-        search = replace(SEARCH, score=score)  # type: ignore[arg-type]
-        result = choose_candidate(planted(17, 6), [], table, search, other={})
+        result = chosen(17, 6, score)
         draw_tuning(result, tmp_path / f"{score}.svg")
     text = (tmp_path / "nll.svg").read_text()
     assert "<!-- best: 0.525 -->" in text
@@ -583,7 +555,6 @@ def test_figures_need_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidParameterError, match=r"a.bmp: a figure's name ends in"):
         check_figure(Path("a.bmp"))
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(
-        InvalidParameterError, match=r"pip install 'svls-cli\[figures\]"
-    ):
+    install = r"pip install 'svls-cli\[figures\]"
+    with pytest.raises(InvalidParameterError, match=install):
         check_figure(Path("a.png"))
