@@ -69,19 +69,19 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        out, given = self._out(), list(args)
+        out, words = self._out(), list(args)
         try:
             rest = super().parse_args(context, args)
         except click.MissingParameter as error:
-            last = self.make_parser(context).parse_args([*given])[0].get("out")
+            last = self.make_parser(context).parse_args([*words])[0].get("out")
             several = error.param is not None and error.param.nargs == -1
             if out and several and isinstance(last, str):
-                _complain(context, out, last, given)
+                _complain(context, out, last, words)
             raise
         if out and not context.resilient_parsing:
             last = context.params["out"]
             if _holds_images(Path(last)):
-                _complain(context, out, last, given)
+                _complain(context, out, last, words)
         return rest
 
     def _out(self) -> click.Argument | None:
@@ -92,12 +92,12 @@ class Command(click.Command):
 
 
 def _complain(
-    context: click.Context, out: click.Argument, last: str, given: list[str]
+    context: click.Context, out: click.Argument, last: str, words: list[str]
 ) -> None:
     """Raise UsageError, unless the last argument is meant as OUT by its name."""
     if last.rstrip("/").endswith(".zarr"):
         return
-    meant = shlex.join([*context.command_path.split(), *given, "out.zarr"])
+    meant = shlex.join([*context.command_path.split(), *words, "out.zarr"])
     raise click.UsageError(
         f"{out.metavar} is missing: {last}, the last argument, is taken as "
         f"{out.metavar}. Expected, for example: {meant}",
@@ -128,11 +128,11 @@ def complete_cases(
     from click.shell_completion import CompletionItem
 
     # The last word typed so far may be a case, too, and not OUT.
-    given = {*(context.params.get("cases") or ()), context.params.get("out")}
+    taken = {*(context.params.get("cases") or ()), context.params.get("out")}
     try:
         folders = sorted(Path(context.params["store"]).iterdir())
         names = [each.name for each in folders if (each / "zarr.json").is_file()]
     except (KeyError, TypeError, OSError, ValueError):
         names = []
-    cases = [n for n in names if n.startswith(incomplete) and n not in given]
+    cases = [n for n in names if n.startswith(incomplete) and n not in taken]
     return [CompletionItem(incomplete, type="dir"), *map(CompletionItem, cases)]

@@ -57,7 +57,7 @@ def command(
     methods: str,
     classes: str | None,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> None:
     """Compare networks trained on soft labels of several methods.
 
@@ -76,7 +76,7 @@ def command(
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
 
-    config, more = training_options.config_of(given)
+    config, more = training_options.config_of(rest)
 
     def tell(trial: Trial) -> None:
         if as_json:

@@ -67,7 +67,7 @@ def command(
     report: Path | None,
     figure: Path | None,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Measure soft labels against reference label maps.
 
@@ -86,26 +86,26 @@ def command(
     if report is not None:
         check_report_path(report)
     console.check_targets(None, figure)
-    with console.batch(given) as batch:
-        found = evaluate_cases(
+    with console.batch(rest) as batch:
+        evaluation = evaluate_cases(
             prediction,
             reference,
             raters=None if raters is None else tuple(raters.split(",")),
             lines=console.stdin_lines(reference),
             batch=batch,
-            **given,
+            **rest,
         )
-    console.complain("left out", found.skipped)
-    console.complain("failed", found.failed)
+    console.complain("left out", evaluation.skipped)
+    console.complain("failed", evaluation.failed)
     if report is not None:
-        found.write(report)
-    if figure is not None and found.scores:
+        evaluation.write(report)
+    if figure is not None and evaluation.scores:
         from svls_cli.evaluation.figure import draw_reliability
 
-        draw_reliability(found, figure)
+        draw_reliability(evaluation, figure)
     if as_json:
-        for record in found.case_records():
+        for record in evaluation.case_records():
             console.print_json(record)
-    elif found.scores:
-        evaluate_tables.show_evaluation(found)
-    return console.EXIT_SOME_FAILED if found.failed else 0
+    elif evaluation.scores:
+        evaluate_tables.show_evaluation(evaluation)
+    return console.EXIT_SOME_FAILED if evaluation.failed else 0

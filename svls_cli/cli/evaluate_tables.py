@@ -23,7 +23,7 @@ _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
 
 def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
-    given, cases = report.parameters, len(report.scores)
+    parameters, cases = report.parameters, len(report.scores)
     raters = least_to_most(len(case.raters) for case in report.scores)
     brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
     echo(
@@ -35,7 +35,7 @@ def show_evaluation(report: EvaluationReport) -> None:
     ]
     rows.append(["mean", "", *_cells(report.overlaps)])
     table(["label", "name", *_OVERLAPS.values()], rows)
-    echo(f"surface Dice at {given['tolerance_mm']:g} mm\n")
+    echo(f"surface Dice at {parameters['tolerance_mm']:g} mm\n")
     table(
         ["calibration", *_CALIBRATION.values()],
         [
@@ -43,13 +43,15 @@ def show_evaluation(report: EvaluationReport) -> None:
             for region, name in REGION_NAMES.items()
         ],
     )
-    echo(f"{given['bins']} bins; the band reaches {given['band_mm']:g} mm either side")
+    echo(
+        f"{parameters['bins']} bins; the band reaches {parameters['band_mm']:g} mm either side"
+    )
     if report.published is not None:
         ece, tace = _cells(report.published)
         echo(
             f"\nas the published code prints it: ECE {ece} of the foreground, TACE "
             f"{tace} of the\nwhole volume, divided by the number of bins twice, so "
-            f"{given['bins']} times too small"
+            f"{parameters['bins']} times too small"
         )
 
 

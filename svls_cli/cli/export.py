@@ -50,7 +50,7 @@ def command(
     bids: bool,
     overwrite: bool,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Write cases of a store as image files into the folder OUT.
 
@@ -64,7 +64,7 @@ def command(
     from svls_cli.store.export import ExportOptions, export_cases
 
     reporter = console.Reporter(as_json=as_json, done="exported", where=out)
-    with console.batch(given, on_record=reporter) as batch:
+    with console.batch(rest, on_record=reporter) as batch:
         export_cases(
             store,
             out,

@@ -105,7 +105,7 @@ def command(
     report: Path | None,
     tolerance_mm: float,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Fuse the label maps of several raters.
 
@@ -128,18 +128,18 @@ def command(
     """
     from svls_cli.labels.raters import find_rated_cases
 
-    _check_report(report, tolerance_mm, given["part"])
+    _check_report(report, tolerance_mm, rest["part"])
     lines = console.stdin_lines(raters)
-    cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
+    cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
-    done = "would be fused" if given["dry_run"] else "fused"
+    done = "would be fused" if rest["dry_run"] else "fused"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
-    read = {key: given[key] for key in ("ignore_label", "resample_to_first")}
-    classes = given["classes"]
+    read = {key: rest[key] for key in ("ignore_label", "resample_to_first")}
+    classes = rest["classes"]
     with console.batch(
-        given, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
+        rest, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
     ) as batch:
-        fuse(cases, out, batch=batch, **given)
+        fuse(cases, out, batch=batch, **rest)
         code = reporter.finish()
         if report is not None:
             _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
@@ -179,30 +179,30 @@ def _measure(
     tolerance_mm: float,
     classes: Any,
     batch: Batch,
-    **given: Any,
+    **rest: Any,
 ) -> None:
     from svls_cli.batch.run import ignore
     from svls_cli.raters.measuring import measure_cases
 
-    found, _ = measure_cases(  # a case that fails here failed before
+    agreement, _ = measure_cases(  # a case that fails here failed before
         cases,
         classes=classes,
         tolerance_mm=tolerance_mm,
         batch=replace(batch, on_record=ignore, fail_fast=False),
-        **given,
+        **rest,
     )
-    if found is None:
+    if agreement is None:
         click.echo("no case could be measured, so there is no report", err=True)
         return
-    found.write(report)
-    click.echo("\n".join(found.table()), err=True)
+    agreement.write(report)
+    click.echo("\n".join(agreement.table()), err=True)
 
 
-def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any:
+def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:
     from svls_cli.compiling.fuse import fuse_cases
 
-    fusion, method = _fusion(given), options.method_of(given)
-    classes = given.pop("classes")
+    fusion, method = _fusion(rest), options.method_of(rest)
+    classes = rest.pop("classes")
     return fuse_cases(
         cases,
         out,
@@ -210,17 +210,17 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **given: Any) -> Any
         method=method,
         keep_raters=not drop_raters,
         classes=options.classes_of(classes),
-        **given,
+        **rest,
     )
 
 
-def _into_folder(cases: Any, out: str, **given: Any) -> Any:
+def _into_folder(cases: Any, out: str, **rest: Any) -> Any:
     from svls_cli.compiling.consensus import write_consensus
 
     _refuse_soft_options(out)
     for name in _SOFT_OPTIONS:
-        del given[name]
-    return write_consensus(cases, out, fusion=_fusion(given), **given)
+        del rest[name]
+    return write_consensus(cases, out, fusion=_fusion(rest), **rest)
 
 
 def _refuse_soft_options(out: str) -> None:
@@ -238,7 +238,7 @@ def _refuse_soft_options(out: str) -> None:
         )
 
 
-def _fusion(given: dict[str, Any]) -> Any:
+def _fusion(rest: dict[str, Any]) -> Any:
     from svls_cli.raters.fusion import Fusion
 
-    return Fusion(*map(given.pop, ("fusion", "weights", "ties")))
+    return Fusion(*map(rest.pop, ("fusion", "weights", "ties")))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 )
 @options.jobs
 @options.as_json
-def command(store: str, verify: bool, as_json: bool, **given: Any) -> int:
+def command(store: str, verify: bool, as_json: bool, **rest: Any) -> int:
     """Show what is in a store: parameters, classes, cases, sizes.
 
     \b
@@ -40,7 +40,7 @@ def command(store: str, verify: bool, as_json: bool, **given: Any) -> int:
         if as_json:
             console.print_json(case.to_json())
 
-    with console.batch(given) as batch:
+    with console.batch(rest) as batch:
         cases = inspect_cases(opened, verify=verify, on_case=tell, batch=batch)
     if not as_json:
         console.show_store(opened, sorted(cases, key=lambda c: c.record.case))

@@ -258,8 +258,8 @@ def classes_of(text: str | None) -> ClassSpec | None:
     return None if text is None else parse_classes(text)
 
 
-def method_of(given: dict[str, Any]) -> Method:
+def method_of(rest: dict[str, Any]) -> Method:
     """Take the method and its parameters out of a command's options."""
     from svls_cli.soften.methods import Method
 
-    return Method(*map(given.pop, ("method", *METHOD_PARAMETERS)))
+    return Method(*map(rest.pop, ("method", *METHOD_PARAMETERS)))

@@ -51,7 +51,7 @@ def command(
     out: str,
     as_json: bool,
     image_pattern: str | None,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Predict class probabilities of images, as a store.
 
@@ -71,6 +71,6 @@ def command(
     from svls_cli.training.predict import predict_cases
 
     reporter = console.Reporter(as_json=as_json, done="predicted", where=out)
-    with console.batch(given, on_record=reporter) as batch:
-        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **given)
+    with console.batch(rest, on_record=reporter) as batch:
+        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **rest)
     return reporter.finish()

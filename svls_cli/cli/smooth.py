@@ -32,7 +32,7 @@ def command(
     pattern: str | None,
     classes: str | None,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Compile label maps into a store of soft labels.
 
@@ -55,10 +55,10 @@ def command(
 
     lines = console.stdin_lines(inputs)
     cases = find_cases(inputs, pattern=pattern, lines=lines)
-    done = "would be smoothed" if given["dry_run"] else "smoothed"
+    done = "would be smoothed" if rest["dry_run"] else "smoothed"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
     with console.batch(
-        given,
+        rest,
         items=len(cases),
         module="svls_cli.compiling.smooth",
         on_record=reporter,
@@ -68,9 +68,9 @@ def command(
         smooth_cases(
             cases,
             out,
-            method=options.method_of(given),
+            method=options.method_of(rest),
             classes=options.classes_of(classes),
             batch=batch,
-            **given,
+            **rest,
         )
     return reporter.finish()

@@ -46,7 +46,7 @@ def command(
     out: Path,
     as_json: bool,
     image_pattern: str | None,
-    **given: Any,
+    **rest: Any,
 ) -> None:
     """Train a U-Net on the soft labels of a store.
 
@@ -66,7 +66,7 @@ def command(
     from svls_cli.training.checkpoint import Checkpoint, RunFolder
     from svls_cli.training.train import train
 
-    config, more = training_options.config_of(given)
+    config, more = training_options.config_of(rest)
 
     def tell(log: EpochLog) -> None:
         if as_json:

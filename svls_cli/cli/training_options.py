@@ -194,11 +194,11 @@ cache = option(
 )
 
 
-def config_of(given: Mapping[str, Any]) -> tuple[TrainingConfig, dict[str, Any]]:
+def config_of(rest: Mapping[str, Any]) -> tuple[TrainingConfig, dict[str, Any]]:
     """The parameters among a command's options, and the other options."""
     known = TrainingConfig.to_json(TrainingConfig())
-    config = TrainingConfig(**{k: v for k, v in given.items() if k in known})
-    return config, {k: v for k, v in given.items() if k not in known}
+    config = TrainingConfig(**{k: v for k, v in rest.items() if k in known})
+    return config, {k: v for k, v in rest.items() if k not in known}
 
 
 def need_libraries() -> None:

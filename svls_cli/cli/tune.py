@@ -80,7 +80,7 @@ def command(
     report: Path | None,
     figure: Path | None,
     as_json: bool,
-    **given: Any,
+    **rest: Any,
 ) -> int:
     """Choose sigma, size and strength of SVLS by how raters differ.
 
@@ -98,8 +98,8 @@ def command(
 
     console.check_targets(report, figure)
     lines = console.stdin_lines(raters)
-    cases = find_rated_cases(raters, pattern=given.pop("pattern"), lines=lines)
-    result = _tune(cases, **given)
+    cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
+    result = _tune(cases, **rest)
     tune_tables.complain(result)
     _write(result, report, figure)
     if as_json:
@@ -109,19 +109,19 @@ def command(
     return console.EXIT_SOME_FAILED if result.failed else 0
 
 
-def _tune(cases: Any, *, classes: str | None, **given: Any) -> Any:
+def _tune(cases: Any, *, classes: str | None, **rest: Any) -> Any:
     module = "svls_cli.tuning.tune"
-    with console.batch(given, items=len(cases), module=module) as batch:
+    with console.batch(rest, items=len(cases), module=module) as batch:
         from svls_cli.tuning.tune import tune_smoothing
 
         for name in ("sigmas", "strengths"):  # the defaults are the function's
-            if given[name] is None:
-                del given[name]
+            if rest[name] is None:
+                del rest[name]
         return tune_smoothing(
             cases,
             classes=options.classes_of(classes),
             batch=batch,
-            **given,
+            **rest,
         )
 
 
