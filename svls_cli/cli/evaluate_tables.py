@@ -23,7 +23,7 @@ _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
 
 def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
-    parameters, cases = report.parameters, len(report.scores)
+    settings, cases = report.parameters, len(report.scores)
     raters = least_to_most(len(case.raters) for case in report.scores)
     brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
     echo(
@@ -35,7 +35,7 @@ def show_evaluation(report: EvaluationReport) -> None:
     ]
     rows.append(["mean", "", *_cells(report.overlaps)])
     table(["label", "name", *_OVERLAPS.values()], rows)
-    echo(f"surface Dice at {parameters['tolerance_mm']:g} mm\n")
+    echo(f"surface Dice at {settings['tolerance_mm']:g} mm\n")
     table(
         ["calibration", *_CALIBRATION.values()],
         [
@@ -44,14 +44,14 @@ def show_evaluation(report: EvaluationReport) -> None:
         ],
     )
     echo(
-        f"{parameters['bins']} bins; the band reaches {parameters['band_mm']:g} mm either side"
+        f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either side"
     )
     if report.published is not None:
         ece, tace = _cells(report.published)
         echo(
             f"\nas the published code prints it: ECE {ece} of the foreground, TACE "
             f"{tace} of the\nwhole volume, divided by the number of bins twice, so "
-            f"{parameters['bins']} times too small"
+            f"{settings['bins']} times too small"
         )
 
 
