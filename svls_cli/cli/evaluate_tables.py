@@ -44,7 +44,8 @@ def show_evaluation(report: EvaluationReport) -> None:
         ],
     )
     echo(
-        f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either side"
+        f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either "
+        "side"
     )
     if report.published is not None:
         ece, tace = _cells(report.published)
