@@ -102,7 +102,7 @@ BLOCK = (slice(40, 50),) * 3
 @pytest.mark.parametrize(
     ("array", "where", "change", "message"),
     [
-        ("0", (0, 40, 40, 40), lambda a: a[0, 40, 40, 40] + 1, "of 1 voxels do not"),
+        ("0", (0, 40, 40, 40), lambda a: a[0, 40, 40, 40] + 1, "labels of 1 voxels do"),
         ("0", np.s_[:, 0, 0, 0], lambda a: a[:, 40, 40, 40], "of 1 voxels do not sum"),
         ("labels/hard/0", BLOCK, lambda a: (a[BLOCK] + 1) % 9, "favour another class"),
         ("labels/hard/0", (40, 40, 40), 77, "hard labels [77] are not classes"),
