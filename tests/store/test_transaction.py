@@ -94,9 +94,12 @@ def test_next_run_clears_what_a_killed_one_left(root: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pid", "host"), [(os.getpid(), None), (1, None), (999_999_999, "another-host")]
+    ("pid", "host"), [(None, None), (1, None), (999_999_999, "another-host")]
 )
-def test_living_runs_are_left_alone(pid: int, host: str | None, root: Path) -> None:
+def test_living_runs_are_left_alone(
+    pid: int | None, host: str | None, root: Path
+) -> None:
+    pid = pid or os.getpid()
     folder = stale(root, pid, host)
     with workspace(root):
         pass
