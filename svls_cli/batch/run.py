@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from svls_cli.batch.part import Part
 from svls_cli.batch.records import Finished, Outcome, Record, Result, Status
 from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.errors import SvlsError
+from svls_cli.errors import InvalidParameterError, SvlsError
 
 
 class Item(Protocol):
@@ -112,11 +112,15 @@ def run_cases(
     Raises
     ------
     InvalidParameterError
-        If the number of jobs is less than 1.
+        If the number of jobs is less than 1, or two cases have one name.
     WorkersError
         If worker processes cannot be started, or a cluster's cannot be used.
     """
     own = batch.own(items)
+    names = [item.name for item in own]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidParameterError(f"two cases are named {twice!r}")
     finished = []
     with (
         batch.workers(len(own)) as workers,

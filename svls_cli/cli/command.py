@@ -80,7 +80,8 @@ class Command(click.Command):
             raise
         if out and not context.resilient_parsing:
             last = context.params["out"]
-            if _holds_images(Path(last)):
+            inputs = context.params[next(p.name for p in self.params if p.nargs == -1)]
+            if last == "-" or last in inputs or _holds_images(Path(last)):
                 _complain(context, out, last, words)
         return rest
 
@@ -132,6 +133,7 @@ def complete_cases(
     try:
         folders = sorted(Path(context.params["store"]).iterdir())
         names = [each.name for each in folders if (each / "zarr.json").is_file()]
+        names = [name for name in names if name.isprintable()]  # others are no text
     except (KeyError, TypeError, OSError, ValueError):
         names = []
     cases = [n for n in names if n.startswith(incomplete) and n not in taken]

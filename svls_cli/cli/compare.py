@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @options.tolerance_mm("", group="Scores")
 @options.band_mm("Reach of the boundary band: voxels", group="Scores")
 @training_options.parameters
-@options.device
+@options.training_device
 @options.jobs
 @training_options.loaders
 def command(

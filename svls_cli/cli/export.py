@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,7 +63,12 @@ def command(
       svls-cli export --content hard --format nrrd out.zarr case_01 labels/
     """
     from svls_cli.store.export import ExportOptions, export_cases
+    from svls_cli.store.reader import open_store
 
+    if out in open_store(store) and not Path(out).exists():
+        raise click.UsageError(
+            f"OUT is missing: {out}, the last argument, is a case of {store}"
+        )
     reporter = console.Reporter(as_json=as_json, done="exported", where=out)
     with console.batch(rest, on_record=reporter) as batch:
         export_cases(

@@ -185,15 +185,24 @@ dtype = option(
     help="Type in which soft labels are stored. uint8: 255 is certain, in steps of "
     ".004; uint16: 65535 is certain; floats: probabilities.",
 )
-device = option(
-    "--device",
-    group="Running",
-    metavar="auto|cpu|gpu|cuda:N",
-    default="auto",
-    help="Where the work is done. auto: on an NVIDIA GPU where one can be used; gpu or "
-    "cuda: on the first GPU; cuda:1: on the second. To soften labels there takes CuPy "
-    "(pip install 'svls-cli[gpu]'), and gives the same bytes.",
+
+
+def _device(text: str) -> Callable[[Decorated], Decorated]:
+    return option(
+        "--device",
+        group="Running",
+        metavar="auto|cpu|gpu|cuda:N",
+        default="auto",
+        help="Where the work is done. auto: on an NVIDIA GPU where one can be used; "
+        f"gpu or cuda: on the first GPU; cuda:1: on the second. {text}",
+    )
+
+
+device = _device(
+    "To soften labels there takes CuPy (pip install 'svls-cli[gpu]') and gives the "
+    "same bytes; the CPU stands in for a GPU that is missing, and a line says so."
 )
+training_device = _device("A GPU that is missing is an error.")
 
 # In the order of `Method`, after its name.
 METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")

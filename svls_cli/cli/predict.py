@@ -43,7 +43,7 @@ from svls_cli.training.choices import CHECKPOINTS
 @options.dtype
 @options.overwrite("Make the store anew, instead of going on with it.")
 @options.as_json
-@options.device
+@options.training_device
 @options.fail_fast
 def command(
     run: Path,

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @training_options.parameters
 @training_options.seed
 @training_options.cache
-@options.device
+@options.training_device
 @options.jobs
 @training_options.loaders
 def command(

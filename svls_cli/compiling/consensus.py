@@ -120,7 +120,7 @@ def _refuse_mixture(folder: Path, settings: dict[str, Any]) -> None:
             if description.get(key) != now:
                 raise StoreError(
                     f"{path} was made with other parameters: {key} is "
-                    f"{description.get(key)}, {now} now. Use the same, another "
+                    f"{description.get(key)} there, {now} now. Use the same, another "
                     "folder, or --overwrite"
                 )
 
@@ -163,6 +163,12 @@ class ConsensusWriter:
                         f"{self.shown / path.name} exists; use --overwrite to replace "
                         "it"
                     )
+            made = (known.get("sha256"), known.get("replaced_sha256"))
+            if target.exists() and known and _hash(target) not in made:
+                raise InputError(
+                    f"{output} was changed since it was made; remove it, or use "
+                    "--overwrite, to make it anew"
+                )
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
                 return Outcome(output, skipped="already complete")
         part = self.unfinished / target.name
@@ -175,6 +181,9 @@ class ConsensusWriter:
             "sha256": _hash(part),
             "tool_version": __version__,
         }
+        if target.exists():
+            # A run that is killed now leaves the old label map with this description.
+            record["replaced_sha256"] = _hash(target)
         part_sidecar = self.unfinished / sidecar.name
         text = json.dumps(record, ensure_ascii=False, indent=1)
         part_sidecar.write_text(text, encoding="utf-8")

@@ -66,6 +66,8 @@ def as_labels(
     """
     if slab.dtype.kind not in "biuf":
         raise InputError(f"label maps hold whole numbers, found {slab.dtype}")
+    if slab.dtype == np.float16:  # has no number as large as the largest label
+        slab = slab.astype(np.float32)
     values = distinct_values(slab)
     good = (values >= 0) & (values <= MAX_VALUE)
     if slab.dtype.kind == "f":

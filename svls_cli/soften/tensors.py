@@ -69,8 +69,9 @@ def class_indices(
     if ignore_label is not None:
         values = np.append(values, ignore_label)
     order = np.argsort(values)
-    wide = as_type(xp, labels, np.int64)
+    wide = xp.reshape(as_type(xp, labels, np.int64), (-1,))
     rows = xp.searchsorted(beside(xp, values[order], labels), wide)
+    rows = xp.reshape(rows, labels.shape)
     rows = xp.clip(rows, 0, len(values) - 1)
     fits = look_up(xp, values[order], rows) == _comparable(xp, labels)
     if not bool(xp.all(fits)):

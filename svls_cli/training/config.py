@@ -205,7 +205,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     """
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InvalidParameterError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
         raise InvalidParameterError(f"{path}: {error}") from error
+    if isinstance(share := record.get("validation"), int | float):
+        record["validation"] = str(share)
     TrainingConfig.from_json(record)
     return record

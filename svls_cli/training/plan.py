@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.scans import Scan
 from svls_cli.store.reader import Store, StoredCase
@@ -129,8 +129,8 @@ def plan_training(
         list(cases), config.validation, seed=config.split_seed
     )
     grids = [cases[name].geometry for name in names]
-    axes = {case.geometry.ndim for case in cases.values()}
-    if len(axes) > 1:
+    axes, *others = {case.geometry.ndim for case in cases.values()}
+    if others:
         raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
     spacings = [grid.spacing_mm for grid in grids]
     ratio = spacing_ratio(spacings)
@@ -142,11 +142,15 @@ def plan_training(
         )
     if config.patch_size is None:
         smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
-        voxels = _PATCH_VOXELS[axes.pop()]
+        voxels = _PATCH_VOXELS[axes]
         config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
     else:
         size = config.patch_size
-        size = (size,) * axes.pop() if isinstance(size, int) else size
+        size = (size,) * axes if isinstance(size, int) else size
+        if len(size) != axes:
+            raise InvalidParameterError(
+                f"patch_size has {len(size)} values, the store's cases {axes} axes"
+            )
         config = replace(config, patch_size=size)
         if any(np.array(size) > np.max([grid.shape for grid in grids], axis=0)):
             logging.getLogger(__name__).warning(

@@ -59,6 +59,8 @@ def test_json_records(run: Run, tmp_path: Path) -> None:
     assert found["b ä"]["output"] == "o.zarr/b ä"
     inspected = records(run("inspect", "--json", "o.zarr").stdout)
     assert inspected["b ä"]["geometry"]["shape"] == [8, 9, 10]
+    forgotten = run("export", "o.zarr", "b ä", code=2).stderr
+    assert "OUT is missing: b ä, the last argument, is a case of" in forgotten
     exported = records(run("export", "--json", "o.zarr", "e").stdout)
     assert exported["b ä"]["output"] == "e"
     again = records(run("smooth", "--json", "l/b ä.nrrd", "o.zarr").stdout)
@@ -115,6 +117,8 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
         (["smooth", "l"], 2, "Expected, for example: svls-cli smooth l out.zarr"),
         (["smooth", "o.zarr"], 2, "Missing argument 'INPUTS...'"),
         (["smooth", "l", "l"], 2, "svls-cli smooth l l out.zarr"),
+        (["smooth", "l", "-"], 2, "OUT.zarr is missing: -, the last argument, is"),
+        (["smooth", "--sigma", "1,1,1", "d", "d"], 2, "OUT.zarr is missing: d, the"),
         (["smooth", "l", "l/a.nrrd"], 2, "OUT.zarr is missing: l/a.nrrd"),
         (["fuse-raters", "--sigma", "1", "l"], 2, "fuse-raters --sigma 1 l out.zarr"),
         (["fuse-raters", "l", "l"], 2, "OUT is missing: l, the last argument, is"),

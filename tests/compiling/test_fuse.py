@@ -217,11 +217,28 @@ def test_consensus_is_resumed_and_never_touches_others_files(
     assert consensus(cases, out)["case_0"].status == "skipped"
     with pytest.raises(StoreError, match="made with other parameters: fusion is"):
         consensus(cases, out, fusion=Fusion("staple"))
-    shutil.copy(out / "case_1.nrrd", out / "case_0.nrrd")  # not what we wrote
+    shutil.copy(out / "case_1.nrrd", out / "case_0.nrrd")  # as corrected by hand
+    assert "was changed since" in (consensus(cases, out)["case_0"].reason or "")
+    assert (out / "case_0.nrrd").read_bytes() == precious
+    (out / "case_0.nrrd").unlink()
     assert consensus(cases, out)["case_0"].status == "done"
     over = consensus(cases, out, fusion=Fusion("staple"), overwrite=True)
     assert {record.status for record in over.values()} == {"done"}
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_consensus_that_a_killed_run_left_half_replaced_is_made(
+    raters: Raters, tmp_path: Path
+) -> None:
+    cases, out = find_rated_cases(raters), tmp_path / "fused"
+    consensus(cases, out)
+    old = (out / "case_0.nrrd").read_bytes()
+    shutil.copy(raters[0] / "case_1.nrrd", raters[1] / "case_0.nrrd")
+    assert consensus(cases, out)["case_0"].status == "done"
+    new = (out / "case_0.nrrd").read_bytes()
+    (out / "case_0.nrrd").write_bytes(old)  # its new description was there before
+    assert consensus(cases, out)["case_0"].status == "done"
+    assert (out / "case_0.nrrd").read_bytes() == new != old
 
 
 def test_consensus_dry_run_leaves_nothing(raters: Raters, tmp_path: Path) -> None:

@@ -173,6 +173,13 @@ def test_dry_run_leaves_nothing(labels: Path) -> None:
     assert tree(labels.parent / "a.zarr") == before
 
 
+def test_two_cases_of_one_name_are_refused(labels: Path) -> None:
+    cases = find_cases([labels])
+    with pytest.raises(InvalidParameterError, match="two cases are named 'case_0'"):
+        smooth_cases([*cases, cases[0]], labels.parent / "a.zarr")
+    assert names(labels.parent) == ["labels"]
+
+
 def test_fail_fast_stops(labels: Path) -> None:
     for name in ("case_0.nrrd", "case_1.nrrd", "case_2.nrrd"):
         (labels / name).write_bytes(b"")

@@ -269,6 +269,11 @@ def test_files_that_hold_no_parameters(text: str, reason: str, tmp_path: Path) -
         read_toml(tmp_path / "none.toml")
 
 
+def test_a_share_in_a_file_is_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("validation = 0.25")
+    assert read_toml(tmp_path / "a.toml") == {"validation": "0.25"}
+
+
 @pytest.mark.parametrize("given", [["--patch-size", "16"], []])
 def test_one_number_is_the_patch_size_of_every_axis(
     given: list[str], store: Path, cache: Path
@@ -427,6 +432,7 @@ def test_bad_input_changes_nothing(
     assert run(*given, code=0) == ""
     assert tree(out) == before
     fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
+    fails("2 values, the store's cases 3 axes", *given, "--patch-size", "8,8", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
     reason, url = "expected a folder on a disk", "s3://b/run"
     fails(reason, *given, "--out", url)
