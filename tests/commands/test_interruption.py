@@ -167,9 +167,8 @@ def test_worker_that_outlives_its_run(
     labels: Path, undisturbed: Tree, run: Run, tmp_path: Path
 ) -> None:
     """The parent alone is killed, a rerun finishes, then the orphan wakes up."""
-    arguments = ("smooth", "-j1", "labels", "a.zarr")
-    moment = {"moment": "open:/c/0:2", "SVLS_WAIT_S": "3"}
-    process = start_until(*arguments, cwd=tmp_path, **moment)
+    arguments = ("open:/c/0:2", "smooth", "-j1", "labels", "a.zarr")
+    process = start_until(*arguments, cwd=tmp_path, SVLS_WAIT_S="3")
     process.kill()
     process.wait()
     for stream in (process.stdout, process.stderr):
