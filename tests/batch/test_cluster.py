@@ -203,6 +203,12 @@ def test_scheduler_that_dies(tmp_path: Path, sample: Path) -> None:
     assert complaint == f"svls-cli: the scheduler at {cluster.address} is gone\n"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("svls_cli.batch.cluster._CONNECT_S", 1)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_nobody_answers(sample: Path, run: Run) -> None:
     address = f"tcp://127.0.0.1:{free_port()}"
     result = run("smooth", "--scheduler", address, "labels", "a.zarr", code=3)
@@ -217,6 +223,7 @@ def test_no_address(address: str) -> None:
         Cluster(address).start()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_something_else_listens(sample: Path, run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
