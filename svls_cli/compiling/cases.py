@@ -144,9 +144,7 @@ def compile_cases(
             batch = replace(batch, part=None)
             finished = run_cases(compiler, own, batch, doing=recipe.doing)
             records += [each.record for each in finished]
-            failed = any(record.status == "failed" for record in records)
-            if not (failed and batch.fail_fast):
-                destination.take_place(keep_old=failed)
+            destination.take_place(records, fail_fast=batch.fail_fast)
     return records
 
 

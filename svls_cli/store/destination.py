@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from svls_cli.batch.records import Record
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.store.objects import Folder, ObjectFolder
@@ -69,16 +70,18 @@ class Destination:
             elif self.workspace is not None:
                 publish(folder, target, workspace=self.workspace)
 
-    def take_place(self, *, keep_old: bool) -> None:
+    def take_place(self, records: Iterable[Record], *, fail_fast: bool) -> None:
         """Put the finished store in the place of the old one, if it replaces one.
 
-        ``keep_old`` keeps the old one beside it, as ``STORE.old``.
+        If a case failed, the old one is kept beside it, as ``STORE.old``; or stays
+        where it is, if the run was to stop there.
         """
-        if self.replaces is None or self.workspace is None:
+        failed = any(record.status == "failed" for record in records)
+        if self.replaces is None or self.workspace is None or (failed and fail_fast):
             return
         if isinstance(self.root, Path) and _has_cases(self.root):
             replace_store(
-                self.replaces, self.root, workspace=self.workspace, keep_old=keep_old
+                self.replaces, self.root, workspace=self.workspace, keep_old=failed
             )
 
     @contextmanager

@@ -130,10 +130,9 @@ def predict_cases(
             batch,
             doing="predict",
         )
-        failed = any(each.record.status == "failed" for each in finished)
-        if not (failed and batch.fail_fast):
-            destination.take_place(keep_old=failed)
-    return [each.record for each in finished]
+        records = [each.record for each in finished]
+        destination.take_place(records, fail_fast=batch.fail_fast)
+    return records
 
 
 @dataclass(frozen=True)

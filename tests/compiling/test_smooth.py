@@ -187,6 +187,18 @@ def test_fail_fast_stops(labels: Path) -> None:
     assert statuses(compile_store(labels)) == ["failed"] * 3
 
 
+def test_fail_fast_leaves_the_store_that_was_to_be_replaced(labels: Path) -> None:
+    compile_store(labels)
+    before = tree(labels.parent / "a.zarr")
+    max(labels.iterdir()).write_bytes(b"")
+    classes, batch = parse_classes("0,1,2,3"), Batch(jobs=1, fail_fast=True)
+    found = compile_store(labels, classes=classes, overwrite=True, batch=batch)
+    assert "done" in statuses(found)
+    assert statuses(found)[-1] == "failed"
+    assert tree(labels.parent / "a.zarr") == before
+    assert names(labels.parent) == ["a.zarr", "labels"]
+
+
 def test_a_run_that_finishes_no_case_leaves_no_store(labels: Path) -> None:
     found = compile_store(labels, classes=parse_classes("0"))
     assert statuses(found) == ["failed"] * 3
