@@ -268,6 +268,8 @@ def _join_feeders() -> None:
 
 
 def _died(future: Future[Any]) -> bool:
+    if future.cancelled():
+        return False
     return isinstance(future.exception(), BrokenProcessPool)
 
 
