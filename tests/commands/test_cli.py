@@ -143,6 +143,8 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
         (["fuse"], 2, "No such command 'fuse'. Did you mean 'fuse-raters'?"),
         (["smooth", "none", "o"], 3, "none: no such file or folder"),
         (["smooth", "--classes", "none.csv", "l", "o"], 3, "none.csv"),
+        (["smooth", "--classes", "0,0", "l", "o"], 2, "class value given twice: 0"),
+        (["smooth", "--classes", "a,b", "l", "o"], 2, "'a,b' is neither label values"),
         (["smooth", "l", "d"], 3, "d: not a Zarr v3 group"),
         (["inspect", "none"], 3, "none: no such store"),
         (["inspect", "l"], 3, "l: not a Zarr v3 group"),

@@ -308,6 +308,25 @@ def test_an_image_among_label_maps_fails_alone(count: int, labels: Path) -> None
         assert alone.status == "done"
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"classes": [0, 1]},
+            "classes must be what parse_classes returns",
+        ),
+        ({"method": "svls"}, "method must be a Method, such as .*, found 'svls'"),
+        ({"batch": 4}, "batch must be a Batch, such as .*, found 4"),
+    ],
+)
+def test_parameters_of_another_type(
+    wrong: dict[str, Any], message: str, labels: Path
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        compile_store(labels, **wrong)
+    assert not (labels.parent / "a.zarr").exists()
+
+
 def test_no_cases(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no cases"):
         smooth_cases([], tmp_path / "a.zarr", classes=parse_classes("0"))
