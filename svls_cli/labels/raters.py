@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import list_images, safe_name
+from svls_cli.labels.cases import check_folder, list_images, safe_name
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -92,10 +92,10 @@ def find_rated_cases(
     if len(folders) < len(given):
         found += [each for line in lines if line.strip() for each in _parse_line(line)]
     of_all = "{rater}" in (pattern or "")
+    for folder in folders:
+        check_folder(folder, "" if of_all else "; give one for each rater")
     raters = [None] * len(folders) if of_all else _rater_names(folders)
     for rater, folder in zip(raters, folders, strict=True):
-        if not folder.is_dir() and not of_all:
-            raise InputError(f"{folder}: no such folder; give one for each rater")
         for names, path in list_images(folder, pattern, ("case", "rater")):
             found.append((names["case"], names.get("rater", rater), path))
     return _by_case(found)

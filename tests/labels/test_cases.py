@@ -88,10 +88,56 @@ def test_links_are_followed_but_not_by_any_depth(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path / "real")
     (folder / "circle").symlink_to(folder)
-    (folder / "self").symlink_to(folder / "self")
     assert names(find_cases(folder, pattern="*/*")) == ["a"]
     with pytest.raises(InputError, match="no image files match"):
         find_cases(folder, pattern="**/*.nii")
+
+
+def test_what_matches_and_is_no_file_is_a_case_that_fails(tmp_path: Path) -> None:
+    touch(tmp_path, "good.nii")
+    (tmp_path / "link.nii").symlink_to("nowhere")
+    (tmp_path / "self.nii").symlink_to("self.nii")
+    (tmp_path / "folder.nii").mkdir()
+    os.mkfifo(tmp_path / "pipe.nii")
+    expected = ["folder", "good", "link", "pipe", "self"]
+    for pattern in (None, "*.nii", "{case}.nii", "**/*", "**/{case}.nii"):
+        assert names(find_cases(tmp_path, pattern=pattern)) == expected
+    for name in ("link.nii", "self.nii", "pipe.nii"):
+        given = tmp_path / name
+        assert find_cases([given]) == [Case(given.stem, given)]
+
+
+def test_folder_named_as_a_file_is_a_way_to_what_matches_inside(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz/x.nii.gz", "b.nii.gz/notes.txt")
+    for pattern, expected in {
+        "{case}.nii.gz/x.nii.gz": ["a"],
+        "*.gz/*": ["x"],
+        "**/*": ["b", "x"],
+        "*": ["a", "b"],
+    }.items():
+        assert names(find_cases(tmp_path, pattern=pattern)) == expected
+
+
+def test_links_to_no_folder_on_the_way_are_cases_that_fail(tmp_path: Path) -> None:
+    touch(tmp_path, "a/seg.nii", "notes.txt")
+    (tmp_path / "b").symlink_to("nowhere")
+    (tmp_path / "c").symlink_to("c")
+    found = find_cases(tmp_path, pattern="{case}/seg.nii")
+    assert found == [
+        Case("a", tmp_path / "a" / "seg.nii"),
+        Case("b", tmp_path / "b"),
+        Case("c", tmp_path / "c"),
+    ]
+
+
+def test_links_into_hidden_folders_are_files(tmp_path: Path) -> None:
+    """As git-annex makes them."""
+    touch(tmp_path, ".git/annex/objects/ab/x.nii.gz", "sub-2/.a.nii", "sub-2/.b/c.nii")
+    link = tmp_path / "sub-1.nii.gz"
+    link.symlink_to(".git/annex/objects/ab/x.nii.gz")
+    for pattern in ("*", "**/*", "**/*.nii.gz", "{case}.nii.gz", "**/{case}.nii*"):
+        assert find_cases(tmp_path, pattern=pattern) == [Case("sub-1", link)]
+    assert names(find_cases(tmp_path, pattern="**/.b/*")) == ["c"]
 
 
 def test_file_named_twice_is_one_case(tmp_path: Path) -> None:
@@ -175,8 +221,17 @@ def test_nothing_to_do(tmp_path: Path) -> None:
         find_cases(["-"])
     with pytest.raises(InputError, match="labelz: no such file or folder"):
         find_cases([tmp_path / "labelz"])
+    for name in ("labels.nii/a", "a\0b"):
+        touch(tmp_path, "labels.nii")
+        with pytest.raises(InputError, match="no such file or folder"):
+            find_cases([tmp_path / name])
     with pytest.raises(InputError, match="pattern '/x'"):
         find_cases([tmp_path], pattern="/x")
+
+
+def test_name_that_no_file_can_have_is_a_case_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300)
+    assert [case.path for case in find_cases(path)] == [path]
 
 
 def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None:

@@ -81,8 +81,31 @@ def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
 def test_patterns_pick_label_maps_only(tmp_path: Path) -> None:
     touch(tmp_path, "a_ann.nii", "a_ann.txt")
     (tmp_path / "a_bob.nii").mkdir()
-    cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
-    assert [case.paths for case in cases] == [(tmp_path / "a_ann.nii",)]
+    (tmp_path / "a_eve.nii").symlink_to("nowhere")
+    (tmp_path / "a_eve.txt").symlink_to("nowhere")
+    (case,) = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
+    assert [path.name for path in case.paths] == ["a_ann.nii", "a_bob.nii", "a_eve.nii"]
+
+
+def test_map_that_is_no_file_is_not_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "ann/1.nii", "ann/2.nii", "bob/1.nii")
+    (tmp_path / "bob" / "2.nii").symlink_to("nowhere")
+    folders = [tmp_path / "ann", tmp_path / "bob"]
+    assert {case.missing for case in find_rated_cases(folders)} == {()}
+    by_pattern = find_rated_cases([tmp_path], pattern="{rater}/{case}.nii")
+    assert {case.missing for case in by_pattern} == {()}
+
+
+def test_raters_folders_may_be_links(tmp_path: Path) -> None:
+    touch(tmp_path, "data/ann/1.nii", "real/bob/1.nii", "data/.trash/1.nii")
+    (tmp_path / "data" / "bob").symlink_to(tmp_path / "real" / "bob")
+    cases = find_rated_cases([tmp_path / "data"], pattern="{rater}/{case}.nii")
+    assert found(cases) == {"1": ["ann", "bob"]}
+    (tmp_path / "data" / "eve").symlink_to(tmp_path / "real" / "eve")
+    cases = find_rated_cases([tmp_path / "data"], pattern="{rater}/{case}.nii")
+    assert found(cases) == {"1": ["ann", "bob"], "eve": ["eve"]}  # the last fails
+    with pytest.raises(InputError, match=r"eve: a link to .*, which is not there"):
+        find_rated_cases([tmp_path / "data" / "ann", tmp_path / "data" / "eve"])
 
 
 def test_pattern_in_several_folders(tmp_path: Path) -> None:
