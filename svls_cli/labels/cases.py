@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
+from svls_cli.labels.names import check_letter_case, safe_name
 from svls_cli.labels.patterns import match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
-# Names that Zarr keeps for itself.
-_RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def find_cases(
     ------
     InputError
         If there are no cases, an input does not exist, a line is not understood, or
-        two files have one name. (What
+        two files have one name, or names that differ only in the case of letters. (What
         exists and cannot be read, such as a link to nothing, is a case that fails.)
     """
     cases: list[Case] = []
@@ -174,23 +172,6 @@ def case_name(path: Path) -> str:
     return safe_name(path.name[: len(path.name) - len(suffix)])
 
 
-def safe_name(name: str) -> str:
-    """A name that is one folder inside the store, whatever was asked for.
-
-    Separators and control characters become ``_``; spaces and unicode are kept.
-
-    Examples
-    --------
-    >>> safe_name("../../etc/passwd")
-    '.._.._etc_passwd'
-    """
-    # Lone surrogates, too, but for those that stand for a file name's own bytes.
-    safe = re.sub("[/\\\\\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]", "_", name)
-    # A leading "__" is reserved by the Zarr specification.
-    safe = re.sub(r"^__+", "_", safe)
-    return f"_{safe.strip('.')}" if safe in _RESERVED else safe
-
-
 def _case(path: Path) -> Case:
     return Case(case_name(path), path)
 
@@ -241,3 +222,4 @@ def _check_unique(cases: Sequence[Case]) -> None:
                 f"two files are case {case.name!r}: {other} and {case.path}; rename "
                 "one, or name the cases with JSON records on standard input"
             )
+    check_letter_case([(case.name, case.path) for case in cases], "cases")

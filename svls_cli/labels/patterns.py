@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
+from svls_cli.labels.names import composed
 
 _ANY_DEPTH = "**"
 _PIECES = re.compile(r"(\{.*?\}|\[!?\]?[^\]]*\]|\*|\?)")
@@ -42,7 +43,7 @@ def match_paths(
         A path inside the folder. ``*``, ``?`` and ``[...]`` stay within a file's or
         folder's name, ``**`` is folders of any depth. Names that begin with a dot are
         matched where the pattern has the dot. A name in braces stands for any text, the
-        same wherever it is repeated.
+        same wherever it is repeated. Composed and decomposed characters are the same.
     fields
         Names that may stand in braces; the first of them must if any does.
     suffixes
@@ -54,7 +55,7 @@ def match_paths(
         If the pattern is no path inside the folder, or has other names in braces.
     """
     _check_fields(pattern, fields)
-    parts = [part for part in pattern.split("/") if part != "."]
+    parts = [part for part in composed(pattern).split("/") if part != "."]
     if parts[-1:] == [_ANY_DEPTH]:
         parts.append("*")
     if not pattern or {"", ".."} & {*parts}:
@@ -103,7 +104,7 @@ def _matches(
             found.setdefault(here, Match(here, names))
             continue
         for entry in entries:
-            path, name = here / entry.name, inside + entry.name
+            path, name = here / entry.name, inside + composed(entry.name)
             match = whole.fullmatch(name)
             if match and name.lower().endswith(suffixes):
                 found[path] = Match(path, match.groupdict())

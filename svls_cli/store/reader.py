@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from svls_cli.arrays import Region
 from svls_cli.errors import StoreError, UnknownCaseError, UnreachableError
-from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.names import safe_name
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store import metadata

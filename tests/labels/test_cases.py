@@ -1,13 +1,12 @@
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import Case, case_name, find_cases, safe_name
+from svls_cli.labels.cases import Case, case_name, find_cases
 from tests.helpers.label_maps import touch, unreadable
 
 
@@ -174,17 +173,6 @@ def test_case_names(name: str, expected: str) -> None:
     assert case_name(Path("folder") / name) == expected
 
 
-@given(st.text(st.characters()) | st.text(st.characters(categories=["Cs"])))
-def test_safe_names_are_one_folder_inside_the_store(name: str) -> None:
-    safe = safe_name(name)
-    inside = Path("/store") / safe
-    assert inside.parent == Path("/store")
-    assert inside.name == safe
-    assert safe not in ("", ".", "..", "zarr.json")
-    assert not safe.startswith("__")
-    os.fsencode(safe)
-
-
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.nii.gz", "b/x.nrrd")
     message = r"two files are case 'x': .*x.nii.gz and .*x.nrrd"
@@ -192,10 +180,37 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
         find_cases([tmp_path / "a", tmp_path / "b"])
 
 
-def test_names_that_become_one_when_made_safe() -> None:
-    lines = ['{"case": "a/b", "label": "1.nii"}', '{"case": "a_b", "label": "2.nii"}']
-    with pytest.raises(InputError, match="two files are case 'a_b'"):
-        find_cases(["-"], lines=lines)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/b", "a_b"), ("a:b", "a_b"), ("CON", "_CON"), ("a.", "a_"), ("é", "e\u0301")],
+)
+def test_names_that_become_one_when_made_safe(first: str, second: str) -> None:
+    records = [{"case": first, "label": "1.nii"}, {"case": second, "label": "2.nii"}]
+    with pytest.raises(InputError, match=r"two files are case '.*': 1.nii and 2.nii"):
+        find_cases(["-"], lines=map(json.dumps, records))
+
+
+def test_names_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:
+    touch(tmp_path, "Pat1.nii", "pat1.nrrd", "x/PAT2.nii", "y/pat2.nii", "z/pat2.nii")
+    message = "cases 'Pat1' and 'pat1' differ only .*Pat1.nii and .*pat1.nrrd; rename"
+    with pytest.raises(InputError, match=message):
+        find_cases(tmp_path)
+    with pytest.raises(InputError, match=r"PAT2.nii and .*y/pat2.nii"):
+        find_cases([tmp_path / "x", tmp_path / "y"])
+
+
+def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
+    """As macOS and other systems write them."""
+    composed, decomposed = "Müller", "Mu\u0308ller"
+    for folder, name in {"a": composed, "b": decomposed}.items():
+        touch(tmp_path / folder, f"{name}_seg.nii")
+        for case in ("{case}", composed, decomposed):
+            (found,) = find_cases(tmp_path / folder, pattern=f"{case}_seg.nii")
+            assert found.name in (composed, f"{composed}_seg")
+            assert found.path == tmp_path / folder / f"{name}_seg.nii"
+    touch(tmp_path / "a", f"{decomposed}_seg.nii")
+    with pytest.raises(InputError, match="two files are case 'Müller_seg'"):
+        find_cases(tmp_path / "a")
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,12 @@ def test_two_files_for_one_channel(tmp_path: Path) -> None:
         find_scans(tmp_path, pattern="*/{case}.nii.gz")
 
 
+def test_cases_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:
+    files(tmp_path, "Pat1_t1.nii.gz", "pat1_t2.nii.gz")
+    with pytest.raises(InputError, match="cases 'Pat1' and 'pat1' differ only"):
+        find_scans(tmp_path, pattern="{case}_{channel}.nii.gz")
+
+
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image files match"):
         find_scans(tmp_path)
