@@ -34,6 +34,17 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def folder_names(name: str) -> list[str]:
+    """Names that the folder of a case of this name may have in a store.
+
+    File systems of macOS and older stores have decomposed ones, and older stores others
+    that are no longer given. None leads out of the store.
+    """
+    decomposed = unicodedata.normalize("NFD", name)
+    names = dict.fromkeys((composed(name), decomposed, name))
+    return [each for each in names if each != ".." and Path(each).name == each]
+
+
 def safe_name(name: str) -> str:
     """A name that is one folder inside the store, whatever was asked for.
 
