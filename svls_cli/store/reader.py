@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from svls_cli.arrays import Region
 from svls_cli.errors import StoreError, UnknownCaseError, UnreachableError
-from svls_cli.labels.cases import safe_name
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.names import composed, folder_names
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store import metadata
@@ -217,18 +217,17 @@ class Store(Mapping[str, StoredCase]):
         return self.config.classes
 
     def __getitem__(self, name: str) -> StoredCase:
-        inside = safe_name(name) == name  # no name may lead out of the store
-        attributes = case_attributes_at(self.path / name) if inside else None
-        if attributes is None:
-            raise UnknownCaseError(f"{self.path}: no case {name!r}")
-        return StoredCase(name, self.path / name, attributes)
+        for folder in folder_names(name):
+            attributes = case_attributes_at(self.path / folder)
+            if attributes is not None:
+                return StoredCase(composed(name), self.path / folder, attributes)
+        raise UnknownCaseError(f"{self.path}: no case {name!r}")
 
     def __iter__(self) -> Iterator[str]:
-        return (
-            name
-            for name in subfolders(self.path)
-            if case_attributes_at(self.path / name) is not None
-        )
+        for folder in subfolders(self.path):
+            if case_attributes_at(self.path / folder) is not None:
+                name = composed(folder)
+                yield name if folder in folder_names(name) else folder
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

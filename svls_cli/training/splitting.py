@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.names import composed
 
 
 def split_cases(
@@ -72,7 +73,7 @@ def _listed(path: Path, known: set[str]) -> set[str]:
             "as 1/5, nor a file of case names"
         )
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    held = {line.strip() for line in lines if line.strip()}
+    held = {composed(line.strip()) for line in lines if line.strip()}
     if unknown := sorted(held - known):
         raise InputError(f"{path} names unknown cases: {unknown[:5]}")
     return held
