@@ -172,7 +172,7 @@ class ConsensusWriter:
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
                 return Outcome(output, skipped="already complete")
         part = self.unfinished / target.name
-        raters = self._fuse_into(part, case)
+        raters, notes = self._fuse_into(part, case)
         record = {
             "format": FORMAT,
             **self.settings,
@@ -192,10 +192,12 @@ class ConsensusWriter:
             # The label map last: one that stands there is described.
             part_sidecar.replace(sidecar)
             part.replace(target)
-        return Outcome(output, size, note=case.missing_note)
+        return Outcome(output, size, note="; ".join(notes) or None)
 
-    def _fuse_into(self, path: Path, case: RatedCase) -> list[dict[str, Any]]:
-        """Write the consensus of a case; ``name`` and ``weight`` of its raters."""
+    def _fuse_into(
+        self, path: Path, case: RatedCase
+    ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Write the consensus of a case; its raters as in the store, and remarks."""
         ignore_label = self.settings["ignore_label"]
         drawn = read_rater_maps(
             case,
@@ -208,7 +210,7 @@ class ConsensusWriter:
         values = [*classes.values.tolist(), ignore_label or 0]
         table = classes.value_dtype(ignore_label).type(values)
         write_image(path, table[fused.hard(fused.labels)], drawn.geometry)
-        return fused.raters_json(drawn.raters)
+        return fused.raters_json(drawn.raters), drawn.notes
 
 
 def _hash(path: Path) -> str | None:

@@ -139,5 +139,5 @@ class Fusing:
             mixture=fused.mixture,
             maps=maps if self.keep_raters else {},
             raters=fused.raters_json(drawn.raters),
-            note=case.missing_note,
+            note="; ".join(drawn.notes) or None,
         )

@@ -21,9 +21,12 @@ from svls_cli.labels.meta_image import read_meta_image
 from svls_cli.labels.nifti import read_nifti
 from svls_cli.labels.nrrd import read_nrrd
 from svls_cli.labels.segments import Segment, read_segments
+from svls_cli.labels.time_limit import time_limit
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.labels.voxels import content_sha256, open_voxels
 
+# After that long, and this much for its size, a disk does not answer or a reader hangs.
+_PATIENCE_S, _SLOWEST_BYTES_PER_S = 60, 2**19
 # Voxels converted at a time: bounds the memory beside the label map itself.
 _SLAB_VOXELS = 2**24
 _READERS = {
@@ -138,7 +141,9 @@ def open_image_file(path: Path) -> Iterator[ImageFile]:
         If it cannot be read, is broken, or has several components per voxel, several
         times, or complex numbers.
     """
-    yield _opened(read_header(path), "an image")
+    header = read_header(path)
+    with time_limit(_longest(header)):
+        yield _opened(header, "an image")
 
 
 @contextmanager
@@ -159,7 +164,8 @@ def open_label_file(path: Path) -> Iterator[LabelFile]:
             "that overlap; a label map has one label per voxel: export the segments "
             "as one label map"
         )
-    yield LabelFile(_opened(header, "a label map"), segments)
+    with time_limit(_longest(header)):
+        yield LabelFile(_opened(header, "a label map"), segments)
 
 
 def read_header(path: Path) -> ImageHeader:
@@ -180,6 +186,11 @@ def read_header(path: Path) -> ImageHeader:
         return _READERS[suffix](path)
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _longest(header: ImageHeader) -> float:
+    """Seconds after which whoever works on a file of this size does so in vain."""
+    return _PATIENCE_S + header.n_bytes / _SLOWEST_BYTES_PER_S
 
 
 def _opened(header: ImageHeader, what: str) -> ImageFile:
