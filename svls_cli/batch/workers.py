@@ -145,12 +145,12 @@ class Workers:
                     running.clear()
                     self._stop()
                     for item, place in in_flight:
-                        yield self._alone(task, item, place, crashed)
+                        yield self._again(task, item, place, crashed)
         finally:
             if running:  # left early: nobody may go on writing
                 self._stop()
 
-    def _alone(
+    def _again(
         self,
         task: Callable[[Item], Result],
         item: Item,
