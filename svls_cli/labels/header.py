@@ -102,22 +102,22 @@ def data_file(header: Path, name: str) -> Path:
     """
     if re.match(r"LIST\b", name, re.IGNORECASE) or "%" in name:
         raise InputError(
-            f"its voxels are spread over several files ({name}); save them as one"
+            f"its voxels are spread over several files ({name[:200]!r}); save them as one"
         )
     inside = Path(os.path.normpath(name))
     leads_out = inside.is_absolute() or inside.parts[:1] == ("..",)
     if leads_out and not os.environ.get(OUTSIDE_DATA):
         raise InputError(
-            f"its voxels are in {name}, outside of its own folder: move them there, or "
-            f"set {OUTSIDE_DATA}=1 if you trust whoever wrote this header"
+            f"its voxels are in {name[:200]!r}, outside of its own folder: move them "
+            f"there, or set {OUTSIDE_DATA}=1 if you trust whoever wrote this header"
         )
     path = header.parent / name
     if "\0" in name or not os.path.lexists(path):
-        raise InputError(f"the data file {name[:200]} is missing")
+        raise InputError(f"the data file {name[:200]!r} is missing")
     try:
         check_regular(path)
     except InputError as error:
-        raise InputError(f"the data file {name} {error}") from error
+        raise InputError(f"the data file {name!r} {error}") from error
     return path
 
 

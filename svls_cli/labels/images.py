@@ -26,7 +26,7 @@ from svls_cli.labels.values import as_labels, listed
 from svls_cli.labels.voxels import content_sha256, open_voxels
 
 # After that long, and this much for its size, a disk does not answer or a reader hangs.
-_PATIENCE_S, _SLOWEST_BYTES_PER_S = 60, 2**19
+_PATIENCE_S, _SLOWEST_BYTES_PER_S, _DAY_S = 60, 2**19, 86_400
 # Voxels converted at a time: bounds the memory beside the label map itself.
 _SLAB_VOXELS = 2**24
 _READERS = {
@@ -190,7 +190,7 @@ def read_header(path: Path) -> ImageHeader:
 
 def _longest(header: ImageHeader) -> float:
     """Seconds after which whoever works on a file of this size does so in vain."""
-    return _PATIENCE_S + header.n_bytes / _SLOWEST_BYTES_PER_S
+    return min(_PATIENCE_S + header.n_bytes / _SLOWEST_BYTES_PER_S, _DAY_S)
 
 
 def _opened(header: ImageHeader, what: str) -> ImageFile:

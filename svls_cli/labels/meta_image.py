@@ -30,9 +30,10 @@ from svls_cli.labels.header import (
 _LINE_BYTES = 2**16
 # As everywhere in MetaIO, a LONG has 4 bytes.
 _DTYPES = {
-    "CHAR": "i1", "UCHAR": "u1", "SHORT": "i2", "USHORT": "u2", "INT": "i4",
-    "UINT": "u4", "LONG": "i4", "ULONG": "u4", "LONG_LONG": "i8", "ULONG_LONG": "u8",
-    "FLOAT": "f4", "DOUBLE": "f8",
+    "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2",
+    "MET_INT": "i4", "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
 }  # fmt: skip
 _MM = {"um": 1e-3, "mm": 1.0, "cm": 10.0, "m": 1000.0}
 
@@ -63,9 +64,9 @@ def read_meta_image(path: Path) -> ImageHeader:
     if fields.get("ObjectType", "Image") != "Image":
         raise InputError(f"not an image: its ObjectType is {fields['ObjectType']!r}")
     local = fields["ElementDataFile"].upper() == "LOCAL"
-    kind = fields.get("ElementType", "").removeprefix("MET_")
+    kind = fields.get("ElementType", "")
     if kind not in _DTYPES:
-        raise InputError(f"its voxels are of type {fields.get('ElementType', '')!r}")
+        raise InputError(f"its voxels are of type {kind!r}")
     if not _true(fields, "BinaryData", default=True):
         raise InputError("its voxels are text (BinaryData = False), which is not read")
     scaling = [
@@ -83,14 +84,25 @@ def read_meta_image(path: Path) -> ImageHeader:
     header_size = _number(fields, "HeaderSize", 0, least=AT_THE_END)
     if local and 0 < header_size < end:
         raise InputError(f"broken header: HeaderSize is {header_size}, within itself")
+    data_path = path if local else data_file(path, fields["ElementDataFile"])
+    start = max(header_size, 0) or (end if local else 0)
+    packed = _true(fields, "CompressedData")
+    if "CompressedDataSize" in fields:
+        size = _number(fields, "CompressedDataSize", 0, least=0)
+        there = data_path.stat().st_size - start
+        if packed and size != there:
+            raise InputError(
+                f"truncated or corrupt: its header promises {size} packed bytes, the "
+                f"file has {there}"
+            )
     return ImageHeader(
         path,
-        path if local else data_file(path, fields["ElementDataFile"]),
+        data_path,
         _geometry(fields),
         np.dtype(f"{'>' if big else '<'}{_DTYPES[kind]}"),
         _number(fields, "ElementNumberOfChannels", 1, least=1),
-        "zlib" if _true(fields, "CompressedData") else "raw",
-        max(header_size, 0) or (end if local else 0),
+        "zlib" if packed else "raw",
+        start,
         min(header_size, 0),
     )
 

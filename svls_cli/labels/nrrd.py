@@ -106,7 +106,7 @@ def read_nrrd(path: Path) -> ImageHeader:
     components = 1
     for axis, n in enumerate(sizes):
         components *= 1 if axis in spatial else n
-    if components > 1 and spatial[0] == 0:
+    if components > 1 and 0 in spatial:
         raise InputError(f"{components} images in one file; a file has one label map")
     detached = "datafile" in fields
     encoding = _ENCODINGS.get(fields.get("encoding", "").lower())

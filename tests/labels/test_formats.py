@@ -351,6 +351,8 @@ def test_last_bytes_of_a_meta_image(tmp_path: Path) -> None:
         ("TransformMatrix = 1 0 0 0 1 0\n", "TransformMatrix is .*, not 9 numbers"),
         ("ElementSize = 1\nNDims\0 = 3\n", "no name"),
         ("HeaderSize = 5\n", "HeaderSize is 5"),
+        ("CompressedDataSize = x\n", "CompressedDataSize is 'x'"),
+        ("CompressedData = True\nCompressedDataSize = 7\n", "promises 7 packed bytes"),
     ],
 )
 def test_meta_images_that_are_refused(more: str, message: str, tmp_path: Path) -> None:
@@ -446,7 +448,7 @@ def test_data_outside_of_the_headers_folder(
         nrrd_file(path, b"", data_file=name)
     else:
         path.write_text(f"{META}ElementDataFile = {name}\n")
-    refused(path, f"its voxels are in {name}, outside of its own folder")
+    refused(path, f"its voxels are in '{name}', outside of its own folder")
     monkeypatch.setenv(OUTSIDE_DATA, "1")
     if "hostname" not in name:
         np.testing.assert_array_equal(read(path), LABELS)
@@ -455,7 +457,7 @@ def test_data_outside_of_the_headers_folder(
 def test_data_file_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "zero.raw").symlink_to("/dev/zero")
     path = nrrd_file(tmp_path / "a.nhdr", b"", data_file="zero.raw")
-    refused(path, "the data file zero.raw cannot be read: a device, not a file")
+    refused(path, "the data file 'zero.raw' cannot be read: a device, not a file")
     nifti(tmp_path / "p.hdr")
     (tmp_path / "p.img").unlink()
     (tmp_path / "p.img").symlink_to("/dev/zero")

@@ -274,7 +274,7 @@ def test_detached_data(tmp_path: Path) -> None:
         patched(tmp_path / data, {len(voxels) - 1: bytes([voxels[-1] ^ 1])})
         assert file_sha256(path) != before, "the data file counts as the input too"
         (tmp_path / data).unlink()
-        refused(path, f"data file {data} is missing")
+        refused(path, f"data file '?{data}'? is missing")
 
 
 def test_data_in_many_files(tmp_path: Path) -> None:
