@@ -102,7 +102,7 @@ def data_file(header: Path, name: str) -> Path:
     """
     if re.match(r"LIST\b", name, re.IGNORECASE) or "%" in name:
         raise InputError(
-            f"its voxels are spread over several files ({name[:200]!r}); save them as one"
+            f"its voxels are spread over several files, {name[:99]!r}; join them"
         )
     inside = Path(os.path.normpath(name))
     leads_out = inside.is_absolute() or inside.parts[:1] == ("..",)

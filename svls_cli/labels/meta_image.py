@@ -48,6 +48,48 @@ def read_meta_image(path: Path) -> ImageHeader:
     OSError
         If the file cannot be read.
     """
+    fields, end = _fields(path)
+    if fields.get("ObjectType", "Image") != "Image":
+        raise InputError(f"not an image: its ObjectType is {fields['ObjectType']!r}")
+    kind = fields.get("ElementType", "")
+    if kind not in _DTYPES:
+        raise InputError(f"its voxels are of type {kind!r}")
+    if not _true(fields, "BinaryData", default=True):
+        raise InputError("its voxels are text (BinaryData = False), which is not read")
+    _check_scaling(fields)
+    big = _true(fields, "ElementByteOrderMSB") or _true(
+        fields, "BinaryDataByteOrderMSB"
+    )
+    header_size = _number(fields, "HeaderSize", 0, least=AT_THE_END)
+    if fields["ElementDataFile"].upper() == "LOCAL":
+        if 0 < header_size < end:
+            raise InputError(f"broken header: HeaderSize {header_size} is within it")
+        data_path, start = path, end
+    else:
+        data_path, start = data_file(path, fields["ElementDataFile"]), 0
+    start = max(header_size, start)
+    packed = _true(fields, "CompressedData")
+    there = data_path.stat().st_size - start
+    promised = _number(fields, "CompressedDataSize", there, least=0)
+    if packed and promised != there:
+        raise InputError(
+            f"corrupt or truncated: the header promises {promised} packed bytes, the "
+            f"file has {there}"
+        )
+    return ImageHeader(
+        path,
+        data_path,
+        _geometry(fields),
+        np.dtype(f"{'>' if big else '<'}{_DTYPES[kind]}"),
+        _number(fields, "ElementNumberOfChannels", 1, least=1),
+        "zlib" if packed else "raw",
+        start,
+        min(header_size, 0),
+    )
+
+
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """Names and values of the header, and the byte at which it ends."""
     fields: dict[str, str] = {}
     with path.open("rb") as file:
         while "ElementDataFile" not in fields:
@@ -60,51 +102,20 @@ def read_meta_image(path: Path) -> ImageHeader:
             if (name := key.strip()) in fields or not name.isprintable():
                 raise InputError(f"broken header: {name[:60]!r} twice, or no name")
             fields[name] = value.strip()
-        end = file.tell()
-    if fields.get("ObjectType", "Image") != "Image":
-        raise InputError(f"not an image: its ObjectType is {fields['ObjectType']!r}")
-    local = fields["ElementDataFile"].upper() == "LOCAL"
-    kind = fields.get("ElementType", "")
-    if kind not in _DTYPES:
-        raise InputError(f"its voxels are of type {kind!r}")
-    if not _true(fields, "BinaryData", default=True):
-        raise InputError("its voxels are text (BinaryData = False), which is not read")
-    scaling = [
-        float(numbers(fields.get(f"ElementToIntensityFunction{key}", text), key, 1)[0])
-        for key, text in (("Slope", "1"), ("Offset", "0"))
-    ]
-    if scaling != [1, 0]:
+        return fields, file.tell()
+
+
+def _check_scaling(fields: Mapping[str, str]) -> None:
+    names = ("ElementToIntensityFunctionSlope", "ElementToIntensityFunctionOffset")
+    ((slope,), (offset,)) = (
+        numbers(fields.get(name, default), name, 1)
+        for name, default in zip(names, "10", strict=True)
+    )
+    if (slope, offset) != (1, 0):
         raise InputError(
-            f"its header scales the voxels (slope {scaling[0]:g}, offset "
-            f"{scaling[1]:g}), which hardly any reader follows; save it without"
+            f"its header scales the voxels (slope {slope:g}, offset {offset:g}), which "
+            "hardly any reader follows; save it without"
         )
-    big = _true(fields, "ElementByteOrderMSB") or _true(
-        fields, "BinaryDataByteOrderMSB"
-    )
-    header_size = _number(fields, "HeaderSize", 0, least=AT_THE_END)
-    if local and 0 < header_size < end:
-        raise InputError(f"broken header: HeaderSize is {header_size}, within itself")
-    data_path = path if local else data_file(path, fields["ElementDataFile"])
-    start = max(header_size, 0) or (end if local else 0)
-    packed = _true(fields, "CompressedData")
-    if "CompressedDataSize" in fields:
-        size = _number(fields, "CompressedDataSize", 0, least=0)
-        there = data_path.stat().st_size - start
-        if packed and size != there:
-            raise InputError(
-                f"truncated or corrupt: its header promises {size} packed bytes, the "
-                f"file has {there}"
-            )
-    return ImageHeader(
-        path,
-        data_path,
-        _geometry(fields),
-        np.dtype(f"{'>' if big else '<'}{_DTYPES[kind]}"),
-        _number(fields, "ElementNumberOfChannels", 1, least=1),
-        "zlib" if packed else "raw",
-        start,
-        min(header_size, 0),
-    )
 
 
 def _geometry(fields: Mapping[str, str]) -> Geometry:

@@ -350,7 +350,7 @@ def test_last_bytes_of_a_meta_image(tmp_path: Path) -> None:
         ("ElementToIntensityFunctionSlope = 2\n", "its header scales the voxels"),
         ("TransformMatrix = 1 0 0 0 1 0\n", "TransformMatrix is .*, not 9 numbers"),
         ("ElementSize = 1\nNDims\0 = 3\n", "no name"),
-        ("HeaderSize = 5\n", "HeaderSize is 5"),
+        ("HeaderSize = 5\n", "HeaderSize 5 is within it"),
         ("CompressedDataSize = x\n", "CompressedDataSize is 'x'"),
         ("CompressedData = True\nCompressedDataSize = 7\n", "promises 7 packed bytes"),
     ],

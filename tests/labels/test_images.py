@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -351,6 +352,7 @@ def test_zlib_stream_in_meta_image_is_checked(tmp_path: Path) -> None:
     labels = np.arange(720, dtype=np.uint16).reshape(8, 9, 10)
     path = write_image(tmp_path / "a.mha", labels)
     header, _ = path.read_bytes().split(b"LOCAL\n", 1)
+    header = re.sub(rb"CompressedDataSize.*\n", b"", header)
     short = zlib.compress(labels.ravel()[:700].tobytes())
     path.write_bytes(header + b"LOCAL\n" + short)
     refused(path, "truncated: .* promises 1440 bytes of voxels, the file has 1400")
