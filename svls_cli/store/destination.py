@@ -12,8 +12,9 @@ from typing import Any
 from svls_cli.batch.records import Record
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.geometry import Geometry
+from svls_cli.store.case_files import read_case_attributes
 from svls_cli.store.objects import Folder, ObjectFolder
-from svls_cli.store.reader import Store, case_attributes_at, open_store
+from svls_cli.store.reader import Store, open_store
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
 from svls_cli.store.uploads import put_case, put_root
@@ -38,12 +39,12 @@ class Destination:
 
     def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
         """Whether the case is complete, made from these inputs as it would be now."""
-        stored = case_attributes_at(self.root / name)
-        return (
-            stored is not None
-            and stored.get("config_hash") == self.config.hash
-            and stored.get("inputs") == inputs
-        )
+        try:
+            stored = read_case_attributes(self.root / name)
+        except StoreError:
+            return False
+        made_from = (stored["config_hash"], stored["inputs"])
+        return made_from == (self.config.hash, inputs)
 
     def output(self, name: str) -> str:
         """Path of a case, as users know it."""

@@ -317,7 +317,7 @@ def test_damaged_rater_map_is_found(raters: Raters, tmp_path: Path) -> None:
     shard.unlink()
     inspected = inspect_cases(case.path.parent, verify=True)
     reasons = {each.record.case: each.record.reason for each in inspected}
-    assert "array labels/b/0 has 0 of 1 files" in (reasons["case_0"] or "")
+    assert "labels/b/0/c/0/0/0 is missing" in (reasons["case_0"] or "")
 
 
 def test_samples_lack_nobody(tmp_path: Path) -> None:
