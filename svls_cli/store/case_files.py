@@ -53,14 +53,16 @@ def read_case_attributes(folder: Folder) -> dict[str, Any]:
         version = svls["format_version"]
         intact = version == 1 or is_sealed(document)
     except FileNotFoundError as error:
-        raise StoreError(f"it has no {NAME}") from error
+        raise StoreError(f"incomplete: it has no {NAME}") from error
     except DAMAGE as error:
-        raise StoreError(f"its {NAME} is damaged") from error
+        raise StoreError(f"damaged: its {NAME} is none of a case") from error
     check_version(version)
     if not intact:
-        raise StoreError(f"its {NAME} does not match its own sha256")
+        raise StoreError(f"damaged: its {NAME} does not match its own sha256")
     if not _is_case(svls):
-        raise StoreError(f"its {NAME} is damaged, or it is not complete")
+        raise StoreError(
+            f"incomplete or damaged: its {NAME} is none of a complete case"
+        )
     return svls
 
 

@@ -89,10 +89,8 @@ def inspect_cases(
         if on_case is not None:
             on_case(inspected(record))
 
-    records = [
-        Record.failure(name, f"incomplete or damaged: {damage}")
-        for name, damage in opened.incomplete().items()
-    ]
+    damaged = opened.incomplete()
+    records = [Record.failure(name, damage) for name, damage in damaged.items()]
     for record in records:
         hear(record)
     finished = run_cases(

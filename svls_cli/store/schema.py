@@ -17,6 +17,7 @@ from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
 
 FORMAT = "svls-soft-labels"
+PREDICTION = "prediction"  # the method of a network's probabilities
 # Version 1 had no checksums, but the number of files of each array.
 FORMAT_VERSION = 2
 # Exceptions that reading foreign or damaged metadata may raise.
@@ -72,6 +73,13 @@ class StoreConfig:
     ) -> StoreConfig:
         """The configuration of a new store."""
         return cls(method.to_json(), classes, ignore_label, dtype, fusion)
+
+    @property
+    def made_by(self) -> str:
+        """The command that makes stores of this kind."""
+        if self.method["name"] == PREDICTION:
+            return "predict"
+        return "smooth" if self.fusion is None else "fuse-raters"
 
     @property
     def hash(self) -> str:

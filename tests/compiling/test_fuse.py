@@ -241,6 +241,19 @@ def test_consensus_that_a_killed_run_left_half_replaced_is_made(
     assert (out / "case_0.nrrd").read_bytes() == new != old
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_consensus_never_replaces_a_raters_own(
+    overwrite: bool, raters: Raters, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(raters[0])
+    before = tree(raters[0])
+    for out in (raters[0], tmp_path / "link"):
+        found = consensus(find_rated_cases(raters), out, overwrite=overwrite)
+        assert {record.status for record in found.values()} == {"failed"}
+        assert "is a rater's own label map" in (found["case_0"].reason or "")
+    assert tree(raters[0]) == before
+
+
 def test_consensus_dry_run_leaves_nothing(raters: Raters, tmp_path: Path) -> None:
     found = consensus(find_rated_cases(raters), tmp_path / "fused", dry_run=True)
     assert {record.status for record in found.values()} == {"done"}

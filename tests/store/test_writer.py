@@ -173,8 +173,8 @@ def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
     assert list(store) == ["case"]
     assert len(store) == 1
     assert store.incomplete() == {
-        "half": "it has no zarr.json",
-        "halved": "its zarr.json is damaged",
+        "half": "incomplete: it has no zarr.json",
+        "halved": "damaged: its zarr.json is none of a case",
     }
     for name in ("half", "halved", "none", "../labels", ""):
         with pytest.raises(UnknownCaseError, match="no case"):
@@ -202,12 +202,14 @@ def test_case_of_damaged_attributes_is_none(
         make_version_1(store.path)
     edit_svls(store.path / "case", lambda svls: svls.update({key: value}))
     assert list(open_store(store.path)) == []
-    damage = "does not match its own sha256" if version == 2 else "is damaged"
+    damage = "does not match its own sha256"
+    if version == 1:
+        damage = "is none of a complete case"
     assert damage in open_store(store.path).incomplete()["case"]
     with pytest.raises(UnknownCaseError, match=damage):
         store["case"]
     (inspected,) = inspect_cases(store.path)
-    assert f"incomplete or damaged: its zarr.json {damage}" in str(inspected.record)
+    assert f"damaged: its zarr.json {damage}" in str(inspected.record)
     again = smooth_cases(find_cases(tmp_path / "labels"), store.path)
     assert [record.status for record in again] == ["done"]
 
@@ -239,7 +241,7 @@ def test_what_others_leave_in_a_store_is_no_case(tmp_path: Path) -> None:
     assert list(store) == ["case"]
     assert store.incomplete() == {}
     (store.path / "case" / "zarr.json").unlink()
-    assert store.incomplete() == {"case": "it has no zarr.json"}
+    assert store.incomplete() == {"case": "incomplete: it has no zarr.json"}
 
 
 def test_metadata_that_is_no_object(tmp_path: Path) -> None:
