@@ -184,10 +184,27 @@ class Geometry:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Geometry:
-        """Rebuild a geometry from its stored fields."""
-        return cls(
+        """Rebuild a geometry from its stored fields.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, OverflowError
+            If they are no geometry.
+        """
+        stored = cls(
             shape=tuple(int(n) for n in record["shape"]),
             spacing_mm=tuple(float(x) for x in record["spacing_mm"]),
             origin_mm=tuple(float(x) for x in record["origin_mm"]),
             direction=tuple(float(x) for x in record["direction"]),
         )
+        ndim = stored.ndim
+        lengths = (len(stored.spacing_mm), len(stored.origin_mm), len(stored.direction))
+        numbers = (*stored.spacing_mm, *stored.origin_mm, *stored.direction)
+        if (
+            ndim not in (2, 3)
+            or lengths != (ndim, ndim, ndim**2)
+            or not all(map(math.isfinite, numbers))
+            or min(*stored.shape, *stored.spacing_mm) <= 0
+        ):
+            raise ValueError(f"no geometry: {record}")
+        return stored

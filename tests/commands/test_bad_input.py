@@ -198,12 +198,12 @@ def test_stores_that_are_not_ours(run: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "seg.nrrd", LABELS)
     run("smooth", "seg.nrrd", "newer.zarr")
     group = zarr.open_group(tmp_path / "newer.zarr")
-    group.attrs["svls"] = {**group.attrs["svls"], "format_version": 2}
+    group.attrs["svls"] = {**group.attrs["svls"], "format_version": 3}
     zarr.create_group(tmp_path / "other.zarr", zarr_format=3)
     zarr.create_group(tmp_path / "old.zarr", zarr_format=2)
     before = tree(tmp_path)
     for name, message in (
-        ("newer.zarr", "format version 2 is newer than this svls-cli (1)"),
+        ("newer.zarr", "format version 3 is newer than this svls-cli (2)"),
         ("other.zarr", "a Zarr group, but not a soft-label store"),
         ("old.zarr", "Zarr version 2"),
     ):
