@@ -11,6 +11,7 @@ from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.workers import ThisProcess
 from svls_cli.labels.values import listed
+from svls_cli.store import ome
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.store.verify import remarks_on, verify_case
@@ -119,5 +120,7 @@ class CaseInspector:
         if case.attributes["config_hash"] != self.config_hash:
             problems.append("made with other parameters than its store")
         size = sum(file_sizes(case.path).values())
-        failure, note = listed(problems, 3), listed(notes, 3)
+        failure = listed(problems, 3)
+        oblique = ome.orientation_note(case.geometry)
+        note = listed([*notes, *([oblique] if oblique else [])], 3)
         return Outcome(str(case.path), size, failure=failure, note=note or None)
