@@ -236,6 +236,8 @@ def test_any_nrrd_that_is_accepted_is_read_as_by_pynrrd(
 ) -> None:
     names = data.draw(st.lists(st.sampled_from(sorted(NRRD_FIELDS)), max_size=3))
     fields = {name: data.draw(st.sampled_from(NRRD_FIELDS[name])) for name in names}
+    if fields.get("encoding") in ("gzip", "bzip2") and fields.get("byte_skip") == "1":
+        del fields["byte_skip"]  # counts unpacked bytes; pynrrd skips packed ones, too
     skips = int(fields.get("byte_skip", "0") in ("1", "-1"))
     content = b"\n" * skips + LABELS.tobytes()
     pack = {"gzip": gzip.compress, "bzip2": bz2.compress}.get(
