@@ -353,6 +353,8 @@ def test_last_bytes_of_a_meta_image(tmp_path: Path) -> None:
         ("TransformMatrix = 1 0 0 0 1 0\n", "TransformMatrix is .*, not 9 numbers"),
         ("ElementSize = 1\nNDims\0 = 3\n", "no name"),
         ("HeaderSize = 5\n", "HeaderSize 5 is within it"),
+        ("HeaderSize = -1\nCompressedData = 1\n", "HeaderSize is -1, but the data"),
+        ("Compr\u00e9ssed = 1\n", "no name"),
         ("CompressedDataSize = x\n", "CompressedDataSize is 'x'"),
         ("CompressedData = True\nCompressedDataSize = 7\n", "promises 7 packed bytes"),
     ],
