@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Iterable
-from functools import partial
+from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -122,10 +122,12 @@ class Cluster(Workers):
     ) -> Generator[tuple[Item, Future]]:
         """Finished futures with their items, in the order in which they finish."""
         client = self._connect()
+        from distributed.protocol.pickle import dumps, loads
+
         done: Queue[Future] = Queue()
         travelling = [i.absolute() if isinstance(i, Travels) else i for i in items]
-        remote = partial(_run_task, __version__, task)
-        futures = client.map(remote, travelling, key="svls-cli", pure=False)
+        packed = [dumps(_Packed(__version__, task, item)) for item in travelling]
+        futures = client.map(loads, packed, key="svls-cli", pure=False)
         item_of = {
             future.key: item for future, item in zip(futures, items, strict=True)
         }
@@ -211,6 +213,22 @@ class Cluster(Workers):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A task whose unpacking is its work.
+
+    All that a worker is asked is to unpack bytes, so that one without svls-cli says so.
+    It would die of a task that it cannot even read.
+    """
+
+    version: str
+    task: Callable[[Any], Any]
+    item: Any
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _run_task, (self.version, self.task, self.item)
 
 
 def _run_task(version: str, task: Callable[[Item], Result], item: Item) -> Result:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -12,7 +15,12 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from ctypes import CDLL
+from functools import partial
 from importlib import import_module
+from itertools import count
+from multiprocessing.util import Finalize
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,6 +28,7 @@ import joblib
 from joblib.externals.loky import ProcessPoolExecutor
 
 from svls_cli.errors import InvalidParameterError, WorkersError
+from svls_cli.labels import time_limit
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,6 +51,7 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 # that may lie idle. 32 MiB is the most that it allows.
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
 _OWN_BYTES, _IDLE_BYTES = 2**25, 2**27
+_TOO_LONG = "reading it took longer than its size allows"
 
 
 class Workers:
@@ -73,10 +83,14 @@ class Workers:
         self._processes = max(1, min(self.jobs, items))
         self._module = module
         self._executor: ProcessPoolExecutor | None = None
+        # Here are temporary files of the workers: one that dies removes none.
+        self._folder: TemporaryDirectory[str] | None = None
+        self._places = count()  # of tasks among the deadlines
+        self._late: set[int] = set()  # places of those that took too long
 
     def start(self) -> Workers:
         """Start the workers now, so that they import while this process does."""
-        self._submit(_nothing, None)
+        self._submit(_nothing, None, next(self._places))
         return self
 
     def __enter__(self) -> Workers:
@@ -100,17 +114,20 @@ class Workers:
         """Results as they come, in no order; closing it early stops the workers.
 
         When a worker process dies, the pool is replaced and everything that was in
-        flight runs again, one at a time: what kills its process alone has crashed.
+        flight runs again, one at a time: what kills its process alone has crashed. Not
+        so what took longer than its `time_limit`.
 
         ``crashed`` makes the result of an item whose worker died, told how.
         """
         waiting = deque(items)
-        running: dict[Future[Result], Item] = {}
+        running: dict[Future[Result], tuple[Item, int]] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * self._processes:
+                    place = next(self._places)
                     try:
-                        running[self._submit(task, waiting[0])] = waiting[0]
+                        future = self._submit(task, waiting[0], place)
+                        running[future] = waiting[0], place
                     except BrokenProcessPool:  # those in flight will say so below
                         if not running:
                             self._stop()
@@ -126,49 +143,75 @@ class Workers:
                 if suspects:
                     in_flight = list(running.values())
                     running.clear()
-                    for item in in_flight:
-                        yield self._alone(task, item, crashed)
+                    self._stop()
+                    for item, place in in_flight:
+                        yield self._again(task, item, place, crashed)
         finally:
             if running:  # left early: nobody may go on writing
                 self._stop()
 
-    def _alone(
+    def _again(
         self,
         task: Callable[[Item], Result],
         item: Item,
+        place: int,
         crashed: Callable[[Item, str], Result],
     ) -> Result:
+        if place in self._late:
+            return crashed(item, _TOO_LONG)
         self._stop()
+        place = next(self._places)
         try:
-            return self._submit(task, item).result()
+            return self._submit(task, item, place).result()
         except BrokenProcessPool as error:
             self._stop()
-            return crashed(item, _cause(error))
+            return crashed(item, _TOO_LONG if place in self._late else _cause(error))
 
-    def _submit(self, task: Callable[[Item], Result], item: Item) -> Future[Result]:
+    def _submit(
+        self, task: Callable[[Item], Result], item: Item, place: int
+    ) -> Future[Result]:
         if self._executor is None:
+            self._folder = TemporaryDirectory(
+                prefix="svls-", ignore_cleanup_errors=True
+            )
+            self._board.touch()
             self._executor = ProcessPoolExecutor(
                 self._processes,
                 timeout=_IDLE_S,
                 env=_ENVIRONMENT,
                 initializer=_prepare,
-                initargs=(self._module,),
+                initargs=(self._module, self._board),
             )
         try:
-            future: Future[Result] = self._executor.submit(task, item)
+            future: Future[Result] = self._executor.submit(_run, place, task, item)
         except BrokenProcessPool:
             raise
         except OSError as error:
             raise WorkersError(
                 f"worker processes cannot be started: {error}"
             ) from error
+        # In loky's thread, at once: `_stop` waits for it.
+        future.add_done_callback(partial(self._look, place))
         return future
+
+    def _look(self, place: int, future: Future[Any]) -> None:
+        """Note whether the worker died because its task took too long."""
+        if _died(future) and time_limit.overdue(self._board, place):
+            self._late.add(place)
+
+    @property
+    def _board(self) -> Path:
+        assert self._folder is not None
+        return Path(self._folder.name, "deadlines")
 
     def _stop(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
             _join_feeders()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
 
 class ThisProcess(Workers):
@@ -219,11 +262,30 @@ def keep_freed_memory() -> None:
             mallopt(_M_TRIM_THRESHOLD, _IDLE_BYTES)
 
 
-def _prepare(module: str) -> None:
+# In a worker: the open file of deadlines.
+_deadlines = -1
+
+
+def _prepare(module: str, board: Path) -> None:
     # Ctrl-C reaches every process of a terminal; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_freed_memory()
+    global _deadlines
+    _deadlines = os.open(board, os.O_RDWR)
+    tempfile.tempdir = str(board.parent)
+    Finalize(None, _clear_up, (board.parent, os.getppid()), exitpriority=0)
     import_module(module)
+
+
+def _clear_up(folder: Path, parent: int) -> None:
+    """Remove the workers' folder where their parent was killed."""
+    if os.getppid() != parent:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(place: int, task: Callable[[Item], Result], item: Item) -> Result:
+    time_limit.enable(_deadlines, place)
+    return task(item)
 
 
 def _nothing(item: None) -> None:

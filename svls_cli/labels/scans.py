@@ -138,13 +138,10 @@ def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:
 
 
 def _voxels(file: ImageFile) -> npt.NDArray[Any]:
-    found = file.not_finite()
-    if found is None:
-        voxels = file.read(slice(0, file.geometry.shape[0]))
-        if voxels.dtype.kind != "f" or np.isfinite(voxels).all():
-            return voxels
-        voxel = np.unravel_index(int(np.argmin(np.isfinite(voxels))), voxels.shape)
-        found = voxels[voxel], voxel
-    value, voxel = found
+    voxels = file.read(slice(0, file.geometry.shape[0]))
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return voxels
+    voxel = np.unravel_index(int(np.argmin(finite)), voxels.shape)
     place = ", ".join(str(int(at)) for at in voxel)
-    raise InputError(f"{value} at voxel ({place}): images hold finite numbers")
+    raise InputError(f"{voxels[voxel]} at voxel ({place}): images hold finite numbers")

@@ -7,10 +7,12 @@ as every case is, then its objects are uploaded under its final name, and last i
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ _NETWORK = {
     "read_timeout": 60,
     "retries": {"max_attempts": 3, "mode": "standard"},
 }
+# A request may take so long, and a second more for so many bytes that travel: libraries
+# wait without end for a server that takes an upload and never answers.
+_PATIENCE_S = 120
+_SLOWEST_BYTES_S = 2**14
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,11 @@ class ObjectFolder:
         with translated_errors(self):
             return bool(object_store().isfile(self.key))
 
-    def read_text(self, encoding: str) -> str:
+    def read_bytes(self) -> bytes:
         """The object's content."""
         with translated_errors(self):
             content: bytes = object_store().cat_file(self.key)
-        return content.decode(encoding)
+        return content
 
 
 Folder = Path | ObjectFolder
@@ -169,6 +175,8 @@ def translated_errors(folder: Folder, missing: str = "") -> Iterator[None]:
         if not missing:
             raise
         raise UnreachableError(f"{folder}: {missing}") from error
+    except UnreachableError as error:
+        raise UnreachableError(f"{folder}: {error}") from error
     except (OSError, BotoCoreError) as error:
         reason = str(error.strerror or error if isinstance(error, OSError) else error)
         raise UnreachableError(f"{folder}: {reason.splitlines()[0]}") from error
@@ -182,12 +190,59 @@ def object_store() -> Any:
     InvalidParameterError
         If s3fs is not installed.
     """
+    return _file_system()(
+        use_listings_cache=False, max_concurrency=1, config_kwargs=_NETWORK
+    )
+
+
+@cache
+def _file_system() -> Any:
+    """s3fs's file system; each request is bounded in time, with all its retries."""
     try:
+        from fsspec.asyn import sync_wrapper
         from s3fs import S3FileSystem
     except ImportError as error:
         raise InvalidParameterError(
             "s3:// needs s3fs: pip install 'svls-cli[s3]'"
         ) from error
-    return S3FileSystem(
-        use_listings_cache=False, max_concurrency=1, config_kwargs=_NETWORK
-    )
+
+    class Bounded(S3FileSystem):  # type: ignore[misc]  # s3fs has no types
+        async def _call_s3(self, method: str, *parameters: Any, **more: Any) -> Any:
+            try:
+                await self._in_time(self.set_session(), 0)
+            except ValueError as error:  # of botocore, for an endpoint that is no URL
+                raise UnreachableError(str(error)) from error
+            call = super()._call_s3(method, *parameters, **more)
+            answer = await self._in_time(call, len(more.get("Body", b"")))
+            if "Body" in answer:
+                with closing(answer["Body"]) as body:
+                    read = self._in_time(body.read(), answer["ContentLength"])
+                    answer["Body"] = _Content(await read)
+            return answer
+
+        async def _in_time(self, request: Awaitable[Any], size: int) -> Any:
+            limit_s = _PATIENCE_S + size / _SLOWEST_BYTES_S
+            try:
+                return await asyncio.wait_for(request, limit_s)
+            except TimeoutError as error:
+                place = self._s3.meta.endpoint_url if self._s3 else "the endpoint"
+                raise UnreachableError(
+                    f"{place} gave no answer within {limit_s:.0f} s"
+                ) from error
+
+        call_s3 = sync_wrapper(_call_s3)
+
+    return Bounded
+
+
+@dataclass(frozen=True)
+class _Content:
+    """An object's content, read, with the interface of one that is not."""
+
+    content: bytes
+
+    async def read(self) -> bytes:
+        return self.content
+
+    def close(self) -> None:
+        """Close nothing."""

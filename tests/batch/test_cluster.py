@@ -248,14 +248,31 @@ def test_cluster_without_workers(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cluster_without_svls_cli(tmp_path: Path, sample: Path, run: Run) -> None:
-    hiding = tmp_path / "hiding"
-    hiding.mkdir()
-    (hiding / "svls_cli.py").write_text("raise ImportError('No svls_cli here')")
-    with dask_cluster(tmp_path / "cluster", PYTHONPATH=str(hiding)) as cluster:
-        result = run(*smoothing(cluster), code=3)
-    assert "cannot run svls-cli: No svls_cli here; install svls-cli" in result.stderr
-    assert result.stderr.count("\n") == 1
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("raise ImportError('No svls_cli here')", "cannot run svls-cli: No svls_cli"),
+        (
+            """
+import svls_cli.batch.version
+svls_cli.batch.version.__version__ = "0.0"
+""",
+            "has svls-cli 0.0, this machine",
+        ),
+    ],
+)
+def test_worker_of_another_environment(
+    package: str, message: str, tmp_path: Path
+) -> None:
+    """It is named by its first task, whenever it comes."""
+    name = "svls_cli" if "No" in package else "sitecustomize"
+    (tmp_path / f"{name}.py").write_text(package)
+    with (
+        dask_cluster(tmp_path / "cluster", PYTHONPATH=str(tmp_path)) as cluster,
+        Cluster(cluster.address) as workers,
+        pytest.raises(WorkersError, match=message),
+    ):
+        list(workers.map(die_always, range(2), crashed=name_and_reason))
 
 
 def test_worker_of_another_version() -> None:

@@ -1,8 +1,10 @@
 import os
 import signal
+import tempfile
 import threading
 import time
 from pathlib import Path
+from tempfile import mkstemp
 
 import joblib
 import pytest
@@ -11,6 +13,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from svls_cli.batch import workers as module
 from svls_cli.batch.workers import Workers
 from svls_cli.errors import InvalidParameterError
+from svls_cli.labels.time_limit import time_limit
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,15 @@ def complain(item: int) -> int:
     raise ValueError(f"item {item}")
 
 
+def hang_or_double(item: int) -> int:
+    with time_limit(1 if item == 4 else 30):
+        if item == 4:
+            time.sleep(60)
+        time.sleep(0.01)
+    time.sleep(0.01)
+    return 2 * item
+
+
 def name_and_reason(item: int, how: str) -> str:
     return f"{item} {how}"
 
@@ -54,6 +66,33 @@ def test_crashes_cost_their_own_items_only(jobs: int) -> None:
     reason = "the process that worked on it crashed (SIGSEGV)"
     expected = {n: 2 * n for n in range(20)} | {n: f"{n} {reason}" for n in (3, 4, 17)}
     assert sorted(found, key=str) == sorted(expected.values(), key=str)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_work_that_hangs_is_ended_once(jobs: int) -> None:
+    begin = time.monotonic()
+    with Workers(jobs, items=20) as workers:
+        found = list(workers.map(hang_or_double, range(20), crashed=name_and_reason))
+    reason = "reading it took longer than its size allows"
+    expected = {n: 2 * n for n in range(20)} | {4: f"4 {reason}"}
+    assert sorted(found, key=str) == sorted(expected.values(), key=str)
+    assert time.monotonic() - begin < 30
+
+
+def leave_a_file(item: int) -> int:
+    mkstemp()
+    if item == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_worker_that_dies_leaves_no_temporary_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with Workers(1, items=4) as workers:
+        list(workers.map(leave_a_file, range(4), crashed=name_and_reason))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_thread_of_the_pool_outlives_it() -> None:

@@ -1,7 +1,9 @@
 """An object store: an S3 server in a process of its own, on this machine."""
 
 import os
+import socket
 import subprocess
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -37,6 +39,29 @@ def s3_server(**environment: str) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@contextmanager
+def stuck_server(*, says: bytes = b"") -> Iterator[str]:
+    """Endpoint of a server that takes every request, says so much, and no more."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection = listening.accept()[0]
+            except OSError:  # the end
+                return
+            connection.recv(2**16)
+            connection.sendall(says)
+            taken.append(connection)
+
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+    for connection in taken:
+        connection.close()
 
 
 def objects(client: Any, prefix: str) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """One pool of worker processes for all tests: each process takes a second to import."""
 
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -29,12 +30,12 @@ class SharedPool:
         self._processes, self._options = processes, {**options, "timeout": None}
         self._futures: list[Future[Any]] = []
 
-    def submit(self, task: Callable[[Any], Any], item: Any) -> Future[Any]:
+    def submit(self, task: Callable[..., Any], *arguments: Any) -> Future[Any]:
         if self._processes not in self._pools:
             self._pools[self._processes] = started(self._processes, self._options)
         caller = os.getpid(), str(Path.cwd()), dict(os.environ)
         pool = self._pools[self._processes]
-        future: Future[Any] = pool.submit(as_caller, caller, task, item)
+        future: Future[Any] = pool.submit(as_caller, caller, task, *arguments)
         self._futures.append(future)
         return future
 
@@ -71,14 +72,17 @@ def started(processes: int, options: dict[str, Any]) -> ProcessPoolExecutor:
 
 
 def as_caller(
-    caller: tuple[int, str, dict[str, str]], task: Callable[[Any], Any], item: Any
+    caller: tuple[int, str, dict[str, str]],
+    task: Callable[..., Any],
+    *arguments: Any,
 ) -> Any:
     process, folder, environment = caller
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # that of the first test is gone
     for stream in (1, 2):
         there = os.open(f"/proc/{process}/fd/{stream}", os.O_WRONLY | os.O_APPEND)
         os.dup2(there, stream)
         os.close(there)
-    return task(item)
+    return task(*arguments)

@@ -1,8 +1,11 @@
 """Stores in an object store: an S3 server of its own process, on this machine."""
 
+import asyncio
 import os
 import re
 import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,14 @@ pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 
 from svls_cli import open_store
-from svls_cli.errors import StoreError
-from svls_cli.store.objects import file_sizes
-from tests.helpers.object_stores import KEYS, objects, s3_server
+from svls_cli.errors import StoreError, UnreachableError
+from svls_cli.store import objects as objects_module
+from svls_cli.store.objects import ObjectFolder, file_sizes, object_store
+from svls_cli.store.uploads import put_case, put_root
+from tests.helpers.object_stores import KEYS, objects, s3_server, stuck_server
 from tests.helpers.stores import smoothed
+
+Stuck = Callable[[bytes], AbstractContextManager[str]]
 
 RATERS = [SAMPLE / "raters" / rater for rater in "abc"]
 NOWHERE = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}
@@ -157,8 +164,10 @@ def test_damage_is_found(s3: Any, labels: Path, run: Run) -> None:
     s3.delete_object(Bucket="bucket", Key=f"a.zarr/case_1/{keys[0]}")
     result = run("inspect", "--verify", "--json", "s3://bucket/a.zarr", code=4)
     found = records(result.stdout)
-    assert found["case_1"]["reason"] == "array 0 has 1 of 2 files"
+    assert found["case_1"]["reason"] == f"{keys[0]} is missing"
     assert found["case_0"]["status"] == "done"
+    with pytest.raises(StoreError, match="is missing or empty"):
+        open_store("s3://bucket/a.zarr")["case_1"].patch()
 
 
 def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
@@ -192,6 +201,63 @@ def test_unreachable(
     result = run(command, *before, url, *after, code=3, env=environment)
     assert result.stderr.startswith(f"svls-cli: {url}: {message}")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:9000", "http://[", "ftp://x"])
+def test_endpoint_that_is_no_url(endpoint: str, run: Run) -> None:
+    env = {"AWS_ENDPOINT_URL": endpoint, **KEYS}
+    result = run("inspect", "s3://bucket/a.zarr", code=3, env=env)
+    assert result.stderr.startswith("svls-cli: s3://bucket/a.zarr: ")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stuck]:
+    """A server that this process finds, takes requests, says so much, and no more."""
+    monkeypatch.setattr(objects_module, "_PATIENCE_S", 0.5)
+
+    @contextmanager
+    def server(says: bytes) -> Iterator[str]:
+        with stuck_server(says=says) as endpoint:
+            for name, value in ({"AWS_ENDPOINT_URL": endpoint} | KEYS).items():
+                monkeypatch.setenv(name, value)
+            objects_module._file_system.cache_clear()  # and its connections
+            yield endpoint
+
+    yield server
+    objects_module._file_system.cache_clear()
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 100 Continue\r\n\r\n"])
+def test_server_that_never_answers(says: bytes, tmp_path: Path, stuck: Stuck) -> None:
+    write_image(tmp_path / "c.nii", blobs((4, 5, 6), 2))
+    smoothed(tmp_path / "c.nii", tmp_path / "a.zarr")
+    target = ObjectFolder("s3://bucket/b.zarr/c")
+    with stuck(says) as endpoint:
+        silent = f"s3://bucket/b.zarr.*: {endpoint} gave no answer within [01] s"
+        with pytest.raises(UnreachableError, match=silent):
+            put_root(tmp_path / "a.zarr", target)
+        with pytest.raises(UnreachableError, match=silent):
+            put_case(tmp_path / "a.zarr" / "c", target)
+        with pytest.raises(UnreachableError, match=silent):
+            open_store("s3://bucket/b.zarr")
+
+
+def test_server_that_never_ends_its_answer(stuck: Stuck) -> None:
+    beginning = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc"
+    with (
+        stuck(beginning) as endpoint,
+        pytest.raises(UnreachableError, match=f"{endpoint} gave no answer"),
+    ):
+        ObjectFolder("s3://bucket/b.zarr/zarr.json").read_text("utf-8")
+
+
+def test_a_slow_upload_has_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound grows with the size."""
+    monkeypatch.setattr(objects_module, "_PATIENCE_S", 0.01)
+    file_system = object_store()
+    slow = file_system._in_time(asyncio.sleep(0.3, "done"), size=2**14)
+    assert asyncio.run(slow) == "done"
 
 
 def test_no_permission(labels: Path, run: Run) -> None:
