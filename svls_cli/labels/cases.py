@@ -79,7 +79,7 @@ def find_cases(
         path = Path(given)
         if str(given) == "-":
             cases += [_parse_line(line) for line in lines if line.strip()]
-        elif _is_folder(path):
+        elif _is_folder(path) and not _is_named_as_file(path, pattern):
             listed = list_images(path, pattern)
             cases += [Case(names["case"], file) for names, file in listed]
         else:
@@ -132,6 +132,13 @@ def list_images(
             f"in {', '.join(SUFFIXES)}"
         )
     return found
+
+
+def _is_named_as_file(folder: Path, pattern: str | None) -> bool:
+    """Whether a folder has an image's name and holds none: a case that fails."""
+    return bool(suffix_of(folder)) and not match_paths(
+        folder, "*" if pattern is None else pattern, ("case",), SUFFIXES
+    )
 
 
 def check_folder(folder: Path, advice: str = "") -> None:

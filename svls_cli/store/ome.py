@@ -103,17 +103,21 @@ def straightened(geometry: Geometry) -> Geometry:
 
 
 def _space(geometry: Geometry) -> list[dict[str, Any]]:
-    """The spatial axes; nobody knows which way a 2-D image lies in the patient."""
-    axes: list[dict[str, Any]] = [
-        {"name": axis, "type": "space", "unit": "millimeter"} for axis in geometry.axes
-    ]
-    if geometry.ndim < 3:
-        return axes
-    columns = np.reshape(straightened(geometry).direction, (3, 3)).T
-    for axis, column in zip(axes, columns, strict=True):
+    n = geometry.ndim
+    columns = np.reshape(straightened(geometry).direction, (n, n)).T
+    axes = []
+    for name, column in zip(geometry.axes, columns, strict=True):
         world = int(np.abs(column).argmax())
-        value = (_ALONG if column[world] > 0 else _AGAINST)[world]
-        axis["orientation"] = {"type": "anatomical", "value": value}
+        words = _ALONG if column[world] > 0 else _AGAINST
+        orientation = {"type": "anatomical", "value": words[-n:][world]}
+        axes.append(
+            {
+                "name": name,
+                "type": "space",
+                "unit": "millimeter",
+                "orientation": orientation,
+            }
+        )
     return axes
 
 

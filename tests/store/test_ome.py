@@ -1,6 +1,7 @@
 """How OME clients see where a case lies in the patient."""
 
 import json
+from dataclasses import replace
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def itk_direction(axes: list[dict[str, Any]]) -> npt.NDArray[Any]:
     """Direction that ITK has, from OME axes: a column each for x, y and z."""
     assert {axis["orientation"]["type"] for axis in axes} == {"anatomical"}
     by_name = {axis["name"]: LPS[axis["orientation"]["value"]] for axis in axes}
-    return np.transpose([by_name[name] for name in "xyz"])
+    names = sorted(by_name)
+    return np.transpose([by_name[name] for name in names])[: len(names)]
 
 
 def in_array_order(itk: npt.NDArray[Any]) -> Geometry:
@@ -95,9 +97,15 @@ def test_how_far_viewers_are_off() -> None:
     assert ome.orientation_note(rounded) is None
 
 
-def test_nobody_knows_where_a_2d_image_lies() -> None:
-    axes = ome.label_image("a", grid((4, 5)), TABLE)["multiscales"][0]["axes"]
-    assert not any("orientation" in axis for axis in axes)
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_2d_images_lie_in_an_axial_plane(order: Any, signs: Any) -> None:
+    itk = np.eye(2)[list(order)] * signs
+    flat = tuple(itk.ravel()[::-1].tolist())
+    geometry = replace(grid((4, 5)), direction=flat)
+    axes = ome.label_image("a", geometry, TABLE)["multiscales"][0]["axes"]
+    np.testing.assert_array_equal(itk_direction(axes), itk)
+    assert ome.orientation_note(geometry) is None
 
 
 @pytest.mark.parametrize("verify", [False, True])
