@@ -9,11 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
-<<<<<<< HEAD
 from svls_cli.labels.names import composed
-=======
 from svls_cli.labels.texts import read_text
->>>>>>> run
 
 
 def split_cases(
@@ -76,13 +73,8 @@ def _listed(path: Path, known: set[str]) -> set[str]:
             f"validation {str(path)!r} is neither a share such as 0.2, nor a fold such "
             "as 1/5, nor a file of case names"
         )
-<<<<<<< HEAD
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    held = {composed(line.strip()) for line in lines if line.strip()}
-=======
     lines = read_text(path, errors="surrogateescape").splitlines()
-    held = {line.strip() for line in lines if line.strip()}
->>>>>>> run
+    held = {composed(line.strip()) for line in lines if line.strip()}
     if unknown := sorted(held - known):
         raise InputError(f"{path} names unknown cases: {unknown[:5]}")
     return held
