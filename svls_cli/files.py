@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,7 @@ from svls_cli.errors import InvalidParameterError
 Cell = str | int | float | None
 
 REPORT_SUFFIXES = (".json", ".csv")
-# Prefix of the folder that a file is written in; a killed process leaves it behind.
+# Prefix of folders for unfinished files; a killed process leaves one behind.
 UNFINISHED = ".svls-"
 
 
@@ -33,7 +36,7 @@ def check_target(path: Path) -> None:
     if not path.parent.is_dir():
         raise InvalidParameterError(f"{path}: there is no folder {path.parent}")
     try:
-        with _beside(path):
+        with unfinished_folder(path.parent):
             pass
     except OSError as error:
         raise InvalidParameterError(
@@ -87,7 +90,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     If the block raises, nothing changes.
     """
-    with _beside(path) as folder:
+    with unfinished_folder(path.parent) as folder:
         part = folder / path.name
         yield part
         part.replace(path)
@@ -123,7 +126,49 @@ def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A temporary folder beside ``path``, removed after the block."""
-    with TemporaryDirectory(prefix=UNFINISHED, dir=path.parent) as folder:
+def unfinished_folder(beside: Path) -> Iterator[Path]:
+    """A folder for unfinished files in the folder ``beside``, removed after the block.
+
+    Those of runs that were killed, on this machine, are removed before.
+    """
+    for left in beside.glob(f"{UNFINISHED}*"):
+        if not may_be_at_work(left.name.removeprefix(UNFINISHED)):
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"{UNFINISHED}{owner()}~", dir=beside) as folder:
         yield Path(folder)
+
+
+def owner() -> str:
+    """Name of this process for what it leaves unfinished: ``machine~pid``."""
+    return f"{machine()}~{os.getpid()}"
+
+
+def may_be_at_work(name: str) -> bool:
+    """Whether the process that a name starts with, as `owner` gave it, may be alive.
+
+    Any on another machine may, and so may one whose name is of another form.
+    """
+    host, _, rest = name.partition("~")
+    pid = rest.partition("~")[0]
+    return host != machine() or not pid.isdigit() or _alive(int(pid))
+
+
+def machine() -> str:
+    """Identifier of where a process id is valid: host and, on Linux, PID namespace."""
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname()}.{namespace}"
+
+
+def _alive(pid: int) -> bool:
+    if os.name == "nt":  # signal 0 is no question there: it ends the process
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # alive, and owned by another user
+        return True
+    return True

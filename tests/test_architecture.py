@@ -31,7 +31,7 @@ LAYERS = (
 )
 # Who alone may use a library.
 OWNERS = {
-    "SimpleITK": ("labels/images.py", "labels/output.py"),
+    "SimpleITK": ("labels/output.py",),
     "zarr": ("store/",),
     "numcodecs": ("store/",),
     "google_crc32c": ("store/",),

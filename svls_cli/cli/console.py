@@ -201,8 +201,14 @@ def _row(case: Inspected) -> tuple[str, ...]:
         "x".join(map(str, geometry["shape"])),
         " x ".join(f"{mm:.4g}" for mm in geometry["spacing_mm"]),
         readable(case.record.bytes or 0),
-        case.record.reason or "complete",
+        _state(case.record),
     )
+
+
+def _state(record: Record) -> str:
+    if record.status == "failed" or record.reason is None:
+        return record.reason or "complete"
+    return f"complete; {record.reason}"
 
 
 def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from svls_cli.cli import console, options
 from svls_cli.cli.command import PATH, Command, option
+from svls_cli.labels.names import composed
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
 
 # What a folder of hard label maps has no use for.
@@ -33,7 +34,7 @@ def parse_weights(text: str) -> Any:
         return text
     try:
         pairs = [part.rsplit("=", 1) for part in text.split(",")]
-        weights = {rater.strip(): float(number) for rater, number in pairs}
+        weights = {composed(rater.strip()): float(number) for rater, number in pairs}
     except ValueError:
         message = f"{text!r} is neither staple, dice nor r1=2,r2=1"
         raise click.BadParameter(message) from None

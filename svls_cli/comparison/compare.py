@@ -18,9 +18,10 @@ from svls_cli.compiling.smooth import smooth_cases
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.evaluation.evaluate import evaluate_cases
 from svls_cli.files import write_json
-from svls_cli.labels.cases import Case, find_cases, safe_name
+from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
+from svls_cli.labels.names import safe_name
 from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
 from svls_cli.soften.methods import parse_method

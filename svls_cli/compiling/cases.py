@@ -65,6 +65,10 @@ class Recipe(Protocol):
         """Verb for what is done to the cases, shown by the progress bar."""
 
     @property
+    def command(self) -> str:
+        """The command that makes such stores."""
+
+    @property
     def method(self) -> Method:
         """How the labels are smoothed."""
 
@@ -104,7 +108,8 @@ def compile_cases(
     InputError
         If there are no cases or no classes.
     StoreError
-        If ``out`` is no soft-label store, or one made with other parameters.
+        If ``out`` is no soft-label store, one made with other parameters, or one that
+        is to be overwritten and was made by another command.
     """
     check_device(recipe.device)
     check_type("method", recipe.method, Method, "a Method, such as Method(sigma=1)")
@@ -121,7 +126,7 @@ def compile_cases(
     own = batch.own(cases)
     if not own:
         return []
-    replaced = store_to_replace(folder) if overwrite else None
+    replaced = store_to_replace(folder, recipe.command) if overwrite else None
     kept = None if overwrite else existing_store(folder)
     table = None if kept is None else kept.classes
     if classes is not None:

@@ -11,14 +11,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, StoreError
-from svls_cli.files import UNFINISHED
+from svls_cli.files import unfinished_folder
 from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
@@ -67,7 +67,7 @@ def write_consensus(
     dry_run, batch
         As in `smooth_cases`.
     overwrite
-        Replace what is there, whoever made it.
+        Replace what is there, whoever made it, but for the raters' own label maps.
 
     Returns
     -------
@@ -92,19 +92,27 @@ def write_consensus(
         _refuse_mixture(folder, settings)
     if not dry_run:
         folder.mkdir(parents=True, exist_ok=True)
-    shared = None if dry_run else folder
-    with TemporaryDirectory(prefix=UNFINISHED, dir=shared) as unfinished:
+    with unfinished_folder(Path(gettempdir()) if dry_run else folder) as unfinished:
         writer = ConsensusWriter(
             folder.absolute(),
             folder,
-            Path(unfinished).absolute(),
+            unfinished.absolute(),
             fusion,
             settings,
+            _inputs_in(folder, cases),
             overwrite,
             dry_run,
         )
         finished = run_cases(writer, cases, batch or Batch(), doing="fuse")
     return [each.record for each in finished]
+
+
+def _inputs_in(folder: Path, cases: Sequence[RatedCase]) -> frozenset[str]:
+    paths = [path for case in cases for path in case.paths]
+    same = {
+        p for p in {path.parent for path in paths} if p.resolve() == folder.resolve()
+    }
+    return frozenset(path.name for path in paths if path.parent in same)
 
 
 def _refuse_mixture(folder: Path, settings: dict[str, Any]) -> None:
@@ -145,6 +153,7 @@ class ConsensusWriter:
     # As in `write_consensus`.
     fusion: Fusion
     settings: Mapping[str, Any]  # every parameter, as described beside each label map
+    inputs: frozenset[str]  # names of raters' label maps that lie in the folder
     overwrite: bool
     dry_run: bool
 
@@ -154,6 +163,11 @@ class ConsensusWriter:
         target = self.folder / f"{case.name}{suffix}"
         sidecar = self.folder / f"{case.name}.json"
         output = str(self.shown / target.name)
+        if target.name in self.inputs:
+            raise InputError(
+                f"{output} is a rater's own label map, which is never replaced; choose "
+                "another folder"
+            )
         inputs = rater_inputs(case)
         known = _sidecar(sidecar)
         if not self.overwrite:
@@ -172,7 +186,7 @@ class ConsensusWriter:
             if known.get("inputs") == inputs and known.get("sha256") == _hash(target):
                 return Outcome(output, skipped="already complete")
         part = self.unfinished / target.name
-        raters = self._fuse_into(part, case)
+        raters, notes = self._fuse_into(part, case)
         record = {
             "format": FORMAT,
             **self.settings,
@@ -192,10 +206,12 @@ class ConsensusWriter:
             # The label map last: one that stands there is described.
             part_sidecar.replace(sidecar)
             part.replace(target)
-        return Outcome(output, size, note=case.missing_note)
+        return Outcome(output, size, note="; ".join(notes) or None)
 
-    def _fuse_into(self, path: Path, case: RatedCase) -> list[dict[str, Any]]:
-        """Write the consensus of a case; ``name`` and ``weight`` of its raters."""
+    def _fuse_into(
+        self, path: Path, case: RatedCase
+    ) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Write the consensus of a case; its raters as in the store, and remarks."""
         ignore_label = self.settings["ignore_label"]
         drawn = read_rater_maps(
             case,
@@ -208,7 +224,7 @@ class ConsensusWriter:
         values = [*classes.values.tolist(), ignore_label or 0]
         table = classes.value_dtype(ignore_label).type(values)
         write_image(path, table[fused.hard(fused.labels)], drawn.geometry)
-        return fused.raters_json(drawn.raters)
+        return fused.raters_json(drawn.raters), drawn.notes
 
 
 def _hash(path: Path) -> str | None:

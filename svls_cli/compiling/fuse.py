@@ -70,7 +70,8 @@ def fuse_cases(
     InputError
         If there are no classes.
     StoreError
-        If ``out`` is no soft-label store, or one made with other parameters.
+        If ``out`` is no soft-label store, one made with other parameters, or one that
+        is to be overwritten and was made by another command.
 
     References
     ----------
@@ -102,7 +103,7 @@ class Fusing:
     keep_raters: bool
     resample_to_first: bool
 
-    doing = "fuse"
+    doing, command = "fuse", "fuse-raters"
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""
@@ -139,5 +140,5 @@ class Fusing:
             mixture=fused.mixture,
             maps=maps if self.keep_raters else {},
             raters=fused.raters_json(drawn.raters),
-            note=case.missing_note,
+            note="; ".join(drawn.notes) or None,
         )

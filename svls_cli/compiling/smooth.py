@@ -57,8 +57,9 @@ def smooth_cases(
         ``cuda:1``) too, and logs a warning where none can; ``cpu`` never. The bytes
         are the same.
     overwrite
-        Make the store anew. The old one goes when the new one is finished; if a case
-        failed, it is kept beside it as ``OUT.old``.
+        Make the store anew, if the same command made it. The old one goes when the new
+        one is finished; if a case failed, or the old one holds files that no run made,
+        it is kept beside it as ``OUT.old``.
     dry_run
         Do everything, sizes on disk included, but leave the store alone.
     batch
@@ -79,7 +80,8 @@ def smooth_cases(
     InputError
         If there are no classes.
     StoreError
-        If ``out`` is no soft-label store, or one made with other parameters.
+        If ``out`` is no soft-label store, one made with other parameters, or one that
+        is to be overwritten and was made by another command.
     UnreachableError
         If an object store does not answer, or does not let us in.
     """
@@ -103,7 +105,7 @@ class Smoothing:
     dtype: str
     device: str
 
-    doing = "smooth"
+    doing = command = "smooth"
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""

@@ -12,6 +12,7 @@ from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
+from svls_cli.labels.names import composed
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import distinct_values, listed
@@ -102,7 +103,8 @@ def find_references(
             raise InvalidParameterError(
                 "a pattern picks files; the reference is a store"
             )
-        return _in_store(open_store(paths[0]), raters)
+        chosen = None if raters is None else [composed(rater) for rater in raters]
+        return _in_store(open_store(paths[0]), chosen)
     if raters is not None:
         raise InvalidParameterError(
             "raters are chosen from a store; the reference is label map files"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
+from svls_cli.labels.names import check_letter_case, safe_name
 from svls_cli.labels.patterns import match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
-# Names that Zarr keeps for itself.
-_RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 
 
 @dataclass(frozen=True)
@@ -73,20 +71,20 @@ def find_cases(
     ------
     InputError
         If there are no cases, an input does not exist, a line is not understood, or
-        two files have one name. (A folder that cannot be read is a case that fails.)
+        two files have one name, or names that differ only in the case of letters. (What
+        exists and cannot be read, such as a link to nothing, is a case that fails.)
     """
     cases: list[Case] = []
     for given in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(given)
         if str(given) == "-":
             cases += [_parse_line(line) for line in lines if line.strip()]
-        elif path.is_dir():
+        elif _is_folder(path) and not _is_named_as_file(path, pattern):
             listed = list_images(path, pattern)
             cases += [Case(names["case"], file) for names, file in listed]
-        elif path.exists():
-            cases.append(_case(path))
         else:
-            raise InputError(f"{given}: no such file or folder")
+            _check_exists(path)
+            cases.append(_case(path))
     _check_unique(cases)
     cases = list(dict.fromkeys(cases))  # a file named twice is one
     if not cases:
@@ -114,27 +112,44 @@ def list_images(
     -------
     list of (names, path)
         Sorted by path. The case, unless the pattern has it, is named after the file.
-        Folders that cannot be read are among them: cases that fail, as nobody knows
-        what they hold.
+        What is no file, and folders that cannot be read, are among them: cases that
+        fail, as nobody knows what they hold.
 
     Raises
     ------
     InputError
         If there is no such folder, nothing matches, or the pattern is none.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
+    check_folder(folder)
+    wanted = "*" if pattern is None else pattern
     found = [
         ({"case": case_name(match.path)} | _safe(match.names), match.path)
-        for match in match_paths(folder, "*" if pattern is None else pattern, fields)
-        if suffix_of(match.path) or not match.readable
+        for match in match_paths(folder, wanted, fields, SUFFIXES)
     ]
     if not found:
         raise InputError(
-            f"{folder}: no image files match {pattern or '*'}; expected files that end "
+            f"{folder}: no image files match {wanted}; expected files that end "
             f"in {', '.join(SUFFIXES)}"
         )
     return found
+
+
+def _is_named_as_file(folder: Path, pattern: str | None) -> bool:
+    """Whether a folder has an image's name and holds none: a case that fails."""
+    return bool(suffix_of(folder)) and not match_paths(
+        folder, "*" if pattern is None else pattern, ("case",), SUFFIXES
+    )
+
+
+def check_folder(folder: Path, advice: str = "") -> None:
+    """Raise InputError unless there is such a folder."""
+    if _is_folder(folder):
+        return
+    try:
+        found = f"a link to {folder.readlink()}, which is not there"
+    except OSError:  # no link
+        found = "no such folder"
+    raise InputError(f"{folder}: {found}{advice}")
 
 
 def _safe(names: Mapping[str, str]) -> dict[str, str]:
@@ -164,23 +179,6 @@ def case_name(path: Path) -> str:
     return safe_name(path.name[: len(path.name) - len(suffix)])
 
 
-def safe_name(name: str) -> str:
-    """A name that is one folder inside the store, whatever was asked for.
-
-    Separators and control characters become ``_``; spaces and unicode are kept.
-
-    Examples
-    --------
-    >>> safe_name("../../etc/passwd")
-    '.._.._etc_passwd'
-    """
-    # Lone surrogates, too, but for those that stand for a file name's own bytes.
-    safe = re.sub("[/\\\\\x00-\x1f\x7f\ud800-\udc7f\udd00-\udfff]", "_", name)
-    # A leading "__" is reserved by the Zarr specification.
-    safe = re.sub(r"^__+", "_", safe)
-    return f"_{safe.strip('.')}" if safe in _RESERVED else safe
-
-
 def _case(path: Path) -> Case:
     return Case(case_name(path), path)
 
@@ -206,6 +204,22 @@ def _parse_line(line: str) -> Case:
         ) from error
 
 
+def _check_exists(path: Path) -> None:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise InputError(f"{path}: no such file or folder") from error
+    except OSError:  # its case fails, for this reason
+        return
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long, or in a folder that cannot be read
+        return False
+
+
 def _check_unique(cases: Sequence[Case]) -> None:
     first: dict[str, Path] = {}
     for case in cases:
@@ -215,3 +229,4 @@ def _check_unique(cases: Sequence[Case]) -> None:
                 f"two files are case {case.name!r}: {other} and {case.path}; rename "
                 "one, or name the cases with JSON records on standard input"
             )
+    check_letter_case([(case.name, case.path) for case in cases], "cases")

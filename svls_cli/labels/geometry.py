@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.errors import InputError
+
 _GRID_TOLERANCE_MM = 1e-3
 _GRID_TOLERANCE_COSINE = 1e-4
+# Volume of a cell of unit edges below which its axes lie in a plane.
+_SINGULAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,74 @@ class Geometry:
                 return f"{name} is {mine} and {theirs}"
         return ""
 
+    @classmethod
+    def from_axes(
+        cls,
+        sizes: Sequence[int],
+        axes: npt.ArrayLike,
+        origin_mm: npt.ArrayLike,
+        spacing_mm: npt.ArrayLike | None = None,
+    ) -> Geometry:
+        """The grid of an image whose header lists everything as (x, y, z).
+
+        A 2-D image in a plane of 3-D space keeps its two axes where that plane is an
+        axial one. In any other plane it becomes a volume of one slice, because a 2-D
+        grid could not tell where that is.
+
+        Parameters
+        ----------
+        sizes
+            Voxels per axis, 2 or 3.
+        axes : (n, n), or (2, 3) and (3, 3) for a plane in 3-D space
+            Direction of each axis in LPS space, a row each.
+        origin_mm : (n) or (3)
+            Centre of voxel 0, mm.
+        spacing_mm : (n)
+            Distance between voxel centres along each axis, in units of its length; by
+            default that length. A negative one flips its axis.
+
+        Raises
+        ------
+        InputError
+            If a number is not finite, or axes have no length or lie in a plane.
+        """
+        vectors = np.array(axes, np.float64)
+        origin = np.array(origin_mm, np.float64)
+        with np.errstate(all="ignore"):  # what is no number is found below
+            lengths = np.linalg.norm(vectors, axis=1)
+            spacing = np.array(lengths if spacing_mm is None else spacing_mm)
+            if spacing_mm is not None:
+                # Cosines keep their digits unless they are none.
+                unit = abs(lengths - 1) <= _GRID_TOLERANCE_COSINE
+                lengths = np.where(unit, 1, lengths) * np.sign(spacing)
+                spacing = spacing * lengths
+            cosines = vectors / lengths[:, np.newaxis]
+            if len(sizes) == 2 and len(origin) == 3:
+                if (abs(cosines[:2, 2]) <= _GRID_TOLERANCE_COSINE).all():
+                    cosines, spacing = cosines[:2, :2], spacing[:2]
+                    origin = origin[:2]
+                else:
+                    sizes = (*sizes, 1)
+                    if len(spacing) < 3 or not spacing[2]:
+                        cosines = np.array([*cosines[:2], np.cross(*cosines[:2])])
+                        spacing = np.array([*spacing[:2], 1.0])
+        if not spacing.all():
+            raise InputError(f"its voxels have no size: {spacing.tolist()} mm")
+        if not all(np.isfinite(v).all() for v in (cosines, spacing, origin)):
+            raise InputError(
+                f"its geometry is not finite: axes {cosines.tolist()}, spacing "
+                f"{spacing.tolist()}, origin {origin.tolist()}"
+            )
+        if abs(np.linalg.det(cosines)) < _SINGULAR:
+            raise InputError(f"its direction cosines are singular: {cosines.tolist()}")
+        return cls(
+            shape=tuple(int(n) for n in reversed(sizes)),
+            spacing_mm=tuple(spacing[::-1].tolist()),
+            origin_mm=tuple((origin[::-1] + 0.0).tolist()),
+            # A row is a world axis; reversing all reverses rows and columns. No -0.
+            direction=tuple((cosines.T.ravel()[::-1] + 0.0).tolist()),
+        )
+
     def _corners(self) -> list[tuple[float, ...]]:
         """Physical points of the first voxel and of the far end of each axis."""
         points = [self.origin_mm]
@@ -109,10 +184,27 @@ class Geometry:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Geometry:
-        """Rebuild a geometry from its stored fields."""
-        return cls(
+        """Rebuild a geometry from its stored fields.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, OverflowError
+            If they are no geometry.
+        """
+        stored = cls(
             shape=tuple(int(n) for n in record["shape"]),
             spacing_mm=tuple(float(x) for x in record["spacing_mm"]),
             origin_mm=tuple(float(x) for x in record["origin_mm"]),
             direction=tuple(float(x) for x in record["direction"]),
         )
+        ndim = stored.ndim
+        lengths = (len(stored.spacing_mm), len(stored.origin_mm), len(stored.direction))
+        numbers = (*stored.spacing_mm, *stored.origin_mm, *stored.direction)
+        if (
+            ndim not in (2, 3)
+            or lengths != (ndim, ndim, ndim**2)
+            or not all(map(math.isfinite, numbers))
+            or min(*stored.shape, *stored.spacing_mm) <= 0
+        ):
+            raise ValueError(f"no geometry: {record}")
+        return stored

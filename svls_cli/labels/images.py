@@ -1,7 +1,4 @@
-"""Reading label maps and images; with `output`, the only user of SimpleITK.
-
-SimpleITK's (x, y, z) is reversed here and in `output`, and nowhere else.
-"""
+"""Reading label maps and images."""
 
 from __future__ import annotations
 
@@ -13,82 +10,59 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
+from svls_cli.labels.cases import SUFFIXES, suffix_of
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.headers import Container, read_container
-from svls_cli.labels.integrity import content_sha256, plain_file
+from svls_cli.labels.header import ImageHeader, check_regular
+from svls_cli.labels.meta_image import read_meta_image
+from svls_cli.labels.nifti import read_nifti
+from svls_cli.labels.nrrd import read_nrrd
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.values import as_labels, listed, not_a_label
+from svls_cli.labels.time_limit import time_limit
+from svls_cli.labels.values import as_labels, listed
+from svls_cli.labels.voxels import content_sha256, open_voxels
 
-# Silence ITK's warnings about headers on stderr; problems are raised as errors.
-sitk.ProcessObject.SetGlobalWarningDisplay(False)
-
+# After that long, and this much for its size, a disk does not answer or a reader hangs.
+_PATIENCE_S, _SLOWEST_BYTES_PER_S, _DAY_S = 60, 2**19, 86_400
 # Voxels converted at a time: bounds the memory beside the label map itself.
 _SLAB_VOXELS = 2**24
+_READERS = {
+    ".nii": read_nifti, ".nii.gz": read_nifti, ".hdr": read_nifti,
+    ".nrrd": read_nrrd, ".seg.nrrd": read_nrrd, ".nhdr": read_nrrd,
+    ".mha": read_meta_image, ".mhd": read_meta_image,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ImageFile:
     """An open image file, checked to be complete and to have one number per voxel."""
 
-    geometry: Geometry
-    container: Container
-    _reader: sitk.ImageFileReader
-    _plain: Path
-
-    def read(self, rows: slice) -> npt.NDArray[Any]:
-        """Read a range of slices of the first axis, in the file's own type.
-
-        Raises
-        ------
-        InputError
-            If ITK cannot read the voxels.
-        """
-        size = list(reversed(self.geometry.shape))
-        index = [0] * self._reader.GetDimension()
-        size[-1] = rows.stop - rows.start
-        index[len(size) - 1] = rows.start
-        # Size 0 drops an axis: trailing axes of one voxel, as in 4-D files of one time.
-        size += [0] * (self._reader.GetDimension() - len(size))
-        self._reader.SetExtractIndex(index)
-        self._reader.SetExtractSize(size)
-        voxels: npt.NDArray[Any] = sitk.GetArrayFromImage(
-            call_itk(self._reader.Execute)
-        )
-        return voxels
+    header: ImageHeader
+    # (z, y, x) or (y, x): the stored numbers, which the header may scale.
+    _stored: npt.NDArray[Any]
 
     @property
-    def rows_at_a_time(self) -> int:
-        """Number of slices to read at once: bounds the memory beside the image."""
-        shape = self.geometry.shape
-        if self._reader.GetImageIO() == "NrrdImageIO":
-            return shape[0]  # ITK reads the whole file for any part of it
-        return max(1, _SLAB_VOXELS // int(np.prod(shape[1:])))
+    def geometry(self) -> Geometry:
+        """The voxel grid."""
+        return self.header.geometry
 
-    def not_finite(self) -> tuple[Any, tuple[Any, ...]] | None:
-        """First NaN or infinity in a NIfTI file's own bytes, and its voxel; else None.
+    def read(self, rows: slice) -> npt.NDArray[Any]:
+        """Read a range of slices of the first axis.
 
-        ITK's NIfTI reader turns it into 0.
+        Returns
+        -------
+        (rows, y, x) or (rows, x)
+            In the file's own type; float64 if its header scales the voxels.
         """
-        container = self.container
-        if not container.float_dtype:
-            return None
-        data = self._plain if container.compression else container.data_path
-        count = int(np.prod(self.geometry.shape))
-        voxels = np.memmap(
-            data, container.float_dtype, "r", container.data_offset, (count,)
-        )
-        for start in range(0, count, _SLAB_VOXELS):
-            finite = np.isfinite(voxels[start : start + _SLAB_VOXELS])
-            if not finite.all():
-                first = start + int(np.argmin(finite))
-                voxel = np.unravel_index(first, self.geometry.shape)
-                return voxels[first], voxel
-        return None
+        stored, header = self._stored[rows], self.header
+        if (header.slope, header.intercept) != (1, 0):
+            scaled: npt.NDArray[Any] = np.multiply(stored, header.slope, dtype=float)
+            scaled += header.intercept
+            return scaled
+        return np.asarray(stored, stored.dtype.newbyteorder("="))
 
 
 @dataclass(frozen=True)
@@ -112,12 +86,10 @@ class LabelFile:
         Raises
         ------
         InputError
-            If a voxel is not a label, naming its value and position, or if ITK cannot
-            read the file.
+            If a voxel is not a label, naming its value and position.
         """
-        if not_finite := self.image.not_finite():
-            raise not_a_label(*not_finite)
-        n, step = self.geometry.shape[0], self.image.rows_at_a_time
+        n, *rest = self.geometry.shape
+        step = max(1, _SLAB_VOXELS // int(np.prod(rest)))
         for start in range(0, n, step):
             rows = slice(start, min(start + step, n))
             yield rows, *as_labels(self.image.read(rows), first_row=start)
@@ -169,8 +141,9 @@ def open_image_file(path: Path) -> Iterator[ImageFile]:
         If it cannot be read, is broken, or has several components per voxel, several
         times, or complex numbers.
     """
-    with _opened(read_container(path), "an image") as file:
-        yield file
+    header = read_header(path)
+    with time_limit(_longest(header)):
+        yield _opened(header, "an image")
 
 
 @contextmanager
@@ -181,24 +154,49 @@ def open_label_file(path: Path) -> Iterator[LabelFile]:
     ------
     InputError
         If it cannot be read, is broken, or is not a label map: several components per
-        voxel, overlapping segments, a time series, or complex numbers.
+        voxel, segments in several layers, a time series, or complex numbers.
     """
-    container = read_container(path)
-    segments = read_segments(container)
-    with _opened(container, "a label map", overlapping=bool(segments)) as image:
-        yield LabelFile(image, segments)
+    header = read_header(path)
+    segments = read_segments(header.fields)
+    if header.components > 1 and segments:
+        raise InputError(
+            f"its segments lie in {header.components} layers, as 3D Slicer keeps those "
+            "that overlap; a label map has one label per voxel: export the segments "
+            "as one label map"
+        )
+    with time_limit(_longest(header)):
+        yield LabelFile(_opened(header, "a label map"), segments)
 
 
-@contextmanager
-def _opened(
-    container: Container, what: str, *, overlapping: bool = False
-) -> Iterator[ImageFile]:
-    with plain_file(container) as plain:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(plain))
-        call_itk(reader.ReadImageInformation)
-        ndim = _check_header(reader, what, overlapping=overlapping)
-        yield ImageFile(read_geometry(reader, ndim), container, reader, plain)
+def read_header(path: Path) -> ImageHeader:
+    """Read the header of an image file.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is empty, is broken, or not what its suffix says.
+    """
+    check_regular(path)
+    suffix = suffix_of(path)
+    if not suffix:
+        raise InputError(f"not a known format; expected one of {', '.join(SUFFIXES)}")
+    try:
+        if not path.stat().st_size:
+            raise InputError("the file is empty")
+        return _READERS[suffix](path)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}") from error
+
+
+def _longest(header: ImageHeader) -> float:
+    """Seconds after which whoever works on a file of this size does so in vain."""
+    return min(_PATIENCE_S + header.n_bytes / _SLOWEST_BYTES_PER_S, _DAY_S)
+
+
+def _opened(header: ImageHeader, what: str) -> ImageFile:
+    if header.components > 1:
+        raise InputError(f"not {what}: {header.components} components per voxel")
+    return ImageFile(header, open_voxels(header))
 
 
 def file_sha256(path: Path) -> str:
@@ -209,7 +207,11 @@ def file_sha256(path: Path) -> str:
     InputError
         If it cannot be read or its header is broken.
     """
-    return content_sha256(read_container(path))
+    header = read_header(path)
+    try:
+        return content_sha256(header)
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}") from error
 
 
 def input_record(path: Path, rater: str | None = None) -> dict[str, Any]:
@@ -221,69 +223,3 @@ def input_record(path: Path, rater: str | None = None) -> dict[str, Any]:
         As `file_sha256`.
     """
     return {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
-
-
-def _check_header(reader: sitk.ImageFileReader, what: str, *, overlapping: bool) -> int:
-    """Check that voxels are single real numbers; return the number of spatial axes."""
-    size, components = reader.GetSize(), reader.GetNumberOfComponents()
-    pixel_type = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
-    if components != 1 and overlapping:
-        raise InputError(
-            f"its segments overlap ({components} layers); a label map has one label "
-            "per voxel: export the segments as one label map"
-        )
-    if components != 1:
-        raise InputError(
-            f"not {what}: {components} components per voxel ({pixel_type})"
-        )
-    if "complex" in pixel_type:
-        raise InputError(f"not {what}: its voxels are {pixel_type}")
-    if len(size) < 2 or any(n != 1 for n in size[3:]):
-        raise InputError(
-            f"not {what}: {len(size)}-D, {' x '.join(map(str, size))}; expected "
-            "2-D or 3-D"
-        )
-    return min(len(size), 3)
-
-
-def read_geometry(reader: sitk.ImageFileReader, ndim: int) -> Geometry:
-    """Voxel grid of an ITK image; a negative spacing becomes a flipped direction.
-
-    Raises
-    ------
-    InputError
-        If the geometry is not finite, or the direction is singular.
-    """
-    dimension = reader.GetDimension()
-    direction = np.reshape(reader.GetDirection(), (dimension, dimension))[:ndim, :ndim]
-    spacing = np.array(reader.GetSpacing()[:ndim])
-    origin = reader.GetOrigin()[:ndim]
-    if not all(np.isfinite(v).all() for v in (direction, spacing, origin)):
-        raise InputError(
-            f"its geometry is not finite: {spacing}, {origin}, {direction}"
-        )
-    if np.linalg.det(direction) == 0:
-        raise InputError(f"its direction cosines are singular: {direction.tolist()}")
-    direction = direction * np.where(spacing < 0, -1.0, 1.0)
-    return Geometry(
-        shape=tuple(reversed(reader.GetSize()[:ndim])),
-        spacing_mm=tuple(np.abs(spacing)[::-1].tolist()),
-        origin_mm=tuple(reversed(origin)),
-        # Reversing a row-major matrix reverses both its rows and its columns.
-        direction=tuple(direction.ravel()[::-1].tolist()),
-    )
-
-
-def call_itk(call: Any, doing: str = "read") -> Any:
-    """Call ITK, whose exceptions are RuntimeErrors with the reason in the last line.
-
-    Raises
-    ------
-    InputError
-        If ITK fails, with that reason.
-    """
-    try:
-        return call()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
-        raise InputError(f"ITK cannot {doing} it: {reason}") from error

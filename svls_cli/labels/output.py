@@ -1,10 +1,11 @@
 """Writing images, and resampling label maps onto another grid.
 
-SimpleITK's (x, y, z) is reversed here and in `images`, and nowhere else.
+The only user of SimpleITK, whose (x, y, z) is reversed here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.headers import read_container
-from svls_cli.labels.images import call_itk, read_geometry
-from svls_cli.labels.integrity import plain_file
+from svls_cli.labels.images import open_image_file
+
+# Silence ITK's warnings on stderr; problems are raised as errors.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 
 def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> None:
@@ -40,14 +42,10 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     """
     image = sitk.GetImageFromArray(voxels)
     _set_geometry(image, geometry)
-    call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
+    _call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
     # ITK's NIfTI writer reports neither a full disk nor a direction it cannot hold.
-    container = read_container(path)
-    with plain_file(container) as plain:
-        reader = sitk.ImageFileReader()
-        reader.SetFileName(str(plain))
-        call_itk(reader.ReadImageInformation)
-        written = read_geometry(reader, geometry.ndim)
+    with open_image_file(path) as file:
+        written = file.geometry
     if not written.is_close(geometry, relative=1e-6):
         raise InputError(
             f"{suffix_of(path)} cannot hold this geometry: it would become {written}; "
@@ -91,7 +89,7 @@ def resample_nearest(
     resampler.SetOutputDirection(target.direction[::-1])
     resampler.SetInterpolator(sitk.sitkNearestNeighbor)
     resampler.SetDefaultPixelValue(outside)
-    resampled = call_itk(lambda: resampler.Execute(image), "resample")
+    resampled = _call_itk(lambda: resampler.Execute(image), "resample")
     voxels: UIntArray = sitk.GetArrayFromImage(resampled)
     return voxels
 
@@ -101,3 +99,18 @@ def _set_geometry(image: sitk.Image, geometry: Geometry) -> None:
     image.SetSpacing(geometry.spacing_mm[::-1])
     image.SetOrigin(geometry.origin_mm[::-1])
     image.SetDirection(geometry.direction[::-1])
+
+
+def _call_itk(call: Callable[[], Any], doing: str) -> Any:
+    """Call ITK, whose exceptions are RuntimeErrors with the reason in the last line.
+
+    Raises
+    ------
+    InputError
+        If ITK fails, with that reason.
+    """
+    try:
+        return call()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("sitk::ERROR: ")
+        raise InputError(f"ITK cannot {doing} it: {reason}") from error

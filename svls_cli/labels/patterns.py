@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
+from svls_cli.labels.names import composed
 
 _ANY_DEPTH = "**"
 _PIECES = re.compile(r"(\{.*?\}|\[!?\]?[^\]]*\]|\*|\?)")
@@ -17,28 +19,35 @@ _HIDDEN = r"(?!\.)"
 
 @dataclass(frozen=True)
 class Match:
-    """A path that a pattern matches."""
+    """A path that a pattern matches, or a way to such that cannot be followed."""
 
-    path: Path  # a file; or a folder that cannot be read, where files may match
+    path: Path
     # What the names in braces stand for, as far as the path tells.
     names: Mapping[str, str]
-    readable: bool = True
 
 
-def match_paths(folder: Path, pattern: str, fields: Collection[str]) -> list[Match]:
-    """Files inside a folder whose path matches a pattern, sorted.
+def match_paths(
+    folder: Path, pattern: str, fields: Collection[str], suffixes: Collection[str]
+) -> list[Match]:
+    """Paths inside a folder that match a pattern, sorted.
+
+    Whatever has a matching name is among them, readable or not: a link to nothing or a
+    pipe as well as a file; a folder, unless a path inside it matches, too; and folders
+    and links on the way that cannot be followed, where files may match.
 
     Parameters
     ----------
     folder
-        Where files are searched.
+        Where paths are searched.
     pattern
         A path inside the folder. ``*``, ``?`` and ``[...]`` stay within a file's or
         folder's name, ``**`` is folders of any depth. Names that begin with a dot are
         matched where the pattern has the dot. A name in braces stands for any text, the
-        same wherever it is repeated.
+        same wherever it is repeated. Composed and decomposed characters are the same.
     fields
         Names that may stand in braces; the first of them must if any does.
+    suffixes
+        Ends of names that match, in lower case.
 
     Raises
     ------
@@ -46,7 +55,7 @@ def match_paths(folder: Path, pattern: str, fields: Collection[str]) -> list[Mat
         If the pattern is no path inside the folder, or has other names in braces.
     """
     _check_fields(pattern, fields)
-    parts = [part for part in pattern.split("/") if part != "."]
+    parts = [part for part in composed(pattern).split("/") if part != "."]
     if parts[-1:] == [_ANY_DEPTH]:
         parts.append("*")
     if not pattern or {"", ".."} & {*parts}:
@@ -54,9 +63,11 @@ def match_paths(folder: Path, pattern: str, fields: Collection[str]) -> list[Mat
     if any(_ANY_DEPTH in part for part in parts if part != _ANY_DEPTH):
         raise InputError(f"pattern {pattern!r}: ** is a path's part by itself, as **/*")
     try:
-        return sorted(_matches(folder, parts), key=lambda match: match.path)
+        found = _matches(folder, parts, tuple(suffixes))
     except re.error as error:
         raise InputError(f"pattern {pattern!r}: {error}") from error
+    ways = {parent for path in found for parent in path.parents}
+    return [match for path, match in sorted(found.items()) if path not in ways]
 
 
 def _check_fields(pattern: str, fields: Collection[str]) -> None:
@@ -74,12 +85,15 @@ def _check_fields(pattern: str, fields: Collection[str]) -> None:
         raise InputError(f"pattern {pattern!r} needs {allowed[0]}, too")
 
 
-def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Match]:
-    """In no order; only folders in which files may match are looked into."""
+def _matches(
+    folder: Path, parts: Sequence[str], suffixes: tuple[str, ...]
+) -> dict[Path, Match]:
+    """Only folders in which files may match are looked into."""
     whole = re.compile(_expression(parts))
     leading = [re.compile(_expression([*parts[:n], ""])) for n in range(len(parts))]
     # Links that `**` stands for are not followed: they may lead in a circle.
     followed = [each for n, each in enumerate(leading) if parts[n - 1] != _ANY_DEPTH]
+    found: dict[Path, Match] = {}
     waiting: list[tuple[Path, str, Mapping[str, str]]] = [(folder, "", {})]
     while waiting:
         here, inside, names = waiting.pop()
@@ -87,27 +101,29 @@ def _matches(folder: Path, parts: Sequence[str]) -> Iterator[Match]:
             with os.scandir(here) as opened:
                 entries = list(opened)
         except OSError:
-            yield Match(here, names, readable=False)
+            found.setdefault(here, Match(here, names))
             continue
         for entry in entries:
-            path, name = here / entry.name, inside + entry.name
+            path, name = here / entry.name, inside + composed(entry.name)
             match = whole.fullmatch(name)
-            if match and _holds(entry.is_file):
-                yield Match(path, match.groupdict())
-                continue
+            if match and name.lower().endswith(suffixes):
+                found[path] = Match(path, match.groupdict())
             expressions = followed if entry.is_symlink() else leading
-            found = (each.fullmatch(f"{name}/") for each in expressions)
-            match = next(filter(None, found), None)
-            if match and _holds(entry.is_dir):
-                waiting.append((path, f"{name}/", match.groupdict()))
+            ways = (each.fullmatch(f"{name}/") for each in expressions)
+            way = next(filter(None, ways), None)
+            if way and _may_be_folder(entry):
+                waiting.append((path, f"{name}/", way.groupdict()))
+    return found
 
 
-def _holds(question: Callable[[], bool]) -> bool:
-    """Whether a file is of a kind; no, where the system cannot tell."""
+def _may_be_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder, or a link that leads nowhere."""
     try:
-        return question()
-    except OSError:  # links in a circle
-        return False
+        if entry.is_symlink():
+            return stat.S_ISDIR(entry.stat().st_mode)
+        return entry.is_dir()
+    except OSError:
+        return True
 
 
 def _expression(parts: Sequence[str]) -> str:

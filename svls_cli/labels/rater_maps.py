@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
@@ -15,6 +17,7 @@ from svls_cli.labels.images import LabelFile, input_record, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
+from svls_cli.labels.values import listed
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class RaterMaps:
     # (z, y, x) or (y, x) each: class index of each voxel; ``len(classes)`` where the
     # rater ignores it.
     maps: tuple[UIntArray, ...]
+    notes: tuple[str, ...] = ()  # remarks: who is missing, and what was lost
 
 
 def read_rater_maps(
@@ -48,13 +52,15 @@ def read_rater_maps(
         Label value that means "no label here".
     resample_to_first
         Resample maps on other grids onto the first rater's by nearest neighbour; voxels
-        outside of them become background, label 0. By default they are an error.
+        outside of them become background, label 0. Labels that lie outside of the first
+        rater's grid are lost, which is noted. By default other grids are an error.
 
     Raises
     ------
     InputError
         If a file cannot be read or is no label map, holds other values than
-        ``classes``, lies on another grid than the first, or names a label differently.
+        ``classes``, lies on another grid than the first, or names a label differently;
+        or if resampling loses all of a rater's labels.
     """
     with ExitStack() as stack:
         files = [_open(stack, rater, path) for rater, path in case.raters]
@@ -72,9 +78,17 @@ def read_rater_maps(
         if classes is None:
             values = {value for file in files for value in file.distinct()}
             classes = ClassTable.from_values(values - {ignore_label})
-        maps = tuple(_indices(file, first, classes, ignore_label) for file in files)
-    raters = tuple(rater for rater, _ in case.raters)
-    return RaterMaps(first, classes, raters, maps)
+        raters = tuple(rater for rater, _ in case.raters)
+        maps, notes = [], [case.missing_note]
+        for rater, file in zip(raters, files, strict=True):
+            check_names(file.segments, classes)
+            indices = file.indices(classes, ignore_label=ignore_label)
+            if first.difference(file.geometry):
+                indices, note = _onto(first, indices, file.geometry, classes, rater)
+                notes.append(note)
+            maps.append(indices)
+    told = tuple(note for note in notes if note)
+    return RaterMaps(first, classes, raters, tuple(maps), told)
 
 
 def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
@@ -95,14 +109,37 @@ def _open(stack: ExitStack, rater: str, path: Path) -> LabelFile:
         raise InputError(f"rater {rater}: {error}") from error
 
 
-def _indices(
-    file: LabelFile, first: Geometry, classes: ClassTable, ignore_label: int | None
-) -> UIntArray:
-    check_names(file.segments, classes)
-    indices = file.indices(classes, ignore_label=ignore_label)
-    if not first.difference(file.geometry):
-        return indices
+def _onto(
+    target: Geometry,
+    indices: UIntArray,
+    source: Geometry,
+    classes: ClassTable,
+    rater: str,
+) -> tuple[UIntArray, str | None]:
+    """Bring a rater's map onto another grid; also say which labels are lost by that."""
     if 0 not in classes.values:
         raise InputError("resampling needs a background, label 0, among the classes")
-    outside = int(classes.values.tolist().index(0))
-    return resample_nearest(indices, file.geometry, first, outside=outside)
+    background = int(classes.values.tolist().index(0))
+    resampled = resample_nearest(indices, source, target, outside=background)
+    everywhere = np.ones(target.shape, np.uint8)
+    inside = resample_nearest(everywhere, target, source, outside=0)
+    # Voxels that are ignored are no labels.
+    labelled = (indices != background) & (indices < len(classes))
+    total = np.count_nonzero(labelled)
+    outside = np.count_nonzero(labelled & (inside == 0))
+    before, after = np.unique(indices[labelled]), np.unique(resampled)
+    gone = classes.values[np.setdiff1d(before, after)].tolist()
+    if total and len(gone) == len(before):
+        raise InputError(
+            f"rater {rater}: resampling to the first rater's grid loses all of its "
+            f"{total} labelled voxels, {outside} of which lie outside of that grid"
+        )
+    lost = []
+    if outside:
+        lost.append(
+            f"{outside} of {total} labelled voxels lie outside of the first rater's "
+            "grid and are lost"
+        )
+    if gone:
+        lost.append(f"nothing is left of label {listed(gone)}")
+    return resampled, f"rater {rater}: {', '.join(lost)}" if lost else None

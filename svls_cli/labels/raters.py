@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import list_images, safe_name
+from svls_cli.labels.cases import check_folder, list_images
+from svls_cli.labels.names import check_letter_case, composed, safe_name
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -92,10 +93,10 @@ def find_rated_cases(
     if len(folders) < len(given):
         found += [each for line in lines if line.strip() for each in _parse_line(line)]
     of_all = "{rater}" in (pattern or "")
+    for folder in folders:
+        check_folder(folder, "" if of_all else "; give one for each rater")
     raters = [None] * len(folders) if of_all else _rater_names(folders)
     for rater, folder in zip(raters, folders, strict=True):
-        if not folder.is_dir() and not of_all:
-            raise InputError(f"{folder}: no such folder; give one for each rater")
         for names, path in list_images(folder, pattern, ("case", "rater")):
             found.append((names["case"], names.get("rater", rater), path))
     return _by_case(found)
@@ -104,10 +105,12 @@ def find_rated_cases(
 def _by_case(found: Sequence[tuple[str, str | None, Path]]) -> list[RatedCase]:
     if not found:
         raise InputError("no cases: no label maps of any rater were found")
-    everyone = list(dict.fromkeys(rater for _, rater, _ in found if rater is not None))
-    _check_names(everyone)
+    known = {rater: path for _, rater, path in found if rater is not None}
+    _check_names(known)
+    check_letter_case(known.items(), "raters")
+    check_letter_case([(case, path) for case, _, path in found], "cases")
     # Whose a folder is that cannot be read may be unknown: its case fails anyway.
-    everyone = everyone or ["unknown"]
+    everyone = list(known) or ["unknown"]
     cases: dict[str, dict[str, Path]] = {}
     for case, rater, path in found:
         rater = everyone[0] if rater is None else rater
@@ -126,10 +129,10 @@ def _by_case(found: Sequence[tuple[str, str | None, Path]]) -> list[RatedCase]:
     ]
 
 
-def _check_names(raters: Sequence[str]) -> None:
+def _check_names(raters: Iterable[str]) -> None:
     """A rater's map is stored in a folder of this name."""
     for rater in raters:
-        if rater == HARD or not rater or safe_name(rater) != rater:
+        if rater.casefold() == HARD or safe_name(rater) != rater:
             raise InputError(
                 f"{rater!r} cannot be a rater's name: the store needs it, or it is no "
                 "folder's name; rename the folder or give JSON records"
@@ -147,11 +150,14 @@ def _rater_names(folders: Sequence[Path]) -> list[str]:
     parts = [folder.resolve().parts for folder in folders]
     if len(set(parts)) < len(parts):
         raise InputError("a rater's folder is given twice")
-    for depth in range(1, max(map(len, parts), default=0) + 1):
-        names = ["_".join(path[-depth:]) for path in parts]
-        if len(set(names)) == len(names):
-            return [safe_name(name) for name in names]
-    return []
+    for depth in range(1, max(map(len, parts), default=1) + 1):
+        names = [safe_name("_".join(path[-depth:])) for path in parts]
+        if len({name.casefold() for name in names}) == len(names):
+            return names
+    raise InputError(
+        "two raters' folders have one name on some file systems: "
+        f"{', '.join(map(str, folders))}; rename one"
+    )
 
 
 def _parse_line(line: str) -> list[tuple[str, str, Path]]:
@@ -163,7 +169,8 @@ def _parse_line(line: str) -> list[tuple[str, str, Path]]:
             raise TypeError("case is text, raters an object")
         if any("\0" in path for path in raters.values()):
             raise ValueError("a null byte")
-        return [(safe_name(case), rater, Path(path)) for rater, path in raters.items()]
+        case = safe_name(case)
+        return [(case, composed(rater), Path(path)) for rater, path in raters.items()]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected {"case": ..., "raters": {"r1": path, ...}} per '

@@ -15,6 +15,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.cases import find_cases, list_images
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import ImageFile, open_image_file
+from svls_cli.labels.names import check_letter_case
 
 # nnU-Net's channels: case_0000.nii.gz, case_0001.nii.gz, ...
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -89,7 +90,8 @@ def find_scans(
     Raises
     ------
     InputError
-        If there are none, an input does not exist, or two files have one name.
+        If there are none, an input does not exist, or two files have one name, or names
+        that differ only in the case of letters.
     """
     given = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
     if pattern and "{" in pattern:
@@ -99,6 +101,7 @@ def find_scans(
                 key = names["case"], names.get("channel", "")
                 if files.setdefault(key, path) != path:
                     raise InputError(f"two files are {key}: {files[key]} and {path}")
+        check_letter_case([(key[0], path) for key, path in files.items()], "cases")
         return _by_case(files)
     paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
     plain = _by_case({(name, ""): path for name, path in paths.items()})
@@ -135,13 +138,10 @@ def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:
 
 
 def _voxels(file: ImageFile) -> npt.NDArray[Any]:
-    found = file.not_finite()
-    if found is None:
-        voxels = file.read(slice(0, file.geometry.shape[0]))
-        if voxels.dtype.kind != "f" or np.isfinite(voxels).all():
-            return voxels
-        voxel = np.unravel_index(int(np.argmin(np.isfinite(voxels))), voxels.shape)
-        found = voxels[voxel], voxel
-    value, voxel = found
+    voxels = file.read(slice(0, file.geometry.shape[0]))
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return voxels
+    voxel = np.unravel_index(int(np.argmin(finite)), voxels.shape)
     place = ", ".join(str(int(at)) for at in voxel)
-    raise InputError(f"{value} at voxel ({place}): images hold finite numbers")
+    raise InputError(f"{voxels[voxel]} at voxel ({place}): images hold finite numbers")

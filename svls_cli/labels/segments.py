@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable, default_name
-from svls_cli.labels.headers import Container
 from svls_cli.labels.values import MAX_VALUE
 
 
@@ -21,8 +20,8 @@ class Segment:
     color: str  # RRGGBB, or empty
 
 
-def read_segments(container: Container) -> dict[int, Segment]:
-    """Segments by label value; empty for other files.
+def read_segments(fields: Mapping[str, str]) -> dict[int, Segment]:
+    """Segments by label value, from the keys and values of a header.
 
     Raises
     ------
@@ -30,7 +29,6 @@ def read_segments(container: Container) -> dict[int, Segment]:
         If the header's entries are not what 3D Slicer writes, or two segments share a
         name, or a value in one layer.
     """
-    fields = container.fields
     segments: dict[tuple[str, int], Segment] = {}  # by layer and label value
     for key in fields:
         if not (key.startswith("Segment") and key.endswith("_LabelValue")):
@@ -41,7 +39,7 @@ def read_segments(container: Container) -> dict[int, Segment]:
             raise InputError(f"two segments share label value {value}")
         name, color = fields.get(f"{prefix}Name", ""), fields.get(f"{prefix}Color", "")
         segments[layer, value] = Segment(name, _hex_color(color))
-    # Segments of several layers overlap; `images` refuses the file for that.
+    # `images` refuses files of several layers.
     single = len({layer for layer, _ in segments}) == 1
     names = Counter(segment.name for segment in segments.values() if segment.name)
     if single and (twice := [name for name, n in names.items() if n > 1]):

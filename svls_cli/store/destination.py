@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ from typing import Any
 from svls_cli.batch.records import Record
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.values import listed
+from svls_cli.store.case_files import is_read, read_case_attributes
 from svls_cli.store.objects import Folder, ObjectFolder
-from svls_cli.store.reader import Store, case_attributes_at, open_store
+from svls_cli.store.reader import Store, open_store
 from svls_cli.store.schema import StoreConfig
 from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
 from svls_cli.store.uploads import put_case, put_root
@@ -38,12 +42,12 @@ class Destination:
 
     def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
         """Whether the case is complete, made from these inputs as it would be now."""
-        stored = case_attributes_at(self.root / name)
-        return (
-            stored is not None
-            and stored.get("config_hash") == self.config.hash
-            and stored.get("inputs") == inputs
-        )
+        try:
+            stored = read_case_attributes(self.root / name)
+        except StoreError:
+            return False
+        made_from = (stored["config_hash"], stored["inputs"])
+        return made_from == (self.config.hash, inputs)
 
     def output(self, name: str) -> str:
         """Path of a case, as users know it."""
@@ -73,15 +77,29 @@ class Destination:
     def take_place(self, records: Iterable[Record], *, fail_fast: bool) -> None:
         """Put the finished store in the place of the old one, if it replaces one.
 
-        If a case failed, the old one is kept beside it, as ``STORE.old``; or stays
-        where it is, if the run was to stop there.
+        If a case failed, or the old one holds files that no run made, it is kept beside
+        the new one, as ``STORE.old``; or stays where it is, if the run was to stop at a
+        failure.
         """
         failed = any(record.status == "failed" for record in records)
         if self.replaces is None or self.workspace is None or (failed and fail_fast):
             return
-        if isinstance(self.root, Path) and _has_cases(self.root):
-            replace_store(
-                self.replaces, self.root, workspace=self.workspace, keep_old=failed
+        if not (isinstance(self.root, Path) and _has_cases(self.root)):
+            return
+        strangers = [] if failed else foreign_files(self.replaces)
+        kept = replace_store(
+            self.replaces,
+            self.root,
+            workspace=self.workspace,
+            keep_old=failed or bool(strangers),
+        )
+        if kept is not None:
+            why = "a case failed"
+            if strangers:
+                why = f"it holds files that no run made: {listed(strangers, 3)}"
+            # On stderr, also where nobody set up logging.
+            logging.getLogger(__name__).warning(
+                "the old store is kept as %s: %s", kept, why
             )
 
     @contextmanager
@@ -139,17 +157,24 @@ def existing_store(path: Folder) -> Store | None:
     return open_store(path)
 
 
-def store_to_replace(path: Folder) -> Store | None:
-    """The store at ``path``, checked to be replaceable; None if there is nothing.
+def store_to_replace(path: Folder, command: str) -> Store | None:
+    """The store at ``path``, checked to be replaceable by a run of ``command``.
+
+    None if there is nothing.
 
     Raises
     ------
     InvalidParameterError
         If it is in an object store.
     StoreError
-        If something else is there.
+        If something else is there, or a store that another command made.
     """
     existing = existing_store(path)
+    if existing is not None and existing.config.made_by != command:
+        raise StoreError(
+            f"{path} was made by {existing.config.made_by}; {command} --overwrite "
+            f"replaces stores of {command} only: use another name, or remove it"
+        )
     if existing is not None and isinstance(path, ObjectFolder):
         raise InvalidParameterError(
             f"--overwrite: {path} is in an object store, where nothing can be renamed, "
@@ -200,6 +225,19 @@ def open_destination(
 
 def _has_cases(root: Path) -> bool:
     return any(path.is_dir() for path in root.iterdir())
+
+
+def foreign_files(store: Path) -> list[str]:
+    """Paths of the files in a store that no run made; links hold nothing to lose."""
+    found = []
+    for folder, _, names in os.walk(store):
+        for name in names:
+            path = Path(folder, name)
+            inside = path.relative_to(store).as_posix()
+            in_case = inside.partition("/")[2] or inside
+            if not (path.is_symlink() or is_read(in_case)):
+                found.append(inside)
+    return sorted(found)
 
 
 def _refuse_mixture(out: Folder, existing: Store, config: StoreConfig) -> None:

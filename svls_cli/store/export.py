@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,14 @@ import numpy.typing as npt
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, StoreError, check_choice
-from svls_cli.files import UNFINISHED
+from svls_cli.files import unfinished_folder
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.images import file_sha256
 from svls_cli.labels.output import write_image
 from svls_cli.labels.values import listed
 from svls_cli.store.choices import CONTENTS, FORMATS, Content, Format
 from svls_cli.store.objects import disk_folder
-from svls_cli.store.reader import StoredCase, open_store
+from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.store.verify import verify_case
 
 
@@ -44,7 +44,7 @@ class ExportOptions:
         Names as BIDS derivatives have them, ``_probseg`` and ``_dseg``, and a
         ``dseg.tsv`` with the classes.
     overwrite
-        Replace files that exist.
+        Replace files that exist, but for those that the store was made from.
     """
 
     content: Content = "soft"
@@ -83,7 +83,8 @@ def export_cases(
     Returns
     -------
     list of Record
-        One per case, in the order in which they finish.
+        One per case, in the order in which they finish; incomplete and damaged ones
+        have failed. A case is skipped if its files are there with the same content.
 
     Raises
     ------
@@ -93,6 +94,7 @@ def export_cases(
         If it has no case of a name.
     """
     opened, options = open_store(store), options or ExportOptions()
+    batch = batch or Batch()
     chosen = [opened[name] for name in cases or opened]
     folder, inside = disk_folder(out), opened.path
     if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
@@ -100,10 +102,24 @@ def export_cases(
     folder.mkdir(parents=True, exist_ok=True)
     if options.bids:
         _write_table(folder / "dseg.tsv", opened.classes, options)
-    with TemporaryDirectory(prefix=UNFINISHED, dir=folder) as unfinished:
-        exporter = CaseExporter(folder, Path(unfinished), options)
-        finished = run_cases(exporter, chosen, batch or Batch(), doing="export")
-    return [each.record for each in finished]
+    damaged = {} if cases else opened.incomplete()
+    records = [Record.failure(name, damage) for name, damage in damaged.items()]
+    for record in records:
+        batch.on_record(record)
+    if records and batch.fail_fast:
+        return records
+    with unfinished_folder(folder) as unfinished:
+        exporter = CaseExporter(folder, unfinished, options, _inputs(opened, options))
+        finished = run_cases(exporter, chosen, batch, doing="export")
+    return records + [each.record for each in finished]
+
+
+def _inputs(store: Store, options: ExportOptions) -> frozenset[str]:
+    """The sha256 of every file that the store was made from, if files are replaced."""
+    if not options.overwrite:
+        return frozenset()
+    cases = store.values()
+    return frozenset(file["sha256"] for c in cases for file in c.attributes["inputs"])
 
 
 @dataclass(frozen=True)
@@ -113,20 +129,27 @@ class CaseExporter:
     folder: Path
     unfinished: Path  # folder for files that are being written, on the same file system
     options: ExportOptions
+    inputs: frozenset[str]  # sha256 of files that are never replaced
 
     def __call__(self, case: StoredCase) -> Outcome[None]:
         """Verify a case and write its volumes, each whole or not at all."""
         # What is missing from a store reads as zeros, which nobody must export.
         if problems := verify_case(case):
             raise StoreError(f"the stored case is damaged: {listed(problems, 3)}")
-        paths = []
+        paths, changed = [], False
         for name, voxels in _volumes(case, self.options):
             path = self.folder / f"{name}.{self.options.format}"
-            with _replacing(path, self.unfinished, self.options) as part:
+            part = self.unfinished / f"{uuid.uuid4().hex}.{self.options.format}"
+            try:
                 write_image(part, voxels, case.geometry)
+                changed |= _replace(path, part, self.options.overwrite, self.inputs)
+            finally:
+                part.unlink(missing_ok=True)
             paths.append(path)
-        output = paths[0] if len(paths) == 1 else self.folder
-        return Outcome(str(output), sum(path.stat().st_size for path in paths))
+        output = str(paths[0] if len(paths) == 1 else self.folder)
+        if not changed:
+            return Outcome(output, skipped="already complete")
+        return Outcome(output, sum(path.stat().st_size for path in paths))
 
 
 def _volumes(
@@ -175,21 +198,44 @@ def _write_table(path: Path, classes: ClassTable, options: ExportOptions) -> Non
         f"{c.value}\t{name}\t#{c.color}\n"
         for c, name in zip(classes.classes, names, strict=True)
     ]
-    content = "".join(["index\tname\tcolor\n", *rows]).encode()
-    if path.is_file() and path.read_bytes() == content:
-        return
-    with _replacing(path, path.parent, options) as part:
-        part.write_bytes(content)
+    content = "".join(["index\tname\tcolor\n", *rows])
+    with unfinished_folder(path.parent) as folder:
+        part = folder / path.name
+        part.write_bytes(content.encode())
+        _replace(path, part, options.overwrite)
 
 
-@contextmanager
-def _replacing(path: Path, parts: Path, options: ExportOptions) -> Iterator[Path]:
-    """A file in ``parts`` that replaces ``path`` if the block succeeds."""
-    if os.path.lexists(path) and not options.overwrite:
-        raise InputError(f"{path} exists; use --overwrite to replace it")
-    part = parts / f".{uuid.uuid4().hex}.{options.format}"
+def _replace(
+    path: Path, part: Path, overwrite: bool, inputs: Collection[str] = ()
+) -> bool:
+    """Put a finished file in the place of ``path``; return whether that changed it.
+
+    Raises
+    ------
+    InputError
+        If another file is there that is not to be replaced, or is one of ``inputs``.
+    """
+    if os.path.lexists(path):
+        if (
+            not path.is_symlink()
+            and path.is_file()
+            and filecmp.cmp(path, part, shallow=False)
+        ):
+            return False
+        if not overwrite:
+            raise InputError(f"{path} exists; use --overwrite to replace it")
+        if path.is_file() and _sha256(path) in inputs:
+            raise InputError(
+                f"{path} is a label map that the store was made from, which is never "
+                "replaced; choose another folder"
+            )
+    part.replace(path)
+    return True
+
+
+def _sha256(path: Path) -> str | None:
+    """The sha256 that the store would have of a file; None if it is no label map."""
     try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        return file_sha256(path)
+    except InputError:
+        return None

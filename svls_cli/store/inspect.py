@@ -11,9 +11,10 @@ from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.workers import ThisProcess
 from svls_cli.labels.values import listed
+from svls_cli.store import ome
 from svls_cli.store.objects import file_sizes
 from svls_cli.store.reader import Store, StoredCase, open_store
-from svls_cli.store.verify import verify_case
+from svls_cli.store.verify import remarks_on, verify_case
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,8 @@ def inspect_cases(
         if on_case is not None:
             on_case(inspected(record))
 
-    reason = "incomplete or damaged: no case"
-    records = [Record.failure(name, reason) for name in opened.incomplete()]
+    damaged = opened.incomplete()
+    records = [Record.failure(name, damage) for name, damage in damaged.items()]
     for record in records:
         hear(record)
     finished = run_cases(
@@ -112,8 +113,14 @@ class CaseInspector:
 
     def __call__(self, case: StoredCase) -> Outcome[None]:
         """Find the case's size, and what is wrong with it."""
-        problems = verify_case(case) if self.verify else []
+        problems, notes = [], []
+        if self.verify:
+            problems = verify_case(case)
+            notes = [] if problems else remarks_on(case)
         if case.attributes["config_hash"] != self.config_hash:
             problems.append("made with other parameters than its store")
         size = sum(file_sizes(case.path).values())
-        return Outcome(str(case.path), size, failure=listed(problems, 3))
+        failure = listed(problems, 3)
+        oblique = ome.orientation_note(case.geometry)
+        note = listed([*notes, *([oblique] if oblique else [])], 3)
+        return Outcome(str(case.path), size, failure=failure, note=note or None)

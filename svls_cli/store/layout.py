@@ -15,6 +15,7 @@ from dataclasses import dataclass
 _CHUNK_SHARED = {3: 64, 2: 512}
 _CHUNK_SINGLE = {3: 128, 2: 1024}
 _SHARD = {3: 256, 2: 4096}
+MAX_SHARD_VOXELS = 2**24  # what these sides enclose
 _SHARED_CHUNK_CLASSES = 8
 _SHARD_BYTES = 2**28
 # A shard's index counts every chunk it could hold, so classes far beyond any data set

@@ -14,12 +14,9 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from svls_cli.store.objects import Folder
 
 NAME = "zarr.json"
 ZSTD_LEVEL = 3
@@ -75,39 +72,44 @@ def array(
     }
 
 
-def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> None:
+def write(folder: Path, document: Mapping[str, Any], *, indent: int | None) -> bytes:
     """Make ``folder`` the group or array that ``document`` describes.
 
     The folder is made if it does not exist. ``indent`` None leaves white space out: in
     small cases of many classes most bytes are metadata.
+
+    Returns
+    -------
+    bytes
+        The content of the file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(document, indent=indent, allow_nan=False)
-    (folder / NAME).write_text(text, encoding="utf-8")
+    content = json.dumps(document, indent=indent, allow_nan=False).encode()
+    (folder / NAME).write_bytes(content)
+    return content
 
 
-def read(folder: Folder) -> dict[str, Any]:
-    """Read the document of the group or array that ``folder`` is.
-
-    Raises
-    ------
-    OSError, ValueError, TypeError
-        If the folder is neither, or its document is damaged.
-    """
-    return dict(json.loads((folder / NAME).read_text(encoding="utf-8")))
-
-
-def group_attributes(folder: Folder) -> dict[str, Any]:
-    """Read the attributes of the group that ``folder`` is.
+def parse(content: bytes) -> dict[str, Any]:
+    """Parse the document of a group or array.
 
     Raises
     ------
-    OSError, ValueError, KeyError, TypeError
-        If the folder is not a group, or its document is damaged.
+    ValueError, TypeError, RecursionError, MemoryError
+        If it is damaged.
     """
-    document = read(folder)
+    return dict(json.loads(content.decode("utf-8"), parse_constant=_refuse))
+
+
+def group_attributes(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of the group that a document describes.
+
+    Raises
+    ------
+    ValueError, KeyError, TypeError
+        If it describes no group, or is damaged.
+    """
     if document["zarr_format"] != 3 or document["node_type"] != "group":
-        raise ValueError(f"{folder}: not a Zarr v3 group")
+        raise ValueError("not a Zarr v3 group")
     return dict(document.get("attributes", {}))
 
 
@@ -122,7 +124,7 @@ class ArrayLayout:
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> ArrayLayout | None:
-        """Layout in a document; None if `array` would not write this document."""
+        """Layout in a document; None if no writer of ours would write this document."""
         try:
             dtype = np.dtype(document["data_type"])
             shard = document["chunk_grid"]["configuration"]["chunk_shape"]
@@ -135,8 +137,23 @@ class ArrayLayout:
                 axes=document["dimension_names"],
                 attributes=document["attributes"],
             )
+            if document != expected or not _is_sane(document["shape"], chunk, shard):
+                return None
         except (KeyError, TypeError, ValueError):
             return None
-        if document != expected:
-            return None
         return cls(tuple(document["shape"]), dtype, tuple(chunk), tuple(shard))
+
+
+def _is_sane(shape: list[Any], chunk: list[Any], shard: list[Any]) -> bool:
+    """Whether these can be sizes of an array, its chunks and its shards."""
+    lengths = {len(sizes) for sizes in (shape, chunk, shard)}
+    whole = all(type(n) is int and n > 0 for n in (*shape, *chunk, *shard))
+    return (
+        len(lengths) == 1
+        and whole
+        and all(s % c == 0 for s, c in zip(shard, chunk, strict=True))
+    )
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -68,11 +68,11 @@ class ObjectFolder:
         with translated_errors(self):
             return bool(object_store().isfile(self.key))
 
-    def read_text(self, encoding: str) -> str:
+    def read_bytes(self) -> bytes:
         """The object's content."""
         with translated_errors(self):
             content: bytes = object_store().cat_file(self.key)
-        return content.decode(encoding)
+        return content
 
 
 Folder = Path | ObjectFolder

@@ -3,16 +3,26 @@
 References
 ----------
 .. [1] https://ngff.openmicroscopy.org/0.5/
+.. [2] https://ngff.openmicroscopy.org/rfc/4/ (orientation of axes)
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
+
+import numpy as np
 
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 
 VERSION = "0.5"
+
+# How RFC-4 calls axes along and against each world axis (S, P, L).
+_ALONG = ("inferior-to-superior", "anterior-to-posterior", "right-to-left")
+_AGAINST = ("superior-to-inferior", "posterior-to-anterior", "left-to-right")
 
 
 def image(
@@ -58,14 +68,64 @@ def label_image(name: str, geometry: Geometry, classes: ClassTable) -> dict[str,
     }
 
 
+def orientation_note(geometry: Geometry) -> str | None:
+    """How far a grid is from what its OME metadata can say; None if they are equal."""
+    straight = straightened(geometry)
+    if not geometry.difference(straight):
+        return None
+    turned = np.subtract(geometry.direction, straight.direction)
+    extent = np.multiply(geometry.spacing_mm, np.subtract(geometry.shape, 1))
+    n = geometry.ndim
+    corners = np.indices((2,) * n).reshape(n, -1) * extent[:, np.newaxis]
+    off_mm = np.linalg.norm(turned.reshape(n, n) @ corners, axis=0).max()
+    return f"oblique: up to {off_mm:.3g} mm off in OME viewers, svls.geometry is exact"
+
+
+def straightened(geometry: Geometry) -> Geometry:
+    """The grid along the patient's axes that are nearest to its own.
+
+    Examples
+    --------
+    >>> tilted = Geometry((9, 9), (1.0, 1.0), (0.0, 0.0), (0.6, -0.8, 0.8, 0.6))
+    >>> straightened(tilted).direction
+    (0.0, -1.0, 1.0, 0.0)
+    """
+    n = geometry.ndim
+    cosines = np.reshape(geometry.direction, (n, n))
+    world = max(
+        permutations(range(n)),
+        key=lambda order: sum(abs(cosines[w, axis]) for axis, w in enumerate(order)),
+    )
+    nearest = np.zeros((n, n))
+    for axis, w in enumerate(world):
+        nearest[w, axis] = math.copysign(1, cosines[w, axis])
+    return replace(geometry, direction=tuple(nearest.ravel().tolist()))
+
+
+def _space(geometry: Geometry) -> list[dict[str, Any]]:
+    n = geometry.ndim
+    columns = np.reshape(straightened(geometry).direction, (n, n)).T
+    axes = []
+    for name, column in zip(geometry.axes, columns, strict=True):
+        world = int(np.abs(column).argmax())
+        words = _ALONG if column[world] > 0 else _AGAINST
+        orientation = {"type": "anatomical", "value": words[-n:][world]}
+        axes.append(
+            {
+                "name": name,
+                "type": "space",
+                "unit": "millimeter",
+                "orientation": orientation,
+            }
+        )
+    return axes
+
+
 def _multiscale(name: str, geometry: Geometry, *, channel_axis: bool) -> dict[str, Any]:
     channel = [{"name": "c", "type": "channel"}] if channel_axis else []
-    space = [
-        {"name": axis, "type": "space", "unit": "millimeter"} for axis in geometry.axes
-    ]
     return {
         "name": name,
-        "axes": channel + space,
+        "axes": channel + _space(geometry),
         "datasets": [
             {
                 "path": "0",

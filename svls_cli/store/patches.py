@@ -27,6 +27,7 @@ from numcodecs.zstd import decompress
 from svls_cli.arrays import Region
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.metadata import ArrayLayout
+from svls_cli.store.schema import DAMAGE
 from svls_cli.store.shards import ABSENT, ChunkIndex
 
 
@@ -70,15 +71,15 @@ def whole_region(region: Region, shape: Sequence[int]) -> Region:
 class PatchReader:
     """Reads regions of one array.
 
-    ``n_shards`` is the number of shards that have a file; a shard that is all 0 needs
-    none.
+    ``shards`` are those that have a file; a shard that is all 0 needs none.
     """
 
-    def __init__(self, folder: Path, layout: ArrayLayout, *, n_shards: int) -> None:
+    def __init__(
+        self, folder: Path, layout: ArrayLayout, shards: frozenset[ChunkIndex]
+    ) -> None:
         self._folder = folder
         self._layout = layout
-        sizes = zip(layout.shape, layout.shard, strict=True)
-        self._complete = n_shards == math.prod(-(-n // s) for n, s in sizes)
+        self._shards = shards
         pairs = zip(layout.shard, layout.chunk, strict=True)
         self._chunks_per_shard = tuple(s // c for s, c in pairs)
 
@@ -92,14 +93,16 @@ class PatchReader:
         """
         result = np.zeros([s.stop - s.start for s in region], self._layout.dtype)
         for shard in _touched(region, self._layout.shard):
+            if shard not in self._shards:
+                continue
             path = self._folder.joinpath("c", *map(str, shard))
             try:
                 with path.open("rb") as file:
                     self._read_shard(file, shard, region, result)
             except FileNotFoundError as error:
-                if self._complete:
-                    raise StoreError(f"{path} is missing") from error
-            except (OSError, RuntimeError, ValueError, MemoryError) as error:
+                raise StoreError(f"{path} is missing") from error
+            # What the codec raises, and what follows from an index that lies.
+            except (*DAMAGE, RuntimeError) as error:
                 raise StoreError(f"{path} cannot be read: {error}") from error
         return result
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import Region
-from svls_cli.errors import StoreError, UnknownCaseError, UnreachableError
-from svls_cli.labels.cases import safe_name
+from svls_cli.errors import StoreError, UnknownCaseError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.names import composed, folder_names
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
 from svls_cli.store import metadata
-from svls_cli.store.metadata import NAME, ArrayLayout, group_attributes
-from svls_cli.store.objects import (
-    Folder,
-    folder_at,
-    subfolders,
-    translated_errors,
-    zarr_store,
-)
-from svls_cli.store.patches import PatchReader, whole_region
-from svls_cli.store.schema import DAMAGE, StoreConfig, check_root, label_array
+from svls_cli.store.case_arrays import CaseArrays
+from svls_cli.store.case_files import read_case_attributes
+from svls_cli.store.metadata import NAME
+from svls_cli.store.objects import Folder, folder_at, subfolders
+from svls_cli.store.schema import DAMAGE, SOFT, check_root, label_array
 
 if TYPE_CHECKING:
     import zarr
+
+# First letters of the names of what editors and file servers leave in folders.
+_NOT_CASES = (".", "@", "#")
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,14 @@ class StoredCase:
         return ClassTable.from_json(self.attributes["classes"])
 
     @cached_property
+    def arrays(self) -> CaseArrays:
+        """The case's arrays by their paths inside the case, and its files."""
+        return CaseArrays(self.path, self.attributes)
+
+    @cached_property
     def soft(self) -> zarr.Array[Any]:
         """Soft labels as stored, (c, z, y, x); integers sum to their largest value."""
-        return _open_array(self.path, "0")
+        return self.arrays.open(SOFT)
 
     @cached_property
     def hard(self) -> zarr.Array[Any]:
@@ -84,8 +88,10 @@ class StoredCase:
     @property
     def raters(self) -> tuple[str, ...]:
         """Raters whose own label maps are kept."""
-        arrays = [a for a in self.attributes["shards"] if a.startswith("labels/")]
-        names = (array.split("/")[1] for array in arrays)
+        listed = (self.attributes.get(key, ()) for key in ("shards", "crc32c"))
+        paths = (name.split("/") for name in chain(*listed))
+        of_labels = (path for path in paths if path[0] == "labels" and len(path) > 2)
+        names = dict.fromkeys(path[1] for path in of_labels)
         return tuple(name for name in names if name != HARD)
 
     def label_map(self, name: str) -> zarr.Array[Any]:
@@ -94,9 +100,9 @@ class StoredCase:
         Raises
         ------
         StoreError
-            If there is no label map of this name, or it cannot be opened.
+            If there is no label map of this name, or it is damaged.
         """
-        return _open_array(self.path, label_array(name))
+        return self.arrays.open(label_array(name))
 
     def patch(
         self, region: Region = (), *, classes: slice | int = slice(None)
@@ -128,8 +134,10 @@ class StoredCase:
         """
         region = region or (slice(None),) * len(self.geometry.shape)
         if isinstance(classes, slice):
-            return self._read("0", (classes, *region))
-        one: npt.NDArray[Any] = self._read("0", (slice(classes, classes + 1), *region))
+            return self.arrays.read(SOFT, (classes, *region))
+        one: npt.NDArray[Any] = self.arrays.read(
+            SOFT, (slice(classes, classes + 1), *region)
+        )
         return one.squeeze(axis=0)
 
     def label_patch(self, name: str, region: Region = ()) -> npt.NDArray[Any]:
@@ -140,7 +148,7 @@ class StoredCase:
         InvalidParameterError, StoreError
             As `patch`; also if there is no label map of this name.
         """
-        return self._read(label_array(name), region)
+        return self.arrays.read(label_array(name), region)
 
     def probabilities(
         self, region: Region = (), *, classes: slice | int = slice(None)
@@ -162,33 +170,6 @@ class StoredCase:
             stored, levels(stored.dtype), dtype=np.float32
         )
         return result
-
-    @cached_property
-    def _layouts(self) -> dict[str, ArrayLayout | None]:
-        return {}
-
-    def _read(self, name: str, region: Region) -> npt.NDArray[Any]:
-        """Read a region; through Zarr if it is remote or stored in another layout."""
-        if name not in self._layouts:
-            try:
-                document = metadata.read(self.path / name)
-            except DAMAGE as error:
-                raise _cannot_open(self.path, name, error) from error
-            self._layouts[name] = ArrayLayout.of(document)
-        layout = self._layouts[name]
-        if layout is not None and isinstance(self.path, Path):
-            n_shards = self.attributes["shards"].get(name, 0)
-            reader = PatchReader(self.path / name, layout, n_shards=n_shards)
-            return reader.read(whole_region(region, layout.shape))
-        array = _open_array(self.path, name)
-        region = whole_region(region, array.shape)
-        try:
-            with translated_errors(self.path):
-                return np.asarray(array[region])
-        except UnreachableError:
-            raise
-        except Exception as error:  # each codec has its own
-            raise StoreError(f"{self.path / name} cannot be read: {error}") from error
 
 
 class Store(Mapping[str, StoredCase]):
@@ -217,34 +198,46 @@ class Store(Mapping[str, StoredCase]):
         return self.config.classes
 
     def __getitem__(self, name: str) -> StoredCase:
-        inside = safe_name(name) == name  # no name may lead out of the store
-        attributes = case_attributes_at(self.path / name) if inside else None
-        if attributes is None:
-            raise UnknownCaseError(f"{self.path}: no case {name!r}")
-        return StoredCase(name, self.path / name, attributes)
+        why = ""
+        for folder in folder_names(name):
+            try:
+                attributes = read_case_attributes(self.path / folder)
+            except StoreError as error:
+                why = why or f": {error}"
+            else:
+                return StoredCase(composed(name), self.path / folder, attributes)
+        raise UnknownCaseError(f"{self.path}: no case {name!r}{why}")
 
     def __iter__(self) -> Iterator[str]:
-        return (
-            name
-            for name in subfolders(self.path)
-            if case_attributes_at(self.path / name) is not None
-        )
+        for folder, damage in self._folders():
+            if damage is None:
+                name = composed(folder)
+                yield name if folder in folder_names(name) else folder
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def incomplete(self) -> list[str]:
-        """Folders in the store that are not complete cases.
+    def incomplete(self) -> dict[str, str]:
+        """Cases that are incomplete or damaged, each with what is wrong with it.
 
-        In an object store, folders without a marker are left out: their cases are
-        being uploaded, or were removed.
+        Folders that hold no part of a case are none. In an object store, folders
+        without a marker are left out: their cases are being uploaded, or were removed.
         """
-        return [
-            name
-            for name in subfolders(self.path)
-            if case_attributes_at(self.path / name) is None
-            and (isinstance(self.path, Path) or (self.path / name / NAME).is_file())
-        ]
+        return {
+            name: damage
+            for name, damage in self._folders()
+            if damage is not None and _holds_part_of_case(self.path / name)
+        }
+
+    def _folders(self) -> Iterator[tuple[str, str | None]]:
+        """Every folder, and why it is no case, or None."""
+        for name in subfolders(self.path):
+            try:
+                read_case_attributes(self.path / name)
+            except StoreError as error:
+                yield name, str(error)
+            else:
+                yield name, None
 
 
 def open_store(path: str | Folder) -> Store:
@@ -258,41 +251,25 @@ def open_store(path: str | Folder) -> Store:
     return Store(path)
 
 
-def case_attributes_at(folder: Folder) -> dict[str, Any] | None:
-    """The `svls` attributes of a case; None unless it is complete and undamaged."""
-    try:
-        svls: Any = group_attributes(folder)["svls"]
-        complete = svls["state"] == "complete"
-        Geometry.from_json(svls["geometry"])
-        StoreConfig.from_json(svls)
-        [file["name"] for file in svls["inputs"]]
-        dict(svls["shards"])
-        return dict(svls) if complete else None
-    except DAMAGE:
-        return None
-
-
 def _root_attributes(path: Folder) -> dict[str, Any]:
     if not path.exists():
         raise StoreError(f"{path}: no such store")
     if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
         raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
     try:
-        return group_attributes(path)
+        return metadata.group_attributes(metadata.parse((path / NAME).read_bytes()))
     except DAMAGE as error:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 
 
-def _open_array(case: Folder, name: str) -> zarr.Array[Any]:
-    # Imported here, so that only reading voxels pays for the import.
-    import zarr
+def _holds_part_of_case(folder: Folder) -> bool:
+    """Whether a folder in a store can be a damaged case.
 
-    try:
-        with translated_errors(case):
-            return zarr.open_array(zarr_store(case), path=name, mode="r", zarr_format=3)
-    except DAMAGE as error:
-        raise _cannot_open(case, name, error) from error
-
-
-def _cannot_open(case: Folder, name: str, error: Exception) -> StoreError:
-    return StoreError(f"{case}: array {name} cannot be opened: {error}")
+    What an editor or a file server leaves there (`.ipynb_checkpoints`, `@eaDir`) is
+    none, even if it has copies of a case's files.
+    """
+    if not isinstance(folder, Path):
+        return (folder / NAME).is_file()
+    if folder.name.startswith(_NOT_CASES):
+        return False
+    return any((folder / part).exists() for part in (NAME, SOFT, "labels"))

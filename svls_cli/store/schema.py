@@ -17,9 +17,20 @@ from svls_cli.soften.choices import DTYPES
 from svls_cli.soften.methods import Method
 
 FORMAT = "svls-soft-labels"
-FORMAT_VERSION = 1
+PREDICTION = "prediction"  # the method of a network's probabilities
+# Version 1 had no checksums, but the number of files of each array.
+FORMAT_VERSION = 2
 # Exceptions that reading foreign or damaged metadata may raise.
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError)
+DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +75,17 @@ class StoreConfig:
         return cls(method.to_json(), classes, ignore_label, dtype, fusion)
 
     @property
+    def made_by(self) -> str:
+        """The command that makes stores of this kind."""
+        if self.method["name"] == PREDICTION:
+            return "predict"
+        return "smooth" if self.fusion is None else "fuse-raters"
+
+    @property
     def hash(self) -> str:
-        """Hash of all that a case's bytes depend on, except the inputs."""
-        content = {"format_version": FORMAT_VERSION, **self.to_json()}
+        """Hash of all that a case's values depend on, except the inputs."""
+        # The version of the first stores, for they can be gone on with.
+        content = {"format_version": 1, **self.to_json()}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -111,6 +130,9 @@ class StoreConfig:
         )
 
 
+SOFT = "0"  # path in a case of the soft labels' array
+
+
 def label_array(name: str) -> str:
     """Path in a case of a label image's array: "hard" or a rater's."""
     return f"labels/{name}/0"
@@ -134,15 +156,15 @@ def case_attributes(
     geometry: Mapping[str, Any],
     window: Mapping[str, Any],
     inputs: list[dict[str, Any]],
-    shards: Mapping[str, int],
+    checksums: Mapping[str, str],
     raters: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The `svls` attributes of a case, except its state.
+    """The `svls` attributes of a complete case, except the sha256 of its document.
 
     ``window`` is the method's `Method.window_json` on this case's grid. ``inputs`` are
     ``name``, ``rater`` and ``sha256`` of each file, ``raters`` are ``name`` and
-    ``weight`` of each rater, for fused cases. ``shards`` is the number of files of each
-    array: a missing one would read as zeros.
+    ``weight`` of each rater, for fused cases. ``checksums`` are the crc32c of every
+    other file of the case, by its path inside the case.
     """
     rated = {} if raters is None else {"raters": raters}
     return {
@@ -152,9 +174,10 @@ def case_attributes(
         "method": {**config.method, **window},
         "inputs": inputs,
         **rated,
-        "shards": dict(shards),
         "config_hash": config.hash,
         "tool_version": __version__,
+        "crc32c": dict(sorted(checksums.items())),
+        "state": "complete",
     }
 
 
@@ -169,16 +192,36 @@ def check_root(attributes: Mapping[str, Any], path: str) -> StoreConfig:
     svls = attributes.get("svls")
     if not isinstance(svls, Mapping) or svls.get("format") != FORMAT:
         raise StoreError(f"{path}: a Zarr group, but not a soft-label store")
-    version = svls.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise StoreError(
-            f"{path}: format version {version} is newer than this svls-cli "
-            f"({FORMAT_VERSION}); upgrade svls-cli"
-        )
     try:
-        return StoreConfig.from_json(svls)
+        check_version(svls.get("format_version"))
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+    try:
+        config = StoreConfig.from_json(svls)
+        intact = svls["config_hash"] == config.hash
     except DAMAGE as error:
         raise StoreError(f"{path}: damaged attributes: {error!r}") from error
+    if not intact:
+        raise StoreError(f"{path}: damaged attributes: their hash is another")
+    return config
+
+
+def check_version(version: object) -> None:
+    """Check that a store or case is of a format that we read.
+
+    Raises
+    ------
+    StoreError
+        If it is not.
+    """
+    if type(version) is int and 1 <= version <= FORMAT_VERSION:
+        return
+    if type(version) is int and version > FORMAT_VERSION:
+        raise StoreError(
+            f"format version {version} is newer than this svls-cli "
+            f"({FORMAT_VERSION}); upgrade svls-cli"
+        )
+    raise StoreError(f"format version {version!r} is unknown")
 
 
 def scale_factor(dtype: str) -> float | None:

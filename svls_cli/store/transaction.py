@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import socket
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -20,13 +19,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from svls_cli.errors import StoreError
+from svls_cli.files import may_be_at_work, owner
 
 # Files flushed at a time.
 _FLUSHES = 8
 # Made by the run alone. A worker that outlives the run may make the workspace again by
 # writing into it, but not this folder, whose absence tells that the run has ended.
 _REPLACED = "replaced"
-_OLD_STORE = "old store"
+# Names of a store that was moved aside, by whether it is to be kept.
+_ASIDE = {False: "old store", True: "old store to keep"}
 _ATTEMPTS = 100
 
 
@@ -35,7 +36,7 @@ def workspace(root: Path) -> Iterator[Path]:
     """A folder to build cases of the store at ``root`` in; removed after the block."""
     area = root.with_name(f"{root.name}.tmp")
     _tidy(area, root)
-    folder = area / f"{machine()}~{os.getpid()}~{uuid.uuid4().hex[:8]}"
+    folder = area / f"{owner()}~{uuid.uuid4().hex[:8]}"
     _make(folder)
     (folder / _REPLACED).mkdir()
     try:
@@ -60,7 +61,7 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
         If the disk or its permissions do not allow it.
     """
     aside = workspace / _REPLACED / target.name
-    if not (_owner_lives(workspace) and aside.parent.is_dir()):
+    if not (may_be_at_work(workspace.name) and aside.parent.is_dir()):
         raise StoreError("the run that this case belonged to has ended")
     while not rename_if_free(built, target):
         shutil.rmtree(aside, ignore_errors=True)
@@ -69,26 +70,27 @@ def publish(built: Path, target: Path, *, workspace: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def replace_store(root: Path, new: Path, *, workspace: Path, keep_old: bool) -> None:
+def replace_store(
+    root: Path, new: Path, *, workspace: Path, keep_old: bool
+) -> Path | None:
     """Replace an old store with a finished new one.
 
     The new one is inside ``workspace``. ``keep_old`` keeps the old one beside it, as
-    ``ROOT.old``.
+    ``ROOT.old``, or ``ROOT.old2`` and so on if there is one; its path is returned.
     """
-    aside = workspace / _OLD_STORE
+    aside = workspace / _ASIDE[keep_old]
     root.rename(aside)
     rename_if_free(new, root)
     if keep_old:
-        _keep(aside, root)
-    else:
-        shutil.rmtree(aside)
+        return _keep(aside, root)
+    shutil.rmtree(aside)
+    return None
 
 
-def _keep(old: Path, root: Path) -> None:
-    name = root.with_name(f"{root.name}.old")
-    while name.exists():
-        name = name.with_name(f"{name.name}.old")
-    old.rename(name)
+def _keep(old: Path, root: Path) -> Path:
+    names = (f"{root.name}.old{number or ''}" for number in (0, *range(2, 10**6)))
+    free = next(n for n in map(root.with_name, names) if not os.path.lexists(n))
+    return old.rename(free)
 
 
 def rename_if_free(folder: Path, target: Path) -> bool:
@@ -112,15 +114,6 @@ def rename_if_free(folder: Path, target: Path) -> bool:
     return True
 
 
-def machine() -> str:
-    """Identifier of where a process id is valid: host and, on Linux, PID namespace."""
-    try:
-        namespace = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        namespace = 0
-    return f"{socket.gethostname()}.{namespace}"
-
-
 def _make(folder: Path) -> None:
     """Make a workspace, even while another run removes the empty area around it."""
     for _ in range(_ATTEMPTS):
@@ -137,15 +130,8 @@ def _tidy(area: Path, root: Path) -> None:
     except FileNotFoundError:
         return
     for folder in folders:
-        if not _owner_lives(folder):
+        if not may_be_at_work(folder.name):
             _discard(folder, root)
-
-
-def _owner_lives(folder: Path) -> bool:
-    """Whether a workspace's run may be alive, as any on another machine may."""
-    host, _, rest = folder.name.partition("~")
-    pid = rest.partition("~")[0]
-    return host != machine() or not pid.isdigit() or _alive(int(pid))
 
 
 def _discard(folder: Path, root: Path) -> None:
@@ -158,11 +144,12 @@ def _discard(folder: Path, root: Path) -> None:
         folder = folder.rename(gone)
     except FileNotFoundError:  # another run was faster
         return
-    old_store = folder / _OLD_STORE
-    if old_store.is_dir() and not root.exists():
-        old_store.rename(root)
-    elif old_store.is_dir():  # replaced, and not known whether it was to be kept
-        _keep(old_store, root)
+    for keep, name in _ASIDE.items():
+        old_store = folder / name
+        if old_store.is_dir() and not root.exists():
+            old_store.rename(root)
+        elif old_store.is_dir() and keep:
+            _keep(old_store, root)
     replaced = folder / _REPLACED
     for old in replaced.iterdir() if replaced.is_dir() else ():
         if root.is_dir():
@@ -170,23 +157,16 @@ def _discard(folder: Path, root: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # alive, and owned by another user
-        return True
-    return True
-
-
 def _flush(folder: Path) -> None:
     """fsync a folder and its contents: a rename may reach the disk before the data."""
+    paths = (path for path in folder.rglob("*") if not path.is_symlink())
     with ThreadPoolExecutor(_FLUSHES) as pool:  # together they wait for the disk once
-        deque(pool.map(_flush_path, [folder, *folder.rglob("*")]), maxlen=0)
+        deque(pool.map(_flush_path, [folder, *paths]), maxlen=0)
 
 
 def _flush_path(path: Path) -> None:
+    if os.name == "nt":  # opens no folder, and flushes what is open for writing only
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

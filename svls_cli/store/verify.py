@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from svls_cli.arrays import Region
+from svls_cli.errors import StoreError
 from svls_cli.labels.raters import HARD
 from svls_cli.soften.levels import levels
-from svls_cli.store.objects import file_sizes
+from svls_cli.store.layout import Layout
+from svls_cli.store.metadata import ArrayLayout
 from svls_cli.store.reader import StoredCase
+from svls_cli.store.schema import SOFT, label_array
 
 # Allowed error of the sum over classes, as a probability.
 _SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
@@ -23,10 +24,11 @@ _SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
 def verify_case(case: StoredCase) -> list[str]:
     """Read a whole case and list what is wrong with it.
 
-    Checked: shape, type and files of the arrays; every checksum; that soft labels sum
-    to exactly the largest integer (floats: 1), or to 0 where the voxel is ignored,
-    which a missing chunk would not; that label maps hold classes; and that the hard
-    label's class is nowhere less likely than another, for methods that promise it.
+    Checked: the checksum of every file, and that there is no other; shape, type and
+    size of the arrays; that everything can be decoded; that soft labels sum to exactly
+    the largest integer (floats: 1), or to 0 where the voxel is ignored; that label maps
+    hold classes; and that the hard label's class is nowhere less likely than another,
+    for methods that promise it.
 
     Returns
     -------
@@ -34,28 +36,25 @@ def verify_case(case: StoredCase) -> list[str]:
         Empty if nothing is wrong.
     """
     try:
-        soft = case.soft
-        maps = {name: case.label_map(name) for name in (HARD, *case.raters)}
-        shape = case.geometry.shape
-        classes = len(case.classes)
-    except (ValueError, KeyError, TypeError) as error:
+        if problems := case.arrays.files.problems():
+            return problems
+        soft = case.arrays.layout(SOFT)
+        names = (HARD, *case.raters)
+        layouts = [case.arrays.layout(label_array(name)) for name in names]
+        if any(each.shard != soft.shard[1:] for each in layouts):
+            return ["soft labels and label maps are in different shards"]
+        return [
+            f"{problem} in voxels {_text(block)}"
+            for block in _blocks(case, soft)
+            for problem in _block_problems(case, block)
+        ]
+    except StoreError as error:
         return [str(error)]
-    if soft.shape != (classes, *shape):
-        return [f"soft labels are {soft.shape}, the geometry says {shape}"]
-    for name, labels in maps.items():
-        if labels.shape != shape:
-            return [f"{name} labels are {labels.shape}, the geometry says {shape}"]
-    if soft.dtype != case.attributes["dtype"]:
-        return [f"soft labels are {soft.dtype}, not {case.attributes['dtype']}"]
-    for array, expected in case.attributes["shards"].items():
-        n_files = len(file_sizes(case.path / array / "c"))
-        if n_files != expected:
-            return [f"array {array} has {n_files} of {expected} files"]
-    return [
-        f"{problem} in voxels {_text(block)}"
-        for block in _blocks(soft)
-        for problem in _block_problems(case, soft, maps, block)
-    ]
+
+
+def remarks_on(case: StoredCase) -> list[str]:
+    """What is worth knowing of a case, but not wrong with it."""
+    return case.arrays.files.remarks()
 
 
 def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
@@ -72,30 +71,18 @@ def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
     return bool(method.get("strength", 0) <= 0.5)
 
 
-def _block_problems(
-    case: StoredCase,
-    soft: zarr.Array[Any],
-    maps: Mapping[str, zarr.Array[Any]],
-    block: Region,
-) -> list[str]:
-    # Codecs may raise anything for a damaged file, which must not end the
-    # verification.
+def _block_problems(case: StoredCase, block: Region) -> list[str]:
     try:
-        values = np.asarray(soft[(slice(None), *block)])
-    except Exception as error:
-        return [f"soft labels cannot be decoded ({error})"]
-    blocks = {}
-    for name, array in maps.items():
-        try:
-            blocks[name] = np.asarray(array[block])
-        except Exception as error:
-            return [f"{name} labels cannot be decoded ({error})"]
+        values = case.patch(block)
+        maps = {name: case.label_patch(name, block) for name in (HARD, *case.raters)}
+    except StoreError as error:
+        return [f"{error}"]
     table, ignore_label = case.classes, case.attributes["ignore_label"]
-    for name, labels in blocks.items():
+    for name, labels in maps.items():
         present = np.unique(labels).tolist()
         if unknown := table.unknown(present, ignore_label=ignore_label):
             return [f"{name} labels {unknown} are not classes"]
-    return _check_values(case, values, blocks[HARD])
+    return _check_values(case, values, maps[HARD])
 
 
 def _check_values(
@@ -121,18 +108,19 @@ def _check_values(
     return []
 
 
-def _blocks(array: zarr.Array[Any]) -> list[Region]:
-    """The array's chunks, as slices of its spatial axes."""
-    starts = [
-        range(0, n, c) for n, c in zip(array.shape[1:], array.chunks[1:], strict=True)
-    ]
-    return [
-        tuple(
-            slice(at, min(at + c, n))
-            for at, c, n in zip(corner, array.chunks[1:], array.shape[1:], strict=True)
-        )
-        for corner in itertools.product(*starts)
-    ]
+def _blocks(case: StoredCase, soft: ArrayLayout) -> Iterator[Region]:
+    """The chunks of stored shards, as slices of spatial axes."""
+    layout = Layout(
+        case.geometry.shape,
+        soft.shape[0],
+        chunk=soft.chunk[1:],
+        shard=soft.shard[1:],
+        chunk_classes=soft.chunk[0],
+        shard_classes=soft.shard[0],
+    )
+    for shard in sorted(case.arrays.stored_shards((HARD, *case.raters))):
+        for _, voxels in layout.blocks(shard):
+            yield tuple(voxels)
 
 
 def _text(block: Region) -> str:

@@ -15,8 +15,8 @@ from svls_cli.labels.values import look_up
 from svls_cli.soften.levels import levels
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store import metadata, ome
+from svls_cli.store.checksums import crc32c, sealed
 from svls_cli.store.layout import Layout
-from svls_cli.store.objects import file_sizes
 from svls_cli.store.schema import (
     StoreConfig,
     case_attributes,
@@ -46,7 +46,7 @@ class CaseWriter:
     """Builds one case in a folder of its own, shard by shard.
 
     The folder does not exist yet. ``raters`` are those whose own label maps are kept
-    beside the hard one; ``shards`` is the number of files written so far, per array.
+    beside the hard one.
     """
 
     def __init__(
@@ -65,8 +65,9 @@ class CaseWriter:
         )
         self._folder = folder
         self._label_images = (HARD, *raters)
-        arrays = ("0", *map(label_array, self._label_images))
-        self.shards = dict.fromkeys(arrays, 0)
+        # Of the files written so far: crc32c of each by its path, bytes of them all.
+        self._checksums: dict[str, str] = {}
+        self._n_bytes = 0
         self._config = config
         self._geometry = geometry
         self._hard_dtype = classes.value_dtype(config.ignore_label)
@@ -123,13 +124,12 @@ class CaseWriter:
             geometry=self._geometry.to_json(),
             window=window or {},
             inputs=inputs,
-            shards=self.shards,
+            checksums=self._checksums,
             raters=raters,
         )
-        svls = {**attributes, "state": "complete"}
-        group = metadata.group({"ome": self._image, "svls": svls})
-        metadata.write(self._folder, group, indent=None)
-        return sum(file_sizes(self._folder).values())
+        group = metadata.group({"ome": self._image, "svls": attributes})
+        content = metadata.write(self._folder, sealed(group), indent=None)
+        return self._n_bytes + len(content)
 
     def _encode_labels(self, indices: npt.NDArray[Any]) -> bytes | None:
         """A chunk of a label image; None where every label is 0."""
@@ -170,7 +170,7 @@ class CaseWriter:
 
     def _describe_arrays(self, dtype: np.dtype[Any]) -> None:
         geometry = self._geometry
-        layout, folder, factor = self.layout, self._folder, scale_factor(dtype.name)
+        layout, factor = self.layout, scale_factor(dtype.name)
         soft = metadata.array(
             (layout.n_classes, *layout.shape),
             dtype,
@@ -188,20 +188,28 @@ class CaseWriter:
             attributes={},
         )
         names = list(self._label_images)
+        self._write_document("0", soft)
         label_list = metadata.group({"ome": ome.label_list(names)})
-        metadata.write(folder / "0", soft, indent=None)
-        metadata.write(folder / "labels", label_list, indent=None)
+        self._write_document("labels", label_list)
         for name in names:
             image = ome.label_image(name, geometry, self._config.classes)
-            group = metadata.group({"ome": image})
-            metadata.write(folder / "labels" / name, group, indent=None)
-            metadata.write(folder / label_array(name), labels, indent=None)
+            self._write_document(f"labels/{name}", metadata.group({"ome": image}))
+            self._write_document(label_array(name), labels)
+
+    def _write_document(self, name: str, document: Mapping[str, Any]) -> None:
+        content = metadata.write(self._folder / name, document, indent=None)
+        self._count(f"{name}/{metadata.NAME}", content)
 
     def _write(self, array: str, shard: Sequence[int], content: bytes) -> None:
-        path = self._folder.joinpath(array, "c", *map(str, shard))
+        name = "/".join([array, "c", *map(str, shard)])
+        path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        self.shards[array] += 1
+        self._count(name, content)
+
+    def _count(self, name: str, content: bytes) -> None:
+        self._checksums[name] = crc32c(content)
+        self._n_bytes += len(content)
 
 
 def _padded(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:

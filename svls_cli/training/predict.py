@@ -26,7 +26,7 @@ from svls_cli.soften.levels import quantise
 from svls_cli.soften.smoothing import SoftBlock
 from svls_cli.store.destination import Destination, open_destination, store_to_replace
 from svls_cli.store.objects import folder_at
-from svls_cli.store.schema import StoreConfig
+from svls_cli.store.schema import PREDICTION, StoreConfig
 from svls_cli.store.writer import CaseWriter
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
@@ -106,7 +106,7 @@ def predict_cases(
         scans = find_scans(scans, pattern=pattern, n_channels=count)
     config = StoreConfig(
         {
-            "name": "prediction",
+            "name": PREDICTION,
             "target": loaded.plan.config.target,
             "weights": sha256(weights.read_bytes()).hexdigest(),
             "overlap": float(overlap),
@@ -120,7 +120,7 @@ def predict_cases(
     # The network is here, not in other processes.
     batch = replace(batch or Batch(), jobs=ThisProcess())
     target = folder_at(out)
-    replaced = store_to_replace(target) if overwrite else None
+    replaced = store_to_replace(target, config.made_by) if overwrite else None
     with open_destination(
         target, config, replace=replaced, dry_run=False, remote=False
     ) as destination:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.names import composed
 from svls_cli.labels.texts import read_text
 from svls_cli.labels.values import listed
 
@@ -74,7 +75,7 @@ def _listed(path: Path, known: set[str]) -> set[str]:
             "as 1/5, nor a file of case names"
         )
     lines = read_text(path, errors="surrogateescape").splitlines()
-    held = {line.strip() for line in lines if line.strip()}
+    held = {composed(line.strip()) for line in lines if line.strip()}
     if unknown := sorted(held - known):
         raise InputError(f"{path} names unknown cases: {listed(unknown)}")
     return held

@@ -167,14 +167,14 @@ def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     run("smooth", SAMPLE / "labels", "o.zarr")
     shard = tmp_path / "o.zarr/case_03/0/c/0/0/0/0"
     shard.write_bytes(shard.read_bytes()[:-9])
-    (tmp_path / "o.zarr" / "stranger").mkdir()
+    (tmp_path / "o.zarr" / "stranger" / "0").mkdir(parents=True)
     result = run("inspect", "--verify", "--json", "o.zarr", code=4)
     found = records(result.stdout)
-    assert found["stranger"]["reason"] == "incomplete or damaged: no case"
-    assert "cannot be decoded" in found["case_03"]["reason"]
+    assert found["stranger"]["reason"] == "incomplete: it has no zarr.json"
+    assert "does not match its checksum" in found["case_03"]["reason"]
     assert sum(r["status"] == "done" for r in found.values()) == 7
     table = run("inspect", "--verify", "o.zarr", code=4).stdout
-    assert "soft labels cannot be decoded" in table
+    assert "0/c/0/0/0/0 does not match its checksum" in table
 
 
 def test_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:

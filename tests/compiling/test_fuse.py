@@ -241,6 +241,19 @@ def test_consensus_that_a_killed_run_left_half_replaced_is_made(
     assert (out / "case_0.nrrd").read_bytes() == new != old
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_consensus_never_replaces_a_raters_own(
+    overwrite: bool, raters: Raters, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(raters[0])
+    before = tree(raters[0])
+    for out in (raters[0], tmp_path / "link"):
+        found = consensus(find_rated_cases(raters), out, overwrite=overwrite)
+        assert {record.status for record in found.values()} == {"failed"}
+        assert "is a rater's own label map" in (found["case_0"].reason or "")
+    assert tree(raters[0]) == before
+
+
 def test_consensus_dry_run_leaves_nothing(raters: Raters, tmp_path: Path) -> None:
     found = consensus(find_rated_cases(raters), tmp_path / "fused", dry_run=True)
     assert {record.status for record in found.values()} == {"done"}
@@ -317,7 +330,7 @@ def test_damaged_rater_map_is_found(raters: Raters, tmp_path: Path) -> None:
     shard.unlink()
     inspected = inspect_cases(case.path.parent, verify=True)
     reasons = {each.record.case: each.record.reason for each in inspected}
-    assert "array labels/b/0 has 0 of 1 files" in (reasons["case_0"] or "")
+    assert "labels/b/0/c/0/0/0 is missing" in (reasons["case_0"] or "")
 
 
 def test_samples_lack_nobody(tmp_path: Path) -> None:

@@ -2,15 +2,26 @@
 
 import shutil
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from svls_cli import Batch, Method, find_cases, open_store, parse_classes, smooth_cases
+from svls_cli import (
+    Batch,
+    Method,
+    find_cases,
+    find_rated_cases,
+    fuse_cases,
+    open_store,
+    parse_classes,
+    smooth_cases,
+)
 from svls_cli.batch.records import Record
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.store.destination import store_to_replace
 from tests.helpers.commands import tree
 from tests.helpers.label_maps import LIVER, blobs, segmentation, write_image
 from tests.helpers.stores import smoothed
@@ -102,12 +113,44 @@ def test_overwrite_with_a_failed_case_keeps_the_old_store(labels: Path) -> None:
     compile_store(labels)
     before = tree(labels.parent / "a.zarr")
     classes = parse_classes("0,1,2")  # the last case has a 3
-    for kept in ("a.zarr.old", "a.zarr.old.old"):
+    for kept in ("a.zarr.old", "a.zarr.old2"):
         found = compile_store(labels, overwrite=True, classes=classes)
         assert statuses(found) == ["done", "done", "failed"]
         assert (labels.parent / kept).exists()
     assert tree(labels.parent / "a.zarr.old") == before
     assert list(open_store(labels.parent / "a.zarr")) == ["case_0", "case_1"]
+
+
+def test_overwrite_keeps_what_no_run_made(
+    labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    compile_store(labels)
+    store = labels.parent / "a.zarr"
+    (store / "case_1" / "loop").symlink_to("loop")
+    (store / "self").symlink_to(".")
+    compile_store(labels, overwrite=True, dtype="uint16")
+    assert names(labels.parent) == ["a.zarr", "labels"]
+    (store / "case_0" / "notes.txt").write_text("mine")
+    assert statuses(compile_store(labels, overwrite=True)) == ["done"] * 3
+    assert names(labels.parent) == ["a.zarr", "a.zarr.old", "labels"]
+    assert (labels.parent / "a.zarr.old" / "case_0" / "notes.txt").read_text() == "mine"
+    assert "kept as " in caplog.text
+    assert "files that no run made: case_0/notes.txt" in caplog.text
+
+
+def test_overwrite_replaces_stores_of_its_own_kind(labels: Path) -> None:
+    compile_store(labels)
+    store = labels.parent / "a.zarr"
+    before = tree(store)
+    for command in ("fuse-raters", "predict"):
+        message = f"was made by smooth; {command} --overwrite replaces stores of"
+        with pytest.raises(StoreError, match=message):
+            store_to_replace(store, command)
+    with pytest.raises(StoreError, match="was made by smooth"):
+        fuse_cases(find_rated_cases([labels]), store, overwrite=True)
+    assert tree(store) == before
+    prediction = replace(open_store(store).config, method={"name": "prediction"})
+    assert prediction.made_by == "predict"
 
 
 def test_overwrite_with_an_unreadable_case_keeps_the_old_store(labels: Path) -> None:

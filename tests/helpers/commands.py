@@ -100,6 +100,13 @@ def start(
     )
 
 
+def dead_pid() -> int:
+    """Of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
 def shell(line: str, *, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """A line of bash that finds the installed commands."""
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"

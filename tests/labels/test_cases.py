@@ -1,13 +1,12 @@
+import json
 import os
 import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import Case, case_name, find_cases, safe_name
+from svls_cli.labels.cases import Case, case_name, find_cases
 from tests.helpers.label_maps import touch, unreadable
 
 
@@ -88,10 +87,56 @@ def test_links_are_followed_but_not_by_any_depth(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "link").symlink_to(tmp_path / "real")
     (folder / "circle").symlink_to(folder)
-    (folder / "self").symlink_to(folder / "self")
     assert names(find_cases(folder, pattern="*/*")) == ["a"]
     with pytest.raises(InputError, match="no image files match"):
         find_cases(folder, pattern="**/*.nii")
+
+
+def test_what_matches_and_is_no_file_is_a_case_that_fails(tmp_path: Path) -> None:
+    touch(tmp_path, "good.nii")
+    (tmp_path / "link.nii").symlink_to("nowhere")
+    (tmp_path / "self.nii").symlink_to("self.nii")
+    (tmp_path / "folder.nii").mkdir()
+    os.mkfifo(tmp_path / "pipe.nii")
+    expected = ["folder", "good", "link", "pipe", "self"]
+    for pattern in (None, "*.nii", "{case}.nii", "**/*", "**/{case}.nii"):
+        assert names(find_cases(tmp_path, pattern=pattern)) == expected
+    for name in ("link.nii", "self.nii", "pipe.nii"):
+        given = tmp_path / name
+        assert find_cases([given]) == [Case(given.stem, given)]
+
+
+def test_folder_named_as_a_file_is_a_way_to_what_matches_inside(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz/x.nii.gz", "b.nii.gz/notes.txt")
+    for pattern, expected in {
+        "{case}.nii.gz/x.nii.gz": ["a"],
+        "*.gz/*": ["x"],
+        "**/*": ["b", "x"],
+        "*": ["a", "b"],
+    }.items():
+        assert names(find_cases(tmp_path, pattern=pattern)) == expected
+
+
+def test_links_to_no_folder_on_the_way_are_cases_that_fail(tmp_path: Path) -> None:
+    touch(tmp_path, "a/seg.nii", "notes.txt")
+    (tmp_path / "b").symlink_to("nowhere")
+    (tmp_path / "c").symlink_to("c")
+    found = find_cases(tmp_path, pattern="{case}/seg.nii")
+    assert found == [
+        Case("a", tmp_path / "a" / "seg.nii"),
+        Case("b", tmp_path / "b"),
+        Case("c", tmp_path / "c"),
+    ]
+
+
+def test_links_into_hidden_folders_are_files(tmp_path: Path) -> None:
+    """As git-annex makes them."""
+    touch(tmp_path, ".git/annex/objects/ab/x.nii.gz", "sub-2/.a.nii", "sub-2/.b/c.nii")
+    link = tmp_path / "sub-1.nii.gz"
+    link.symlink_to(".git/annex/objects/ab/x.nii.gz")
+    for pattern in ("*", "**/*", "**/*.nii.gz", "{case}.nii.gz", "**/{case}.nii*"):
+        assert find_cases(tmp_path, pattern=pattern) == [Case("sub-1", link)]
+    assert names(find_cases(tmp_path, pattern="**/.b/*")) == ["c"]
 
 
 def test_file_named_twice_is_one_case(tmp_path: Path) -> None:
@@ -128,17 +173,6 @@ def test_case_names(name: str, expected: str) -> None:
     assert case_name(Path("folder") / name) == expected
 
 
-@given(st.text(st.characters()) | st.text(st.characters(categories=["Cs"])))
-def test_safe_names_are_one_folder_inside_the_store(name: str) -> None:
-    safe = safe_name(name)
-    inside = Path("/store") / safe
-    assert inside.parent == Path("/store")
-    assert inside.name == safe
-    assert safe not in ("", ".", "..", "zarr.json")
-    assert not safe.startswith("__")
-    os.fsencode(safe)
-
-
 def test_two_files_of_one_name(tmp_path: Path) -> None:
     touch(tmp_path, "a/x.nii.gz", "b/x.nrrd")
     message = r"two files are case 'x': .*x.nii.gz and .*x.nrrd"
@@ -146,10 +180,37 @@ def test_two_files_of_one_name(tmp_path: Path) -> None:
         find_cases([tmp_path / "a", tmp_path / "b"])
 
 
-def test_names_that_become_one_when_made_safe() -> None:
-    lines = ['{"case": "a/b", "label": "1.nii"}', '{"case": "a_b", "label": "2.nii"}']
-    with pytest.raises(InputError, match="two files are case 'a_b'"):
-        find_cases(["-"], lines=lines)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/b", "a_b"), ("a:b", "a_b"), ("CON", "_CON"), ("a.", "a_"), ("é", "e\u0301")],
+)
+def test_names_that_become_one_when_made_safe(first: str, second: str) -> None:
+    records = [{"case": first, "label": "1.nii"}, {"case": second, "label": "2.nii"}]
+    with pytest.raises(InputError, match=r"two files are case '.*': 1.nii and 2.nii"):
+        find_cases(["-"], lines=map(json.dumps, records))
+
+
+def test_names_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:
+    touch(tmp_path, "Pat1.nii", "pat1.nrrd", "x/PAT2.nii", "y/pat2.nii", "z/pat2.nii")
+    message = "cases 'Pat1' and 'pat1' differ only .*Pat1.nii and .*pat1.nrrd; rename"
+    with pytest.raises(InputError, match=message):
+        find_cases(tmp_path)
+    with pytest.raises(InputError, match=r"PAT2.nii and .*y/pat2.nii"):
+        find_cases([tmp_path / "x", tmp_path / "y"])
+
+
+def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
+    """As macOS and other systems write them."""
+    composed, decomposed = "Müller", "Mu\u0308ller"
+    for folder, name in {"a": composed, "b": decomposed}.items():
+        touch(tmp_path / folder, f"{name}_seg.nii")
+        for case in ("{case}", composed, decomposed):
+            (found,) = find_cases(tmp_path / folder, pattern=f"{case}_seg.nii")
+            assert found.name in (composed, f"{composed}_seg")
+            assert found.path == tmp_path / folder / f"{name}_seg.nii"
+    touch(tmp_path / "a", f"{decomposed}_seg.nii")
+    with pytest.raises(InputError, match="two files are case 'Müller_seg'"):
+        find_cases(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -175,8 +236,17 @@ def test_nothing_to_do(tmp_path: Path) -> None:
         find_cases(["-"])
     with pytest.raises(InputError, match="labelz: no such file or folder"):
         find_cases([tmp_path / "labelz"])
+    for name in ("labels.nii/a", "a\0b"):
+        touch(tmp_path, "labels.nii")
+        with pytest.raises(InputError, match="no such file or folder"):
+            find_cases([tmp_path / name])
     with pytest.raises(InputError, match="pattern '/x'"):
         find_cases([tmp_path], pattern="/x")
+
+
+def test_name_that_no_file_can_have_is_a_case_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 300)
+    assert [case.path for case in find_cases(path)] == [path]
 
 
 def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from svls_cli.labels import integrity
+from svls_cli.labels import voxels
 from tests.helpers.label_maps import (
     LIVER,
     TWO_SEGMENTS,
@@ -77,7 +77,7 @@ def test_gzip_members_across_reads(
     plain = write_image(tmp_path / "a.nii", LABELS).read_bytes()
     parts = [plain[:300], plain[300:400], plain[400:]]
     (tmp_path / "b.nii.gz").write_bytes(b"".join(map(gzip.compress, parts)))
-    monkeypatch.setattr(integrity, "_READ_BYTES", size)
+    monkeypatch.setattr(voxels, "_READ_BYTES", size)
     np.testing.assert_array_equal(read(tmp_path / "b.nii.gz"), LABELS)
 
 

@@ -2,6 +2,8 @@
 
 import bz2
 import gzip
+import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from svls_cli.errors import InputError
-from svls_cli.labels import images, integrity
+from svls_cli.labels import images, voxels
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import file_sha256, open_label_file
@@ -116,11 +118,13 @@ def test_nifti_geometry_survives_to_single_precision(tmp_path: Path) -> None:
 
 
 def test_sform_and_qform_that_differ(tmp_path: Path) -> None:
-    """Whichever ITK follows, as every ITK-based tool does, is kept."""
+    """The sform is followed, as nibabel does; ITK takes either, by their codes."""
     path = write_image(tmp_path / "a.nii", SMALL, origin=(1, 2, 3))
     offset = struct.pack("<3f", 7, 8, 9)  # the qform's
     patched(path, {252: struct.pack("<2h", 1, 2), 268: offset})
-    assert geometry(path).origin_mm == sitk.ReadImage(str(path)).GetOrigin()[::-1]
+    assert geometry(path).origin_mm == (3, 2, 1)
+    patched(path, {252: struct.pack("<2h", 1, 0)})
+    assert geometry(path).origin_mm == (9, -8, -7)  # LPS
 
 
 def test_negative_spacing_is_what_itk_makes_of_it(tmp_path: Path) -> None:
@@ -156,7 +160,7 @@ def test_one_time_point_is_three_dimensional(tmp_path: Path) -> None:
 def test_time_series(tmp_path: Path) -> None:
     image = sitk.JoinSeries([sitk.GetImageFromArray(blobs((4, 5, 6), 2))] * 3)
     sitk.WriteImage(image, str(tmp_path / "a.nii.gz"))
-    refused(tmp_path / "a.nii.gz", "not a label map: 4-D, 6 x 5 x 4 x 3")
+    refused(tmp_path / "a.nii.gz", "4-D, 6 x 5 x 4 x 3; expected 2-D or 3-D")
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
@@ -171,7 +175,7 @@ def test_complex_images(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.zeros((4, 5, 6), np.complex64))
     path = tmp_path / "a.nii"
     sitk.WriteImage(image, str(path))
-    refused(path, "not a label map: (its voxels are complex|2 components)")
+    refused(path, "its voxels are complex numbers")
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
@@ -240,7 +244,7 @@ def test_bzip2(tmp_path: Path) -> None:
     path.write_bytes(header + content[:-4])
     refused(path, "corrupt or truncated bzip2 data")
     path.write_bytes(header + b"x" + content)
-    refused(path, "corrupt bzip2 data")
+    refused(path, "corrupt or truncated bzip2 data")
 
 
 def test_gzip_members_and_padding(tmp_path: Path) -> None:
@@ -254,8 +258,8 @@ def test_gzip_members_and_padding(tmp_path: Path) -> None:
 def test_highly_compressed_files_are_unpacked_piece_by_piece(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(integrity, "_WRITE_BYTES", 100)
-    monkeypatch.setattr(integrity, "_READ_BYTES", 7)
+    monkeypatch.setattr(voxels, "_WRITE_BYTES", 100)
+    monkeypatch.setattr(voxels, "_READ_BYTES", 7)
     labels = np.zeros((9, 30, 30), np.uint8)
     labels[3, 4, 5] = 2
     for suffix in (".nii.gz", ".nrrd", ".mha"):
@@ -271,7 +275,7 @@ def test_detached_data(tmp_path: Path) -> None:
         patched(tmp_path / data, {len(voxels) - 1: bytes([voxels[-1] ^ 1])})
         assert file_sha256(path) != before, "the data file counts as the input too"
         (tmp_path / data).unlink()
-        refused(path, f"data file {data} is missing")
+        refused(path, f"data file '?{data}'? is missing")
 
 
 def test_data_in_many_files(tmp_path: Path) -> None:
@@ -279,11 +283,6 @@ def test_data_in_many_files(tmp_path: Path) -> None:
     text = path.read_text().replace("a.zraw", "a%03d.raw 1 4 1")
     path.write_text(text)
     refused(path, "spread over several files")
-
-
-def test_nifti_2_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.nii").write_bytes(struct.pack("<i", 540) + b"n+2\0" + b"\0" * 600)
-    refused(tmp_path / "a.nii", "NIfTI-2 is not supported")
 
 
 @pytest.mark.parametrize(
@@ -305,7 +304,13 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"png")
     refused(tmp_path / "a.png", "not a known format")
     refused(tmp_path / "b.nii", "cannot be read: No such file")
-    refused(tmp_path, "cannot be read: Is a directory")
+    (tmp_path / "b.nii.gz").mkdir()
+    refused(tmp_path / "b.nii.gz", "cannot be read: a folder, not a file")
+    (tmp_path / "link.nii").symlink_to("nowhere.nii")
+    refused(tmp_path / "link.nii", "a link to nowhere.nii, which is not there")
+    os.mkfifo(tmp_path / "pipe.nii")
+    refused(tmp_path / "pipe.nii", "cannot be read: a pipe, not a file")
+    refused(Path("/dev/zero"), "cannot be read: a device, not a file")
     (tmp_path / "c.mha").write_bytes(b"ObjectType = Image\nNDims = 3\n")
     refused(tmp_path / "c.mha", "no ElementDataFile")
 
@@ -317,7 +322,7 @@ def test_big_endian(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path / "a.nrrd"), SMALL)
 
 
-def test_compression_that_is_none_of_ours_is_left_to_itk(tmp_path: Path) -> None:
+def test_numbers_written_as_text(tmp_path: Path) -> None:
     header = b"NRRD0004\ntype: uint8\ndimension: 2\nsizes: 3 2\nencoding: ascii\n\n"
     (tmp_path / "a.nrrd").write_bytes(header + b"0 1 2\n2 1 0\n")
     assert read(tmp_path / "a.nrrd").tolist() == [[0, 1, 2], [2, 1, 0]]
@@ -334,7 +339,7 @@ def test_overlapping_segments(tmp_path: Path) -> None:
     array = np.zeros((4, 5, 6, 2), np.uint8)
     fields = {**TWO_SEGMENTS, "Segment1_Layer": "1"}
     path = segmentation(tmp_path / "a.seg.nrrd", array, **fields)
-    refused(path, r"segments overlap \(2 layers\)")
+    refused(path, "its segments lie in 2 layers, as 3D Slicer")
 
 
 def test_segments_that_share_a_value(tmp_path: Path) -> None:
@@ -347,6 +352,7 @@ def test_zlib_stream_in_meta_image_is_checked(tmp_path: Path) -> None:
     labels = np.arange(720, dtype=np.uint16).reshape(8, 9, 10)
     path = write_image(tmp_path / "a.mha", labels)
     header, _ = path.read_bytes().split(b"LOCAL\n", 1)
+    header = re.sub(rb"CompressedDataSize.*\n", b"", header)
     short = zlib.compress(labels.ravel()[:700].tobytes())
     path.write_bytes(header + b"LOCAL\n" + short)
     refused(path, "truncated: .* promises 1440 bytes of voxels, the file has 1400")

@@ -237,3 +237,32 @@ def test_inputs_are_the_files_and_who_drew_them(tmp_path: Path) -> None:
     assert len({record["sha256"] for record in rater_inputs(case)}) == 2
     with pytest.raises(InputError, match="cannot be read: No such file"):
         rater_inputs(case_of(tmp_path / "nowhere.nrrd"))
+
+
+def test_labels_that_resampling_loses_are_named(tmp_path: Path) -> None:
+    """The first rater's grid is a crop of the second's; label 2 lies outside of it."""
+    case = pair(tmp_path, row(0, 1, 1), row(1, 1, 1, 0, 2), origin=(-2, 0))
+    found = read_rater_maps(case, resample_to_first=True)
+    assert found.classes.values[found.maps[1]].tolist() == [[1, 0, 2]]
+    assert found.notes == (
+        "rater r1: 2 of 4 labelled voxels lie outside of the first rater's grid and "
+        "are lost",
+    )
+    case = pair(tmp_path, row(0, 1, 1), row(2, 1, 1, 0), origin=(-1, 0))
+    (note,) = read_rater_maps(case, resample_to_first=True).notes
+    assert note.startswith("rater r1: 1 of 3 labelled voxels lie outside")
+    assert note.endswith("nothing is left of label 2")
+
+
+def test_nothing_is_noted_where_nothing_is_lost(tmp_path: Path) -> None:
+    case = pair(tmp_path, row(0, 1, 1), row(0, 1, 1, 9), origin=(0, 0))
+    found = read_rater_maps(case, ignore_label=9, resample_to_first=True)
+    assert found.notes == ()
+    assert found.maps[1].tolist() == [[0, 1, 1]]
+
+
+def test_all_labels_lost(tmp_path: Path) -> None:
+    case = pair(tmp_path, row(0, 1, 1), row(1, 1, 1), origin=(70, 0))
+    message = "rater r1: resampling to the first rater's grid loses all of its 3"
+    with pytest.raises(InputError, match=message):
+        read_rater_maps(case, resample_to_first=True)

@@ -81,8 +81,31 @@ def test_dots_in_a_pattern_are_dots(tmp_path: Path) -> None:
 def test_patterns_pick_label_maps_only(tmp_path: Path) -> None:
     touch(tmp_path, "a_ann.nii", "a_ann.txt")
     (tmp_path / "a_bob.nii").mkdir()
-    cases = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
-    assert [case.paths for case in cases] == [(tmp_path / "a_ann.nii",)]
+    (tmp_path / "a_eve.nii").symlink_to("nowhere")
+    (tmp_path / "a_eve.txt").symlink_to("nowhere")
+    (case,) = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
+    assert [path.name for path in case.paths] == ["a_ann.nii", "a_bob.nii", "a_eve.nii"]
+
+
+def test_map_that_is_no_file_is_not_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "ann/1.nii", "ann/2.nii", "bob/1.nii")
+    (tmp_path / "bob" / "2.nii").symlink_to("nowhere")
+    folders = [tmp_path / "ann", tmp_path / "bob"]
+    assert {case.missing for case in find_rated_cases(folders)} == {()}
+    by_pattern = find_rated_cases([tmp_path], pattern="{rater}/{case}.nii")
+    assert {case.missing for case in by_pattern} == {()}
+
+
+def test_raters_folders_may_be_links(tmp_path: Path) -> None:
+    touch(tmp_path, "data/ann/1.nii", "real/bob/1.nii", "data/.trash/1.nii")
+    (tmp_path / "data" / "bob").symlink_to(tmp_path / "real" / "bob")
+    cases = find_rated_cases([tmp_path / "data"], pattern="{rater}/{case}.nii")
+    assert found(cases) == {"1": ["ann", "bob"]}
+    (tmp_path / "data" / "eve").symlink_to(tmp_path / "real" / "eve")
+    cases = find_rated_cases([tmp_path / "data"], pattern="{rater}/{case}.nii")
+    assert found(cases) == {"1": ["ann", "bob"], "eve": ["eve"]}  # the last fails
+    with pytest.raises(InputError, match=r"eve: a link to .*, which is not there"):
+        find_rated_cases([tmp_path / "data" / "ann", tmp_path / "data" / "eve"])
 
 
 def test_pattern_in_several_folders(tmp_path: Path) -> None:
@@ -136,11 +159,41 @@ def test_lines_that_are_not_understood(text: str) -> None:
         find_rated_cases(["-"], lines=[text])
 
 
-@pytest.mark.parametrize("rater", ["hard", "", "a/b", "..", "zarr.json", "__x", "a\n"])
+@pytest.mark.parametrize(
+    "rater",
+    ["hard", "Hard", "", "a/b", "a:b", "CON", "a.", "..", "zarr.json", "__x", "a\n"],
+)
 def test_names_that_no_rater_can_have(rater: str) -> None:
     lines = [json.dumps({"case": "a", "raters": {rater: "a.nii"}})]
     with pytest.raises(InputError, match="cannot be a rater's name"):
         find_rated_cases(["-"], lines=lines)
+
+
+def test_raters_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:
+    touch(tmp_path, "x_Ann.nii", "y_ann.nii", "r1/Seg/a.nii", "r2/seg/a.nii")
+    message = "raters 'Ann' and 'ann' differ only .*: .*x_Ann.nii and .*y_ann.nii"
+    with pytest.raises(InputError, match=message):
+        find_rated_cases([tmp_path], pattern=BY_RATER)
+    folders = [tmp_path / "r1" / "Seg", tmp_path / "r2" / "seg"]
+    assert found(find_rated_cases(folders)) == {"a": ["r1_Seg", "r2_seg"]}
+    lines = [line("Pat1", ann="1.nii"), line("pat1", ann="2.nii")]
+    with pytest.raises(InputError, match="cases 'Pat1' and 'pat1' differ only"):
+        find_rated_cases("-", lines=lines)
+
+
+def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
+    composed, decomposed = "Müller", "Mu\u0308ller"
+    touch(tmp_path, f"a/{composed}.nii", f"b/{decomposed}.nii")
+    cases = find_rated_cases([tmp_path / "a", tmp_path / "b"])
+    assert found(cases) == {composed: ["a", "b"]}
+    lines = [line("1", **{composed: "x.nii"}), line("2", **{decomposed: "y.nii"})]
+    assert found(find_rated_cases("-", lines=lines)) == {
+        "1": [composed],
+        "2": [composed],
+    }
+    folders = [touch(tmp_path / name, "x.nii") for name in (composed, decomposed)]
+    with pytest.raises(InputError, match="two raters' folders have one name"):
+        find_rated_cases(folders)
 
 
 def test_folder_named_as_the_consensus(tmp_path: Path) -> None:

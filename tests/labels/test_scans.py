@@ -84,10 +84,26 @@ def test_patterns(tmp_path: Path) -> None:
         find_scans(tmp_path, pattern="{case}_{rater}.nii.gz")
 
 
+def test_image_that_is_no_file_is_not_left_out(tmp_path: Path) -> None:
+    files(tmp_path, "a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz")
+    (tmp_path / "b_0001.nii.gz").symlink_to("nowhere")
+    for options in ({}, {"pattern": "{case}_{channel}.nii.gz"}):
+        scans = find_scans(tmp_path, **options)
+        assert [len(scan.paths) for scan in scans.values()] == [2, 2]
+    with pytest.raises(InputError, match="cannot be read"):
+        scans["b"].read()
+
+
 def test_two_files_for_one_channel(tmp_path: Path) -> None:
     files(tmp_path, "x1/a.nii.gz", "x2/a.nii.gz")
     with pytest.raises(InputError, match=r"two files are .*a.nii.gz and .*a.nii.gz"):
         find_scans(tmp_path, pattern="*/{case}.nii.gz")
+
+
+def test_cases_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:
+    files(tmp_path, "Pat1_t1.nii.gz", "pat1_t2.nii.gz")
+    with pytest.raises(InputError, match="cases 'Pat1' and 'pat1' differ only"):
+        find_scans(tmp_path, pattern="{case}_{channel}.nii.gz")
 
 
 def test_no_images(tmp_path: Path) -> None:

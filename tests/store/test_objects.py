@@ -164,8 +164,10 @@ def test_damage_is_found(s3: Any, labels: Path, run: Run) -> None:
     s3.delete_object(Bucket="bucket", Key=f"a.zarr/case_1/{keys[0]}")
     result = run("inspect", "--verify", "--json", "s3://bucket/a.zarr", code=4)
     found = records(result.stdout)
-    assert found["case_1"]["reason"] == "array 0 has 1 of 2 files"
+    assert found["case_1"]["reason"] == f"{keys[0]} is missing"
     assert found["case_0"]["status"] == "done"
+    with pytest.raises(StoreError, match="is missing or empty"):
+        open_store("s3://bucket/a.zarr")["case_1"].patch()
 
 
 def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
@@ -247,7 +249,7 @@ def test_server_that_never_ends_its_answer(stuck: Stuck) -> None:
         stuck(beginning) as endpoint,
         pytest.raises(UnreachableError, match=f"{endpoint} gave no answer"),
     ):
-        ObjectFolder("s3://bucket/b.zarr/zarr.json").read_text("utf-8")
+        ObjectFolder("s3://bucket/b.zarr/zarr.json").read_bytes()
 
 
 def test_a_slow_upload_has_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """Patches hold what Zarr reads of the same region, whoever reads them."""
 
 import itertools
+import json
 import multiprocessing
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,13 @@ import pytest
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
-from zarr.codecs import GzipCodec
 
 from svls_cli import StoredCase, open_store
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.store.shards import encode_chunk, encode_shard
+from tests.helpers.commands import files
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import make_version_1, reseal, smoothed
 
 Array = npt.NDArray[Any]
 Cases = dict[str, StoredCase]
@@ -80,7 +82,8 @@ def test_same_as_zarr(kind: str, cases: Cases, data: st.DataObject) -> None:
 
 def test_shards_of_zeros_have_no_file(cases: Cases) -> None:
     case = cases["absent shards"]
-    assert case.attributes["shards"] == {"0": 2, "labels/hard/0": 2}
+    assert case.arrays.files.shards("0") == {(0, 0, 0, 0), (0, 0, 0, 1)}
+    assert case.arrays.files.shards("labels/hard/0") == {(0, 0, 1), (0, 0, 2)}
     assert not case.patch()[..., 512:].any()
     assert not case.label_patch("hard")[..., :256].any()
 
@@ -171,36 +174,94 @@ def test_case_replaced_between_two_reads(case: StoredCase, cases: Cases) -> None
     assert after.sum(dtype=int) == 9 * zeros.size
 
 
+VERSIONS = pytest.mark.parametrize("version", [1, 2])
+READERS: dict[str, Callable[[StoredCase], Any]] = {
+    "patch": lambda case: case.patch(),
+    "probabilities": lambda case: case.probabilities(classes=1),
+    "soft": lambda case: case.soft[...],
+    "label_patch": lambda case: case.label_patch("hard"),
+    "hard": lambda case: case.hard[...],
+    "label_map": lambda case: case.label_map("hard")[...],
+}
+OF_LABELS = ("label_patch", "hard", "label_map")
+
+
+@VERSIONS
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("damage", ["emptied", "removed"])
+def test_every_reader_finds_lost_shards(
+    damage: str, reader: str, version: int, case: StoredCase
+) -> None:
+    """Zarr itself would read zeros."""
+    array = "labels/hard/0" if reader in OF_LABELS else "0"
+    path = files(Path(str(case.path), array, "c"))[0]
+    path.unlink()
+    if damage == "emptied":
+        path.touch()
+    store = Path(str(case.path)).parent
+    if version == 1:
+        make_version_1(store)
+    with pytest.raises(StoreError):
+        READERS[reader](open_store(store)["case"])
+
+
+@VERSIONS
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
-    "layout",
+    "damage",
     [
-        {"compressors": GzipCodec()},
-        {"shards": (4, 64, 64, 128), "compressors": GzipCodec()},
-        {"shards": {"shape": (4, 64, 64, 128), "index_location": "start"}},
-        {"shards": (4, 64, 64, 128), "fill_value": 3},
-        {"shards": (4, 64, 64, 128)},
-        {"shards": (4, 64, 64, 128), "chunk_key_encoding": {"name": "v2"}},
+        lambda document: document["shape"].__setitem__(0, ".."),
+        lambda document: document["shape"].__setitem__(1, 10**100),
+        lambda document: document["shape"].__setitem__(1, 0),
+        lambda document: document["codecs"][0]["configuration"].update(
+            chunk_shape=["uint8"]
+        ),
+        lambda document: document["codecs"][0]["configuration"].update(chunk_shape=[]),
+        lambda document: document.update(codecs=[{"name": "bytes"}]),
+        lambda document: document.update(data_type="complex64"),
+        lambda document: document.update(fill_value=3),
+        lambda document: document.clear(),
+        None,
     ],
 )
-def test_layouts_of_others(layout: dict[str, Any], case: StoredCase) -> None:
-    """Whoever stores an array anew, in another layout, can read it still."""
-    expected = case.patch()
-    expected[:, :32, :32, :32] = 3
-    options = {"chunks": (4, 32, 32, 32), "overwrite": True, **layout}
-    array = zarr.create_array(case.path, name="0", data=expected, **options)
-    again = open_store(case.path.parent)["case"]
-    region = (slice(30, 69), slice(3, 66), slice(1, 130))
-    np.testing.assert_array_equal(again.patch(region), expected[(..., *region)])
-    assert array.chunks == (4, 32, 32, 32)
+def test_every_reader_refuses_damaged_documents(
+    damage: Any, reader: str, version: int, case: StoredCase
+) -> None:
+    array = "labels/hard/0" if reader in OF_LABELS else "0"
+    path = Path(str(case.path), array, "zarr.json")
+    document = json.loads(path.read_text())
+    if damage is None:
+        path.write_text("[" * 200_000)
+    else:
+        damage(document)
+        path.write_text(json.dumps(document))
+    store = Path(str(case.path)).parent
+    reseal(store / "case")
+    if version == 1:
+        make_version_1(store)
+    with pytest.raises(StoreError):
+        READERS[reader](open_store(store)["case"])
 
 
-def test_damage_in_layouts_of_others(case: StoredCase) -> None:
-    options = {"overwrite": True, "chunks": (4, 70, 66, 131)}
-    array = zarr.create_array(case.path, name="0", data=case.patch(), **options)
-    shard(case).write_bytes(shard(case).read_bytes()[:-9])
-    assert array.shards is None
-    with pytest.raises(StoreError, match="case/0 cannot be read"):
-        open_store(case.path.parent)["case"].patch()
+@pytest.mark.parametrize("reader", READERS)
+def test_every_reader_refuses_changed_documents(reader: str, case: StoredCase) -> None:
+    array = "labels/hard/0" if reader in OF_LABELS else "0"
+    path = Path(str(case.path), array, "zarr.json")
+    path.write_text(path.read_text().replace(":", " :"))
+    with pytest.raises(StoreError, match="does not match its checksum"):
+        READERS[reader](case)
+
+
+@VERSIONS
+def test_layouts_of_others_are_refused(version: int, case: StoredCase) -> None:
+    """An array that was stored anew is not what was checked when it was written."""
+    options = {"chunks": (4, 32, 32, 32), "overwrite": True}
+    zarr.create_array(case.path, name="0", data=case.patch(), **options)
+    store = Path(str(case.path)).parent
+    if version == 1:
+        make_version_1(store)
+    with pytest.raises(StoreError):
+        open_store(store)["case"].patch()
 
 
 def total(case: StoredCase) -> int:

@@ -6,12 +6,9 @@ from pathlib import Path
 import pytest
 
 from svls_cli.errors import StoreError
-from svls_cli.store.transaction import (
-    machine,
-    publish,
-    replace_store,
-    workspace,
-)
+from svls_cli.files import machine
+from svls_cli.store.transaction import publish, replace_store, workspace
+from tests.helpers.commands import dead_pid
 
 
 def build(folder: Path, content: str) -> Path:
@@ -31,13 +28,6 @@ def root(tmp_path: Path) -> Path:
 def alone(root: Path) -> bool:
     """Nothing lies beside the store."""
     return [path.name for path in root.parent.iterdir()] == [root.name]
-
-
-def dead_pid() -> int:
-    """Of a process that has ended."""
-    process = subprocess.Popen([sys.executable, "-c", ""])
-    process.wait()
-    return process.pid
 
 
 def stale(root: Path, pid: int, host: str | None = None) -> Path:
@@ -150,21 +140,49 @@ def test_store_is_replaced(keep_old: bool, tmp_path: Path) -> None:
     build(root, "old")
     with workspace(root) as area:
         new = build(area / "store", "new")
-        replace_store(root, new, workspace=area, keep_old=keep_old)
+        kept = replace_store(root, new, workspace=area, keep_old=keep_old)
+    assert kept == (tmp_path / "a.zarr.old" if keep_old else None)
     assert (root / "data").read_text() == "new"
-    kept = ["a.zarr", "a.zarr.old"] if keep_old else ["a.zarr"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == kept
+    names = ["a.zarr", "a.zarr.old"] if keep_old else ["a.zarr"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+
+
+def test_old_stores_are_numbered(tmp_path: Path) -> None:
+    root = tmp_path / "a.zarr"
+    build(root, "0")
+    for content in "123":
+        with workspace(root) as area:
+            new = build(area / "store", content)
+            replace_store(root, new, workspace=area, keep_old=True)
+    found = {p.name: (p / "data").read_text() for p in tmp_path.iterdir()}
+    names = ("a.zarr.old", "a.zarr.old2", "a.zarr.old3", "a.zarr")
+    assert found == dict(zip(names, "0123", strict=True))
 
 
 @pytest.mark.parametrize("arrived", [True, False])
-def test_killed_replacement_loses_neither_store(arrived: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("keep_old", [True, False])
+def test_killed_replacement(keep_old: bool, arrived: bool, tmp_path: Path) -> None:
+    """Neither store is lost, nor one left behind that was not to be kept."""
     root = tmp_path / "a.zarr"
     folder = stale(root, dead_pid())
-    build(folder / "old store", "old")
+    build(folder / ("old store to keep" if keep_old else "old store"), "old")
     if arrived:
         build(root, "new")
     with workspace(root):
         pass
     assert (root / "data").read_text() == ("new" if arrived else "old")
-    if arrived:
+    if arrived and keep_old:
         assert (tmp_path / "a.zarr.old" / "data").read_text() == "old"
+    else:
+        assert alone(root)
+
+
+def test_links_that_lead_nowhere(root: Path) -> None:
+    """In an old case, moved aside and restored."""
+    folder = stale(root, dead_pid())
+    build(folder / "replaced" / "case", "old")
+    for link, target in (("nowhere", "none"), ("loop", "loop"), ("self", ".")):
+        (folder / "replaced" / "case" / link).symlink_to(target)
+    with workspace(root):
+        assert (root / "case" / "data").read_text() == "old"
+    assert alone(root)

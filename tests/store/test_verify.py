@@ -1,5 +1,7 @@
 """`verify_case` finds what was done to a store behind its back."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,11 +10,13 @@ import numpy as np
 import pytest
 import zarr
 
-from svls_cli import Method, open_store
+from svls_cli import Batch, Method, open_store
+from svls_cli.errors import StoreError
+from svls_cli.store.inspect import inspect_cases
 from svls_cli.store.verify import verify_case
 from tests.helpers.commands import files
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import edit_svls, make_version_1, reseal, smoothed
 
 
 @pytest.fixture(scope="module", params=["uint8", "float16"])
@@ -45,10 +49,68 @@ def test_whole_store(store: Path) -> None:
     assert problems(store) == ""
 
 
-@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+@pytest.fixture
+def old(store: Path) -> Path:
+    return make_version_1(store)
+
+
+def test_whole_store_of_version_1(old: Path) -> None:
+    assert problems(old) == ""
+    (inspected,) = inspect_cases(old, verify=True, batch=Batch(jobs=1))
+    assert inspected.record.status == "done"
+    assert "format version 1 has no checksums" in (inspected.record.reason or "")
+
+
+ARRAYS = pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+DOCUMENTS = ["0", "labels", "labels/hard", "labels/hard/0"]
+
+
+@ARRAYS
 def test_missing_shard(array: str, store: Path) -> None:
     shard(store, array).unlink()
-    assert f"array {array} has " in problems(store)
+    assert f"{array}/c/" in problems(store)
+    assert problems(store).endswith("is missing")
+
+
+@ARRAYS
+def test_missing_shard_of_version_1(array: str, old: Path) -> None:
+    shard(old, array).unlink()
+    assert f"array {array} has " in problems(old)
+
+
+@pytest.mark.parametrize("group", DOCUMENTS)
+def test_documents(group: str, store: Path) -> None:
+    path = store / "case" / group / "zarr.json"
+    path.write_text(path.read_text().replace(":", " :", 1))
+    assert problems(store) == f"{group}/zarr.json does not match its checksum"
+    path.unlink()
+    assert problems(store) == f"{group}/zarr.json is missing"
+
+
+def test_files_in_addition(store: Path) -> None:
+    """Those that Zarr would read are wrong; others cannot change anything."""
+    extra = store / "case" / "0/c/0/0/0/9"
+    shutil.copy(shard(store, "0"), extra)
+    assert problems(store) == "0/c/0/0/0/9 is there, but not listed"
+    extra.unlink()
+    (store / "case" / "0" / ".DS_Store").write_text("")
+    assert problems(store) == ""
+    (inspected,) = inspect_cases(store, verify=True, batch=Batch(jobs=1))
+    assert inspected.record.reason == "0/.DS_Store is none of the case's files"
+
+
+@ARRAYS
+def test_swapped_shards(array: str, tmp_path: Path) -> None:
+    for number in range(2):
+        labels = blobs((20, 20, 20), 4, seed=number)
+        write_image(tmp_path / "labels" / f"{number}.nrrd", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr").path
+    one, other = (tmp_path / "a.zarr" / name / array / "c" for name in "01")
+    one.rename(tmp_path / "c")
+    other.rename(one)
+    (tmp_path / "c").rename(other)
+    for case in open_store(store).values():
+        assert verify_case(case)[0].endswith("does not match its checksum")
 
 
 def by(method: Method, folder: Path) -> Path:
@@ -57,28 +119,31 @@ def by(method: Method, folder: Path) -> Path:
     return folder / "a.zarr"
 
 
-@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+@ARRAYS
 def test_methods_without_argmax_miss_no_shard(array: str, tmp_path: Path) -> None:
     store = by(Method("gaussian"), tmp_path)
     shard(store, array).unlink()
-    assert problems(store) == f"array {array} has 0 of 1 files"
+    assert "is missing" in problems(store)
 
 
-@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+@ARRAYS
 @pytest.mark.parametrize("where", [0.01, 0.4, 0.999])
 def test_flipped_bits(array: str, where: float, store: Path) -> None:
     path = shard(store, array)
     content = bytearray(path.read_bytes())
     content[int(len(content) * where)] ^= 0xFF
     path.write_bytes(content)
-    assert "labels cannot be decoded" in problems(store)
+    assert "does not match its checksum" in problems(store)
+    assert "cannot be read" in problems(make_version_1(store))
 
 
-@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
-def test_truncated_shard(array: str, store: Path) -> None:
+@ARRAYS
+@pytest.mark.parametrize("left", [-50, 0])
+def test_truncated_shard(array: str, left: int, store: Path) -> None:
     path = shard(store, array)
-    path.write_bytes(path.read_bytes()[:-50])
-    assert "labels cannot be decoded" in problems(store)
+    path.write_bytes(path.read_bytes()[:left])
+    assert "does not match its checksum" in problems(store)
+    assert "cannot be read" in problems(make_version_1(store))
 
 
 def edit(store: Path, array: str, where: Any, change: Any) -> None:
@@ -87,6 +152,7 @@ def edit(store: Path, array: str, where: Any, change: Any) -> None:
     content = opened[...]
     content[where] = change(content) if callable(change) else change
     opened[...] = content
+    reseal(store / "case")
 
 
 def test_not_a_number(tmp_path: Path) -> None:
@@ -117,16 +183,54 @@ def test_voxels_that_were_changed(
 
 
 def test_geometry_of_another_shape(store: Path) -> None:
-    group = zarr.open_group(store / "case")
-    svls = dict(group.attrs["svls"])
-    svls["geometry"] = {**svls["geometry"], "shape": [70, 70, 71]}
-    group.attrs["svls"] = svls
-    assert "the geometry says (70, 70, 71)" in problems(store)
+    edit_svls(store / "case", lambda svls: svls["geometry"].update(shape=[70, 70, 71]))
+    assert list(open_store(store)) == []
+    reseal(store / "case")
+    assert "the case is (9, 70, 70, 71)" in problems(store)
 
 
 def test_array_that_is_gone(store: Path) -> None:
     shutil.rmtree(store / "case" / "0")
-    assert "array 0 cannot be opened" in problems(store)
+    assert "0/zarr.json is missing" in problems(store)
+    assert "array 0 has 0 of " in problems(make_version_1(store))
+
+
+@pytest.mark.parametrize("side", [3000, 100_000])
+@pytest.mark.parametrize("one_shard", [False, True])
+@pytest.mark.parametrize("version", [1, 2])
+def test_shapes_without_files(
+    side: int, one_shard: bool, version: int, store: Path
+) -> None:
+    """Documents that promise far more than there is, checksums and all."""
+    case, shape = store / "case", [side] * 3
+    edit_svls(case, lambda svls: svls["geometry"].update(shape=shape))
+    for array, first in (("0", [9]), ("labels/hard/0", [])):
+        document = json.loads((case / array / "zarr.json").read_text())
+        document["shape"] = first + shape
+        if one_shard:
+            chunk = document["codecs"][0]["configuration"]["chunk_shape"]
+            whole = first + [side // n * n + n for n in chunk[-3:]]
+            document["chunk_grid"]["configuration"]["chunk_shape"] = whole
+        (case / array / "zarr.json").write_text(json.dumps(document))
+    reseal(case)
+    if version == 1:
+        make_version_1(store)
+    assert re.search("are possible|have a file", problems(store))
+    opened = open_store(store)["case"]
+    for read in (opened.patch, lambda: opened.label_patch("hard"), lambda: opened.hard):
+        with pytest.raises(StoreError, match=r"are possible|have a file"):
+            read()
+
+
+def test_ignored_shards_have_no_file(tmp_path: Path) -> None:
+    """Ignore label 0: neither soft nor hard labels of a shard are stored."""
+    labels = np.zeros((10, 300, 20), np.uint8)
+    labels[:, :9] = blobs((10, 9, 20), 2) + 1
+    path = write_image(tmp_path / "case.nrrd", labels)
+    store = smoothed(path, tmp_path / "a.zarr", ignore_label=0)
+    assert problems(tmp_path / "a.zarr") == ""
+    np.testing.assert_array_equal(store["case"].label_patch("hard"), labels)
+    assert not store["case"].patch()[:, :, 9:].any()
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ from svls_cli.store.inspect import inspect_cases
 from svls_cli.store.layout import Layout
 from svls_cli.store.reader import Store
 from svls_cli.store.shards import encode_chunk, encode_shard
+from tests.helpers.commands import tree
 from tests.helpers.label_maps import OBLIQUE, LabelMap, blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import edit_svls, make_version_1, smoothed
 
 # A third class count crosses from shared chunks to a chunk per class.
 KINDS = {
@@ -167,19 +168,17 @@ def test_region_of_probabilities(tmp_path: Path) -> None:
 
 def test_store_is_a_mapping_of_complete_cases(tmp_path: Path) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
-    (store.path / "half").mkdir()
+    (store.path / "half" / "labels").mkdir(parents=True)
     zarr.create_group(store.path / "halved", attributes={"svls": {"state": "writing"}})
     assert list(store) == ["case"]
     assert len(store) == 1
-    assert store.incomplete() == ["half", "halved"]
+    assert store.incomplete() == {
+        "half": "incomplete: it has no zarr.json",
+        "halved": "damaged: its zarr.json is none of a case",
+    }
     for name in ("half", "halved", "none", "../labels", ""):
         with pytest.raises(UnknownCaseError, match="no case"):
             store[name]
-
-
-def change_attributes(path: Path, **changed: Any) -> None:
-    group = zarr.open_group(path)
-    group.attrs["svls"] = {**group.attrs["svls"], **changed}
 
 
 @pytest.mark.parametrize(
@@ -194,17 +193,55 @@ def change_attributes(path: Path, **changed: Any) -> None:
         ("state", "writing"),
     ],
 )
+@pytest.mark.parametrize("version", [1, 2])
 def test_case_of_damaged_attributes_is_none(
-    key: str, value: Any, tmp_path: Path
+    version: int, key: str, value: Any, tmp_path: Path
 ) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
-    change_attributes(store.path / "case", **{key: value})
+    if version == 1:
+        make_version_1(store.path)
+    edit_svls(store.path / "case", lambda svls: svls.update({key: value}))
     assert list(open_store(store.path)) == []
-    assert open_store(store.path).incomplete() == ["case"]
+    damage = "does not match its own sha256"
+    if version == 1:
+        damage = "is none of a complete case"
+    assert damage in open_store(store.path).incomplete()["case"]
+    with pytest.raises(UnknownCaseError, match=damage):
+        store["case"]
     (inspected,) = inspect_cases(store.path)
-    assert inspected.record.reason == "incomplete or damaged: no case"
+    assert f"damaged: its zarr.json {damage}" in str(inspected.record)
     again = smooth_cases(find_cases(tmp_path / "labels"), store.path)
     assert [record.status for record in again] == ["done"]
+
+
+def test_newer_case(tmp_path: Path) -> None:
+    store = make(tmp_path, blobs((9, 9, 9), 2))
+    edit_svls(store.path / "case", lambda svls: svls.update(format_version=3))
+    with pytest.raises(UnknownCaseError, match="version 3 is newer than this svls-cli"):
+        store["case"]
+
+
+def test_store_of_version_1_is_gone_on_with(tmp_path: Path) -> None:
+    store = make(tmp_path, blobs((9, 9, 9), 2))
+    old, new = tree(make_version_1(store.path)), "new/zarr.json"
+    write_image(tmp_path / "labels" / "new.nrrd", blobs((9, 9, 9), 2, seed=1))
+    cases = find_cases(tmp_path / "labels")
+    found = {r.case: r.status for r in smooth_cases(cases, store.path)}
+    assert found == {"case": "skipped", "new": "done"}
+    now = tree(store.path)
+    assert {name: now[name] for name in old} == old
+    assert json.loads(now[new])["attributes"]["svls"]["format_version"] == 2
+
+
+def test_what_others_leave_in_a_store_is_no_case(tmp_path: Path) -> None:
+    store = make(tmp_path, blobs((9, 9, 9), 2))
+    for name in ("@eaDir", "#recycle", "__MACOSX", "lost+found", "my notes"):
+        (store.path / name / "deeper").mkdir(parents=True)
+    (store.path / ".ipynb_checkpoints" / "labels").mkdir(parents=True)
+    assert list(store) == ["case"]
+    assert store.incomplete() == {}
+    (store.path / "case" / "zarr.json").unlink()
+    assert store.incomplete() == {"case": "incomplete: it has no zarr.json"}
 
 
 def test_metadata_that_is_no_object(tmp_path: Path) -> None:
@@ -251,17 +288,19 @@ def test_what_is_not_a_store(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format version 2 is newer than this svls-cli"),
-        ({"format_version": "x"}, "format version x"),
+        ({"format_version": 3}, "format version 3 is newer than this svls-cli"),
+        ({"format_version": 0}, "format version 0 is unknown"),
+        ({"format_version": "x"}, "format version 'x' is unknown"),
         ({"classes": []}, "damaged attributes"),
         ({"dtype": "int8"}, "damaged attributes"),
+        ({"dtype": "uint16"}, "damaged attributes: their hash is another"),
         ({"method": None}, "damaged attributes"),
         ({"method": {}}, "damaged attributes"),
     ],
 )
 def test_attributes_of_a_root(change: Any, message: str, tmp_path: Path) -> None:
     store = make(tmp_path, blobs((9, 9, 9), 2))
-    change_attributes(store.path, **change)
+    edit_svls(store.path, lambda svls: svls.update(change))
     with pytest.raises(StoreError, match=message):
         open_store(store.path)
 

@@ -339,6 +339,8 @@ def test_splits(tmp_path: Path) -> None:
     listed = tmp_path / "held.txt"
     listed.write_text("case_3\n\n case_7\n")
     assert split_cases(names, str(listed), seed=0)[1] == ["case_3", "case_7"]
+    listed.write_text("mu\u0308ller", "utf-8")
+    assert split_cases(["müller", "a"], str(listed), seed=0)[1] == ["müller"]
     listed.write_text("case_3\ncase_33\n")
     with pytest.raises(InputError, match=r"names unknown cases: .*case_33"):
         split_cases(names, str(listed), seed=0)
