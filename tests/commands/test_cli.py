@@ -279,7 +279,7 @@ def test_case_named_by_a_pattern(run: Run, tmp_path: Path) -> None:
     assert list(records(result.stdout)) == ["a", "b"]
     run("fuse-raters", *pattern, "l", "f.zarr")
     assert open_store(tmp_path / "f.zarr")["a"].raters == ("l",)
-    result = run("smooth", "--pattern", "{name}.nii", "l", "p.zarr", code=3)
+    result = run("smooth", "--pattern", "{name}.nii", "l", "p.zarr", code=2)
     assert "has {name}; in braces may stand {case}" in result.stderr
 
 
