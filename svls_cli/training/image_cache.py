@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.lib.format as npy
 import numpy.typing as npt
 
 from svls_cli.arrays import Region
@@ -224,8 +225,11 @@ class ImageUnpacker:
             grid, voxels = scan.read()
             if difference := image.grid.difference(grid):
                 raise InputError(f"labels and image on different grids: {difference}")
-            with replacing(array) as part:
-                np.save(part, voxels)
+            with replacing(array) as part, part.open("wb") as file:
+                # `np.save` would not tell why the disk refuses what it writes.
+                header = npy.header_data_from_array_1_0(voxels)
+                npy.write_array_header_1_0(file, header)
+                file.write(np.ascontiguousarray(voxels).data)
             scaling = Scaling.of(voxels)
             write_json({"shift": scaling.shift, "scale": scaling.scale}, notes)
         return Outcome(str(array), result=array)

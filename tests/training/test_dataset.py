@@ -1,6 +1,7 @@
 """Patches for training loops."""
 
 import pickle
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,17 @@ from torch.utils.data import DataLoader
 
 from svls_cli import Batch, Store, find_rated_cases, fuse_cases, open_store
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.scans import Scan
 from svls_cli.training import SoftLabelDataset, find_images, unpack_images
-from svls_cli.training.image_cache import Scaling, clear_cache
+from svls_cli.training.image_cache import (
+    ImageUnpacker,
+    Scaling,
+    ScanOnGrid,
+    clear_cache,
+)
 from svls_cli.training.sampling import Landmarks, corner_of
 from tests.helpers.commands import SAMPLE
-from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.label_maps import blobs, grid, write_image
 from tests.helpers.stores import smoothed
 
 PATCH = (8, 24, 20)
@@ -294,3 +301,17 @@ def test_other_numbers_of_channels(store: Store, tmp_path: Path) -> None:
             write_image(tmp_path / name, blobs((4, 4, 4), 2))
     with pytest.raises(InputError, match=r"case_01 has 2 .*, that of case_03"):
         find_images(store, tmp_path, pattern="{case}-{channel}.nrrd")
+
+
+def test_a_disk_that_refuses_an_image_says_why(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    path = write_image(tmp_path / "a.nii", blobs((8, 9, 10), 2))
+    scan = ScanOnGrid(Scan("a", (path,)), grid((8, 9, 10)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            ImageUnpacker(tmp_path / "cache")(scan)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list((tmp_path / "cache").iterdir()) == []
