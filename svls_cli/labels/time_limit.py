@@ -49,7 +49,8 @@ def time_limit(seconds: float) -> Iterator[None]:
 def overdue(board: Path, place: int) -> bool:
     """Whether the task of this place was at work past its `time_limit`."""
     with board.open("rb") as file:
-        noted = os.pread(file.fileno(), _DEADLINE.size, place * _DEADLINE.size)
+        file.seek(place * _DEADLINE.size)
+        noted = file.read(_DEADLINE.size)
     deadline = _DEADLINE.unpack(noted)[0] if noted else 0
     return 0 < deadline <= time.monotonic()
 
