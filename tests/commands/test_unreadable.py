@@ -76,3 +76,13 @@ def test_references(tmp_path: Path) -> None:
     line = ("evaluate", "--json", "-j1", "a.zarr", "--reference", "reference")
     out = run_here(*line, cwd=tmp_path, code=4)
     assert failed(out.stdout) == sorted(TROUBLES)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_images_to_train_on(trouble: str, tmp_path: Path) -> None:
+    whole(tmp_path / "l")
+    troubled(tmp_path / "i")
+    run_here("smooth", "-j1", f"l/{trouble}.nii.gz", "a.zarr", cwd=tmp_path)
+    line = ("train", "a.zarr", "--images", f"i/{trouble}.nii.gz", "--out", "run")
+    out = run_here(*line, "--validation", "0", cwd=tmp_path, code=3)
+    assert f"i/{trouble}.nii.gz: cannot be read: a" in out.stderr
