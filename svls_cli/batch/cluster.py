@@ -84,6 +84,7 @@ class Cluster(Workers):
         task: Callable[[Item], Result],
         items: Iterable[Item],
         *,
+        again: Callable[[Item], Result] | None = None,
         crashed: Callable[[Item, str], Result],
     ) -> Generator[Result]:
         """Results as in `Workers.map`; closing it drops tasks that have not begun."""
@@ -98,7 +99,7 @@ class Cluster(Workers):
                 else:
                     yield result
             for item in suspects:
-                yield self._alone(task, item, crashed)
+                yield self._alone(again or task, item, crashed)
             finished = True
         finally:
             if not finished:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, time
 from typing import Generic, Protocol, TypeVar
 
 from svls_cli.batch.part import Part
@@ -124,7 +125,11 @@ def run_cases(
     finished = []
     with (
         batch.workers(len(own)) as workers,
-        closing(workers.map(_Attempt(work), own, crashed=_crashed)) as results,
+        closing(
+            workers.map(
+                _Attempt(work), own, again=_Attempt(work, time()), crashed=_crashed
+            )
+        ) as results,
     ):
         for each in batch.progress(results, len(own), doing):
             finished.append(each)
@@ -139,9 +144,15 @@ class _Attempt(Generic[AnyItem, Result]):
     """The work on one case; whatever happens, a record comes back."""
 
     work: Callable[[AnyItem], Outcome[Result]]
+    # For a second try: when the run began, whose first try may have been a success.
+    since: float | None = None
 
     def __call__(self, item: AnyItem) -> Finished[Result]:
         start, outcome = perf_counter(), self._outcome(item)
+        if self.since is not None and outcome.skipped and outcome.output is not None:
+            size = _size_if_newer(Path(outcome.output), self.since)
+            if size is not None:
+                outcome = Outcome(outcome.output, size)
         status: Status = "done"
         if outcome.failure or outcome.skipped:
             status = "failed" if outcome.failure else "skipped"
@@ -168,7 +179,21 @@ class _Attempt(Generic[AnyItem, Result]):
             return Outcome(failure="out of memory")
         # The other cases go on, so a bug must not end the run; it is told as one.
         except Exception as error:
+            if str(error) == "can't start new thread":
+                few = "too little memory, or too many threads"
+                return Outcome(failure=f"{few}: {error}")
             return Outcome(failure=f"unexpected {error!r}: please report this bug")
+
+
+def _size_if_newer(output: Path, since: float) -> int | None:
+    """Size of a file or folder, bytes; None if it is older, or not on this disk."""
+    try:
+        if output.stat().st_mtime < since:
+            return None
+        files = [output, *output.rglob("*")]
+        return sum(path.stat().st_size for path in files if path.is_file())
+    except OSError:
+        return None
 
 
 def _crashed(item: Item, how: str) -> Finished[Result]:

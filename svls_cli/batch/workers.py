@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from ctypes import CDLL
 from functools import partial
 from importlib import import_module
 from itertools import count
+from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import joblib
-from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky import ProcessPoolExecutor, process_executor
 
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.labels import time_limit
@@ -109,6 +110,7 @@ class Workers:
         task: Callable[[Item], Result],
         items: Iterable[Item],
         *,
+        again: Callable[[Item], Result] | None = None,
         crashed: Callable[[Item, str], Result],
     ) -> Generator[Result]:
         """Results as they come, in no order; closing it early stops the workers.
@@ -117,7 +119,8 @@ class Workers:
         flight runs again, one at a time: what kills its process alone has crashed. Not
         so what took longer than its `time_limit`.
 
-        ``crashed`` makes the result of an item whose worker died, told how.
+        ``again`` stands in for ``task`` where an item runs again; ``crashed`` makes the
+        result of one whose worker died, told how.
         """
         waiting = deque(items)
         running: dict[Future[Result], tuple[Item, int]] = {}
@@ -145,7 +148,7 @@ class Workers:
                     running.clear()
                     self._stop()
                     for item, place in in_flight:
-                        yield self._again(task, item, place, crashed)
+                        yield self._again(again or task, item, place, crashed)
         finally:
             if running:  # left early: nobody may go on writing
                 self._stop()
@@ -183,10 +186,11 @@ class Workers:
                 initargs=(self._module, self._board),
             )
         try:
-            future: Future[Result] = self._executor.submit(_run, place, task, item)
+            with _ctrl_c_blocked():
+                future: Future[Result] = self._executor.submit(_run, place, task, item)
         except BrokenProcessPool:
             raise
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # too few processes, or threads
             raise WorkersError(
                 f"worker processes cannot be started: {error}"
             ) from error
@@ -228,10 +232,28 @@ class ThisProcess(Workers):
         task: Callable[[Item], Result],
         items: Iterable[Item],
         *,
+        again: Callable[[Item], Result] | None = None,
         crashed: Callable[[Item, str], Result],
     ) -> Generator[Result]:
         """Results in the order of the items."""
         yield from map(task, items)
+
+
+@contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Let processes that start here hear nothing of Ctrl-C, which reaches all.
+
+    They would show where their first imports were.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _join_feeders() -> None:
@@ -269,6 +291,8 @@ _deadlines = -1
 def _prepare(module: str, board: Path) -> None:
     # Ctrl-C reaches every process of a terminal; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What a large case leaves with the allocator is no leak: starting anew costs more.
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     keep_freed_memory()
     global _deadlines
     _deadlines = os.open(board, os.O_RDWR)

@@ -1,5 +1,13 @@
 """The command line; the only part that knows click."""
 
-from svls_cli.cli.group import main
+import sys
+from typing import NoReturn
 
-__all__ = ["main"]
+
+def main() -> NoReturn:
+    """Run the command; Ctrl-C is answered from the first import on."""
+    try:
+        from svls_cli.cli.group import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
+    run()

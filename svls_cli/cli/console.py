@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,9 +38,12 @@ def echo(text: str) -> None:
         raise ReaderGoneError from error
 
 
-def stdin_lines(inputs: Sequence[str]) -> Iterable[str]:
+def stdin_lines(inputs: Sequence[str]) -> Iterator[str]:
     """Lines of standard input, if - stands for it among the inputs."""
-    return map(os.fsdecode, sys.stdin.buffer) if "-" in inputs else ()
+    if "-" in inputs:
+        for number, line in enumerate(sys.stdin.buffer):
+            # Windows puts a mark before the first.
+            yield os.fsdecode(line if number else line.removeprefix(BOM_UTF8))
 
 
 def show_progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:

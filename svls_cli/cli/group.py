@@ -87,9 +87,9 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command; an error that a user can fix becomes a line and an exit code."""
-    signal.signal(signal.SIGTERM, _terminate)
-    _open_streams()
     try:
+        signal.signal(signal.SIGTERM, _terminate)
+        _open_streams()
         result = cli.main(arguments, prog_name="svls-cli", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except click.ClickException as error:
@@ -102,8 +102,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except OSError as error:
         place = f": {error.filename}" if error.filename else ""
         code = _complain(f"{error.strerror or error}{place}", EXIT_BAD_INPUT)
+    except MemoryError:
+        code = _complain("out of memory", EXIT_BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         code = _complain(INTERRUPTED, EXIT_INTERRUPTED)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python would show where it ends
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.texts import read_text
 from svls_cli.labels.values import listed
 
 _VALUE_COLUMNS = ("value", "index", "label", "id")
@@ -54,7 +55,7 @@ def parse_classes(text: str) -> ClassSpec:
         return ClassSpec(ClassTable.from_values(int(v) for v in text.split(",")))
     path = Path(text)
     try:
-        content = path.read_text(encoding="utf-8-sig")
+        content = read_text(path)
         if path.suffix.lower() == ".json":
             return _from_json(json.loads(content, object_pairs_hook=_unique))
         delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -117,6 +118,8 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
     for row in rows:
         cells = {str(k).strip().lower(): v for k, v in row.items()}
         fields = {k: v for k, v in cells.items() if v not in _MISSING}
+        if not fields:  # as spreadsheets leave them
+            continue
         column = next((c for c in _VALUE_COLUMNS if c in fields), None)
         if column is None:
             raise InputError(

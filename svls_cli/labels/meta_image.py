@@ -69,6 +69,8 @@ def read_meta_image(path: Path) -> ImageHeader:
         data_path, start = data_file(path, fields["ElementDataFile"]), 0
     start = max(header_size, start)
     packed = _true(fields, "CompressedData")
+    if packed and header_size == AT_THE_END:
+        raise InputError("broken header: HeaderSize is -1, but the data are packed")
     there = data_path.stat().st_size - start
     promised = _number(fields, "CompressedDataSize", there, least=0)
     if packed and promised != there:
@@ -99,7 +101,8 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
                 raise InputError(
                     "not a MetaImage file: its header has no ElementDataFile"
                 )
-            if (name := key.strip()) in fields or not name.isprintable():
+            name = key.strip()
+            if name in fields or not (name.isascii() and name.isprintable()):
                 raise InputError(f"broken header: {name[:60]!r} twice, or no name")
             fields[name] = value.strip()
         return fields, file.tell()

@@ -2,7 +2,8 @@
 
 Grid and values are those of the format's definition, which pynrrd and ITK follow, with
 these exceptions: ITK ignores ``space units`` and ``units``, here they are converted to
-millimetres; and a field that occurs twice or is none of the format's is an error.
+millimetres; bytes to skip are unpacked ones, as in ITK, where pynrrd skips packed ones,
+too; and a field that occurs twice or is none of the format's is an error.
 
 References
 ----------

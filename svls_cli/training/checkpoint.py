@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 
@@ -62,7 +63,7 @@ class Checkpoint:
         network = self.plan.network()
         try:
             network.load_state_dict(self.network)
-        except RuntimeError as error:
+        except (RuntimeError, TypeError, AttributeError) as error:
             raise InputError("the checkpoint's weights do not fit its plan") from error
         return network
 
@@ -78,14 +79,17 @@ class Checkpoint:
         if not path.is_file():
             raise InputError(f"{path}: no such checkpoint")
         try:
+            with ZipFile(path) as archive:
+                if broken := archive.testzip():  # torch does not look at checksums
+                    raise BadZipFile(broken)
             record = torch.load(path, map_location="cpu", weights_only=True)
             version = record["format_version"]
             if record["format"] == FORMAT and version <= FORMAT_VERSION:
                 return cls(
                     Plan.from_json(record["plan"]),
                     tuple(EpochLog(**log) for log in record["history"]),
-                    record["network"],
-                    record["optimizer"],
+                    dict(record["network"]),
+                    dict(record["optimizer"]),
                 )
         except Exception as error:  # damaged files make the unpickler raise anything
             raise InputError(

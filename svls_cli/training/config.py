@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InvalidParameterError, check_choice
+from svls_cli.labels.texts import read_text
 from svls_cli.training.choices import TARGETS, Target
+
+# Voxels that a patch has along one axis at least.
+LEAST_PATCH = 4
+# More is a slip, and would fill the memory or never end.
+_MOST = {
+    "batch_size": 1024,
+    "epochs": 10**6,
+    "steps_per_epoch": 10**6,
+    "filters": 320,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +109,8 @@ class TrainingConfig:
             object.__setattr__(self, name, value)
         self._check_types()
         check_choice("target", self.target, TARGETS)
-        for name in ("batch_size", "epochs", "steps_per_epoch", "filters"):
-            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name, most in _MOST.items():
+            self._check(name, 1 <= getattr(self, name) <= most, f"from 1 to {most}")
         for name in ("weight_decay", "dice_weight"):
             self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
         for name in ("seed", "split_seed"):
@@ -118,8 +129,9 @@ class TrainingConfig:
         if self.patch_size is not None:
             size = self.patch_size
             sides = (size, size) if isinstance(size, int) else size
-            right = len(sides) in (2, 3) and min(sides) >= 1 and max(sides) >= 4
-            expected = "one number, or 2 or 3, one of them at least 4"
+            right = len(sides) in (2, 3) and min(sides) >= 1
+            right = right and max(sides) >= LEAST_PATCH
+            expected = f"one number, or 2 or 3, one of them at least {LEAST_PATCH}"
             self._check("patch_size", right, expected)
         if self.window is not None:
             pair = isinstance(self.window, tuple) and len(self.window) == 2
@@ -204,10 +216,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         If it cannot be read, is no TOML, or has values that no run can have.
     """
     try:
-        record = tomllib.loads(path.read_text(encoding="utf-8"))
+        record = tomllib.loads(read_text(path))
     except OSError as error:
         raise InvalidParameterError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameterError(f"{path}: {error}") from error
     if isinstance(share := record.get("validation"), int | float):
         record["validation"] = str(share)

@@ -21,12 +21,17 @@ def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Ten
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise DeviceError if the GPU runs out of memory in the block."""
+    """Raise DeviceError if the memory of the GPU or the CPU is too small."""
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        gpu = isinstance(error, torch.OutOfMemoryError)
+        # On the CPU it is a RuntimeError like any other.
+        if not (gpu or isinstance(error, MemoryError) or "alloc" in str(error)):
+            raise
+        owner = "GPU" if gpu else "CPU"
         raise DeviceError(
-            "the GPU's memory is too small: use a smaller patch, batch or network"
+            f"the {owner}'s memory is too small: use a smaller patch, batch or network"
         ) from error
 
 

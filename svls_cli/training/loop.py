@@ -101,7 +101,12 @@ def _restored(
         weight_decay=plan.config.weight_decay,
     )
     if checkpoint is not None:
-        optimizer.load_state_dict(dict(checkpoint.optimizer))
+        try:
+            optimizer.load_state_dict(dict(checkpoint.optimizer))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(
+                "the checkpoint's optimizer is not its network's"
+            ) from error
     return network, optimizer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -18,7 +18,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan
 from svls_cli.store.reader import Store, StoredCase
-from svls_cli.training.config import TrainingConfig
+from svls_cli.training.config import LEAST_PATCH, TrainingConfig
 from svls_cli.training.network import (
     LARGEST_SPACING_RATIO,
     build_network,
@@ -30,6 +30,8 @@ from svls_cli.training.splitting import split_cases
 
 # Largest number of voxels of an automatic patch, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
+# Up to so many voxels along an axis a patch may be, however small the cases.
+_SMALL = 32
 # Bytes at each end of an image file that tell it from another.
 _END_BYTES = 4096
 
@@ -141,10 +143,9 @@ def plan_training(
             "voxels, not mm: resample images and labels to one spacing first",
             ratio,
         )
+    shapes = {name: cases[name].geometry.shape for name in names}
     if config.patch_size is None:
-        smallest = np.min([grid.shape for grid in grids], axis=0).tolist()
-        voxels = _PATCH_VOXELS[axes]
-        config = replace(config, patch_size=plan_patch(smallest, voxels=voxels))
+        config = replace(config, patch_size=_patch_for(shapes))
     else:
         size = config.patch_size
         size = (size,) * axes if isinstance(size, int) else size
@@ -153,11 +154,7 @@ def plan_training(
                 f"patch_size has {len(size)} values, the store's cases {axes} axes"
             )
         config = replace(config, patch_size=size)
-        if any(np.array(size) > np.max([grid.shape for grid in grids], axis=0)):
-            logging.getLogger(__name__).warning(
-                "patches of %s voxels are larger than every case; the rest is empty",
-                " x ".join(map(str, size)),
-            )
+        _check_patch(size, np.max(list(shapes.values()), axis=0).tolist())
     return Plan(
         config,
         store.classes,
@@ -166,6 +163,43 @@ def plan_training(
         tuple(names),
         tuple(validation),
         _inputs_hash(store, cases, scans),
+    )
+
+
+def _patch_for(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
+    """A patch that fits into every case, but for those too small for any patch."""
+    tiny = [name for name, shape in shapes.items() if max(shape) < LEAST_PATCH]
+    large = [shape for name, shape in shapes.items() if name not in tiny]
+    size: tuple[int, ...] = (0,)
+    if large:
+        smallest = np.min(large, axis=0).tolist()
+        size = plan_patch(smallest, voxels=_PATCH_VOXELS[len(smallest)])
+    if max(size) < LEAST_PATCH:
+        shape = " x ".join(map(str, shapes[tiny[0]] if tiny else size))
+        what = f"case {tiny[0]!r} has" if tiny else "all cases have in common only"
+        raise InputError(
+            f"{what} {shape} voxels, and a patch at least {LEAST_PATCH} along an axis: "
+            "leave such cases out, or give patch_size"
+        )
+    if tiny:
+        logging.getLogger(__name__).warning(
+            "cases smaller than any patch, whose patches are filled up: %s",
+            ", ".join(tiny),
+        )
+    return size
+
+
+def _check_patch(size: Sequence[int], largest: Sequence[int]) -> None:
+    """Warn of patches that are larger than every case; refuse them far beyond."""
+    if not any(n > most for n, most in zip(size, largest, strict=True)):
+        return
+    patch, case = (" x ".join(map(str, shape)) for shape in (size, largest))
+    if any(n > max(2 * m, _SMALL) for n, m in zip(size, largest, strict=True)):
+        raise InvalidParameterError(
+            f"patch_size {patch} is far larger than every case: at most {case} voxels"
+        )
+    logging.getLogger(__name__).warning(
+        "patches of %s voxels are larger than every case; the rest is empty", patch
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.names import composed
+from svls_cli.labels.texts import read_text
 
 
 def split_cases(
@@ -72,7 +73,7 @@ def _listed(path: Path, known: set[str]) -> set[str]:
             f"validation {str(path)!r} is neither a share such as 0.2, nor a fold such "
             "as 1/5, nor a file of case names"
         )
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    lines = read_text(path, errors="surrogateescape").splitlines()
     held = {composed(line.strip()) for line in lines if line.strip()}
     if unknown := sorted(held - known):
         raise InputError(f"{path} names unknown cases: {unknown[:5]}")

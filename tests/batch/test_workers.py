@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import mkstemp
 
 import joblib
+import psutil
 import pytest
 from joblib.externals.loky import ProcessPoolExecutor
 
@@ -93,6 +94,32 @@ def test_a_worker_that_dies_leaves_no_temporary_file(
     with Workers(1, items=4) as workers:
         list(workers.map(leave_a_file, range(4), crashed=name_and_reason))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_the_parents_from_the_start(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It reaches all processes; one that imports would show where."""
+    with Workers(2, items=2).start() as workers:
+        for child in psutil.Process().children(recursive=True):
+            child.send_signal(signal.SIGINT)
+        found = set(workers.map(double, range(4), crashed=name_and_reason))
+    assert found == {0, 2, 4, 6}
+    assert capfd.readouterr().err == ""
+
+
+def grow(item: int) -> int:
+    kept.append(bytearray(os.urandom(1)) * 35 * 10**7)
+    time.sleep(1.1)  # loky looks once a second
+    return os.getpid()
+
+
+kept: list[bytearray] = []
+
+
+def test_a_worker_that_grows_is_not_started_anew() -> None:
+    with Workers(1, items=3) as workers:
+        assert len(set(workers.map(grow, range(3), crashed=name_and_reason))) == 1
 
 
 def test_no_thread_of_the_pool_outlives_it() -> None:

@@ -81,6 +81,9 @@ def test_paths_and_records_on_stdin(run: Run, tmp_path: Path) -> None:
     write_image(tmp_path / "y" / "seg.nrrd", blobs((8, 9, 10), 2, seed=1))
     lines = 'x/seg.nrrd\n{"case": "../../y/1", "label": "y/seg.nrrd"}\n'
     run("smooth", "-", "o.zarr", input=lines)
+    windows = "\ufeff" + lines.replace("\n", "\r\n")
+    again = run("smooth", "--json", "-", "o.zarr", input=windows)
+    assert {r["status"] for r in records(again.stdout).values()} == {"skipped"}
     assert list(open_store(tmp_path / "o.zarr")) == [".._.._y_1", "seg"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["o.zarr", "x", "y"]
 

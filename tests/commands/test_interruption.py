@@ -2,13 +2,14 @@
 
 import os
 import signal
+import subprocess
 import time
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.commands import Run, records, shell, start, tree
+from tests.helpers.commands import COMMAND, Run, records, shell, start, tree
 from tests.helpers.crashes import fault, start_until
 from tests.helpers.label_maps import blobs, write_image
 
@@ -78,6 +79,16 @@ def test_kill_9(
     run(*arguments)
     assert tree(store) == undisturbed
     assert not (labels.parent / "a.zarr.tmp").exists()
+
+
+def test_ctrl_c_while_importing(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt")
+    result = subprocess.run(
+        [COMMAND, "--version"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+    )
+    assert (result.returncode, result.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ FILES = {
     "nnunet1.json": '{"labels": {"0": "background", "1": "liver"}, "numTraining": 3}',
     "nnunet2.json": '{"labels": {"background": 0, "liver": 1}, "file_ending": ".nrrd"}',
     "table.csv": "value,name,color\n0,background,\n1,liver,#FF0000\n",
-    "excel.csv": "\ufeffValue,Name\r\n0.0,background\r\n1.0,liver\r\n",
+    "excel.csv": "\ufeffValue,Name\r\n0.0,background\r\n,\r\n\r\n1.0,liver\r\n",
     "dseg.tsv": "index\tname\tabbreviation\tcolor\tmapping\n"
     "0\tbackground\tBG\t#000000\t0\n1\tliver\tL\t#ff0000\t1\n",
 }

@@ -31,7 +31,7 @@ def stored(folder: Path) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    write_image(tmp_path / "labels" / "one.nrrd", LABELS, **GEOMETRY)
+    write_image(tmp_path / "labels" / "one.nrrd", LABELS.astype(np.int32), **GEOMETRY)
     write_image(tmp_path / "labels" / "flat.nii.gz", blobs((20, 30), 2))
     return stored(tmp_path)
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -50,12 +51,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Of an undisturbed run."""
+def undisturbed(
+    store: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Folder of a run that nothing disturbed."""
     out = tmp_path_factory.mktemp("run") / "run"
     logs = train(store, SAMPLE / "images", out, config=SMALL, cache=cache)
     assert [log.epoch for log in logs] == [1, 2, 3]
-    return network_of(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def weights(undisturbed: Path) -> Any:
+    return network_of(undisturbed)
 
 
 def network_of(run: Path) -> Any:
@@ -252,7 +260,10 @@ def test_parameters_of_a_file(store: Path, cache: Path) -> None:
     ("text", "reason"),
     [
         ("epoch = 3", "unknown training parameters: epoch"),
-        ("epochs = 0", "epochs must be at least 1, found 0"),
+        ("epochs = 0", "epochs must be from 1 to 1000000, found 0"),
+        (f"filters = 1{99 * '0'}", "filters must be from 1 to 320, found 1"),
+        (f"epochs = {5000 * '1'}", "a.toml: .*4300 digits"),
+        (f"epochs = {100_000 * '['}{100_000 * ']'}", "a.toml: .*recursion"),
         ("epochs = 'many'", "epochs is of the wrong type: 'many'"),
         ("batch_size = 2.7", r"batch_size is of the wrong type: 2\.7"),
         ("augment = 1", "augment is of the wrong type: 1"),
@@ -274,6 +285,14 @@ def test_a_share_in_a_file_is_a_number(tmp_path: Path) -> None:
     assert read_toml(tmp_path / "a.toml") == {"validation": "0.25"}
 
 
+def test_files_from_windows(tmp_path: Path) -> None:
+    parameters, names = tmp_path / "a.toml", tmp_path / "names.txt"
+    parameters.write_bytes(b"\xef\xbb\xbfepochs = 3\r\nfilters = 8\r\n")
+    assert read_toml(parameters) == {"epochs": 3, "filters": 8}
+    names.write_bytes(b"\xef\xbb\xbfa\r\nb\r\n")
+    assert split_cases(["a", "b", "c"], str(names), seed=0) == (["c"], ["a", "b"])
+
+
 @pytest.mark.parametrize("given", [["--patch-size", "16"], []])
 def test_one_number_is_the_patch_size_of_every_axis(
     given: list[str], store: Path, cache: Path
@@ -287,7 +306,7 @@ def test_one_number_is_the_patch_size_of_every_axis(
     ("wrong", "reason"),
     [
         ({"target": "best"}, "target must be one of soft, hard, rater"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be from 1 to 1024"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay must be at least 0"),
         ({"foreground_share": 1.5}, r"foreground_share must be in \[0, 1\]"),
@@ -433,7 +452,7 @@ def test_bad_input_changes_nothing(
     fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
     assert run(*given, code=0) == ""
     assert tree(out) == before
-    fails("epochs must be at least 1", *given, "--epochs", "0", code=2)
+    fails("epochs must be from 1 to", *given, "--epochs", "0", code=2)
     fails("2 values, the store's cases 3 axes", *given, "--patch-size", "8,8", code=2)
     fails("device 'cuda:7'", *given, "--device", "cuda:7", code=2)
     reason, url = "expected a folder on a disk", "s3://b/run"
@@ -483,6 +502,27 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
+def test_damaged_checkpoints(tmp_path: Path, undisturbed: Path) -> None:
+    """PyTorch reads a flipped bit without a word."""
+    good, path = (undisturbed / "last.pt").read_bytes(), tmp_path / "last.pt"
+    largest = max(
+        ZipFile(undisturbed / "last.pt").infolist(), key=lambda m: m.file_size
+    )
+    bad = bytearray(good)
+    bad[largest.header_offset + largest.file_size // 2] ^= 4
+    for content in (bad, good[: len(good) // 2], b""):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="damaged, or not a checkpoint"):
+            Checkpoint.load(path)
+    record = torch.load(undisturbed / "last.pt", weights_only=True)
+    torch.save(record | {"network": [1, 2]}, path)
+    with pytest.raises(InputError, match="damaged, or not a checkpoint"):
+        Checkpoint.load(path)
+    torch.save(record | {"network": {"a": 1}}, path)
+    with pytest.raises(InputError, match="weights do not fit its plan"):
+        Checkpoint.load(path).trained_network()
+
+
 class Malicious:
     """Makes a file when it is unpickled."""
 
@@ -509,6 +549,26 @@ def test_spacings_that_vary(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     out = tmp_path / "run"
     train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     assert "4.0 times as long as another's" in caplog.text
+
+
+def test_one_tiny_case_among_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, shape in (("a", (16, 16, 16)), ("b", (16, 17, 18)), ("tiny", (1, 1, 1))):
+        for folder in ("labels", "images"):
+            write_image(tmp_path / folder / f"{name}.nrrd", blobs(shape, 2))
+    smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    config = replace(SMALL, patch_size=None, epochs=1, steps_per_epoch=1)
+    store, images, out = (tmp_path / name for name in ("a.zarr", "images", "run"))
+    train(store, images, out, config=replace(config, validation="0"))
+    assert Checkpoint.load(out / "last.pt").plan.patch_size == (16, 16, 16)
+    assert "smaller than any patch, whose patches are filled up: tiny" in caplog.text
+    (tmp_path / "names.txt").write_text("a\nb")
+    alone = replace(config, validation=str(tmp_path / "names.txt"))
+    with pytest.raises(InputError, match="case 'tiny' has 1 x 1 x 1 voxels, and a"):
+        train(store, images, tmp_path / "run2", config=alone)
+    with pytest.raises(InvalidParameterError, match="1000 x 1000 x 1000 is far larger"):
+        train(store, images, tmp_path / "r", config=replace(config, patch_size=1000))
 
 
 def test_torch_is_an_extra(tmp_path: Path, store: Path, run: Run) -> None:
