@@ -19,12 +19,16 @@ from svls_cli.store.case_files import is_read, read_case_attributes
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, open_store
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
+from svls_cli.store.transaction import (
+    NEW_STORE,
+    publish,
+    rename_if_free,
+    replace_store,
+    tidy,
+    workspace,
+)
 from svls_cli.store.uploads import put_case, put_root
 from svls_cli.store.writer import CaseWriter, create_root
-
-# A store that has no case yet, in the workspace.
-_ROOT = "store"
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ class Destination:
         StoreError
             If there is a store of another configuration.
         """
-        store = existing_store(self.root)
+        store = _store_at(self.root)
         if store is None:
             self._create()
             store = open_store(self.root)
@@ -134,17 +138,25 @@ class Destination:
                 put_root(new, self.root)
         elif self.workspace is not None:
             with suppress(FileNotFoundError):  # another worker of this run was faster
-                rename_if_free(self.workspace / _ROOT, self.root)
+                rename_if_free(self.workspace / NEW_STORE, self.root)
 
 
 def existing_store(path: Folder) -> Store | None:
     """The store at ``path``; None if there is nothing there.
+
+    One that a killed run moved aside comes back first.
 
     Raises
     ------
     StoreError
         If something else is there.
     """
+    if isinstance(path, Path):
+        tidy(path.resolve())
+    return _store_at(path)
+
+
+def _store_at(path: Folder) -> Store | None:
     if not path.exists():
         return None
     if isinstance(path, Path):
@@ -215,7 +227,7 @@ def open_destination(
             yield Destination(root, shown, own, config, dry_run)
         return
     with workspace(out) as folder:
-        new = folder / _ROOT
+        new = folder / NEW_STORE
         create_root(new, config)
         if replace is None:
             yield Destination(out, shown, folder, config, dry_run)
