@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from svls_cli.batch.records import Record
 from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.files import unfinished_folder
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.values import listed
 from svls_cli.store.case_files import is_read, read_case_attributes
@@ -114,8 +115,8 @@ class Destination:
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
                 "on no file system that this worker shares"
             )
-        with TemporaryDirectory(prefix="svls-", dir=self.workspace) as folder:
-            yield Path(folder) / "case"
+        with unfinished_folder(self.workspace or Path(gettempdir())) as folder:
+            yield folder / "case"
 
     def _claim(self) -> None:
         """Create the store atomically, or check the one another run created.
@@ -221,9 +222,9 @@ def open_destination(
     if replace is None and (existing := existing_store(out)) is not None:
         _refuse_mixture(out, existing, config)
     if dry_run or isinstance(out, ObjectFolder):
-        with TemporaryDirectory(prefix="svls-") as folder:
-            root: Folder = out if replace is None else Path(folder) / "none"
-            own = None if remote else Path(folder)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            root: Folder = out if replace is None else folder / "none"
+            own = None if remote else folder
             yield Destination(root, shown, own, config, dry_run)
         return
     with workspace(out) as folder:
