@@ -1,6 +1,7 @@
 """Exceptions, grouped by who can fix the problem, and the most common check."""
 
 from collections.abc import Collection
+from types import UnionType
 
 
 class SvlsError(Exception):
@@ -44,3 +45,12 @@ def check_choice(name: str, value: object, choices: Collection[str]) -> None:
         raise InvalidParameterError(
             f"{name} must be one of {', '.join(choices)}, found {value!r}"
         )
+
+
+def check_type(name: str, value: object, kind: type | UnionType, expected: str) -> None:
+    """Raise InvalidParameterError unless a parameter is of a type.
+
+    ``expected`` says in words what it should be.
+    """
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise InvalidParameterError(f"{name} must be {expected}, found {value!r}")

@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 from svls_cli.batch.part import Part
 from svls_cli.batch.records import Finished, Outcome, Record, Result, Status
 from svls_cli.batch.workers import Progress, Workers, no_progress
-from svls_cli.errors import InvalidParameterError, SvlsError
+from svls_cli.errors import InvalidParameterError, SvlsError, check_type
 
 
 class Item(Protocol):
@@ -53,7 +53,8 @@ class Batch:
     Raises
     ------
     InvalidParameterError
-        When it is used, if ``jobs`` is less than 1.
+        If ``jobs`` or ``part`` is of the wrong type; and when it is used, if ``jobs``
+        is less than 1.
 
     Examples
     --------
@@ -66,6 +67,11 @@ class Batch:
     fail_fast: bool = False
     progress: Progress = no_progress
     on_record: Callable[[Record], None] = ignore
+
+    def __post_init__(self) -> None:
+        jobs = "a number of processes, Workers or a Cluster"
+        check_type("jobs", self.jobs, int | Workers | None, jobs)
+        check_type("part", self.part, Part | None, "a Part, such as Part(1, 4)")
 
     def own(self, items: Sequence[AnyItem]) -> list[AnyItem]:
         """The items of this run's part."""

@@ -268,6 +268,8 @@ def _join_feeders() -> None:
 
 
 def _died(future: Future[Any]) -> bool:
+    if future.cancelled():
+        return False
     return isinstance(future.exception(), BrokenProcessPool)
 
 
@@ -295,7 +297,10 @@ def _prepare(module: str, board: Path) -> None:
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
     keep_freed_memory()
     global _deadlines
-    _deadlines = os.open(board, os.O_RDWR)
+    try:
+        _deadlines = os.open(board, os.O_RDWR)
+    except FileNotFoundError:  # the run was ended while this process started
+        os._exit(0)
     tempfile.tempdir = str(board.parent)
     Finalize(None, _clear_up, (board.parent, os.getppid()), exitpriority=0)
     import_module(module)

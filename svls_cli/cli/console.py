@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +31,37 @@ class ReaderGoneError(Exception):
     """Standard output is a pipe that nobody reads any more."""
 
 
-def echo(text: str) -> None:
+# Control characters, and those that turn the direction of what follows: in a file's or
+# a class's name they could clear the terminal, or write something else on it.
+_CONTROL = re.compile(
+    "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Text for a terminal: control characters but for line ends and tabs are escaped.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[2Jb"))
+    a\u001b[2Jb
+    """
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def echo(text: str, *, err: bool = False) -> None:
     """Print a line at once: the next program in the pipe may be waiting."""
     try:
-        click.echo(text)
+        click.echo(printable(text), err=err)
     except BrokenPipeError as error:
         raise ReaderGoneError from error
+
+
+class PrintableFormatter(logging.Formatter):
+    """Warnings of the library, for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def stdin_lines(inputs: Sequence[str]) -> Iterator[str]:
@@ -157,6 +183,8 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> None:
     if config.fusion:
         fusion = dict(config.fusion)
         weights = fusion["weights"]
+        if isinstance(weights, Mapping):
+            weights = ", ".join(f"{rater} {w}" for rater, w in weights.items())
         echo(f"fusion   {fusion['name']}, weights {weights}, ties {fusion['ties']}")
     echo(f"dtype    {config.dtype}")
     if config.ignore_label is not None:
@@ -216,7 +244,7 @@ def complain(what: str, records: Iterable[Record]) -> None:
     """Name cases on standard error, each with its reason and files."""
     for record in records:
         inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        click.echo(f"{what}: {record.case}: {record.reason}{inputs}", err=True)
+        echo(f"{what}: {record.case}: {record.reason}{inputs}", err=True)
 
 
 def readable(size: float) -> str:
@@ -237,4 +265,4 @@ def readable(size: float) -> str:
 def _above_bar(message: str) -> None:
     from tqdm import tqdm
 
-    tqdm.write(message, file=sys.stderr)
+    tqdm.write(printable(message), file=sys.stderr)

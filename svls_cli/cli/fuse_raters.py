@@ -193,10 +193,10 @@ def _measure(
         **rest,
     )
     if agreement is None:
-        click.echo("no case could be measured, so there is no report", err=True)
+        console.echo("no case could be measured, so there is no report", err=True)
         return
     agreement.write(report)
-    click.echo("\n".join(agreement.table()), err=True)
+    console.echo("\n".join(agreement.table()), err=True)
 
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:

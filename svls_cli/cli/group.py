@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 from difflib import get_close_matches
 from importlib import import_module
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from svls_cli.batch.version import __version__
-from svls_cli.cli.console import ReaderGoneError
+from svls_cli.cli.console import PrintableFormatter, ReaderGoneError, echo
 from svls_cli.errors import InvalidParameterError, SvlsError
 
 COMMANDS = (
@@ -90,10 +91,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, _terminate)
         _open_streams()
+        if logging.lastResort is not None:  # which prints the library's warnings
+            logging.lastResort.setFormatter(PrintableFormatter())
         result = cli.main(arguments, prog_name="svls-cli", standalone_mode=False)
         code = result if isinstance(result, int) else 0
     except click.ClickException as error:
-        error.show()
+        usage = StringIO()
+        error.show(usage)
+        echo(usage.getvalue().rstrip("\n"), err=True)
         code = EXIT_USAGE
     except InvalidParameterError as error:
         code = _complain(str(error), EXIT_USAGE)
@@ -125,7 +130,7 @@ def _open_streams() -> None:
 
 
 def _complain(message: str, code: int) -> int:
-    click.echo(f"svls-cli: {message}", err=True)
+    echo(f"svls-cli: {message}", err=True)
     return code
 
 

@@ -165,7 +165,8 @@ classes = option(
     group="Input",
     metavar="VALUES|FILE",
     help="Label values (0,1,2) or a file that names them: JSON, CSV or TSV, an nnU-Net "
-    "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them]",
+    "dataset.json, a BIDS dseg.tsv. [default: read all inputs once more to find them; "
+    "a case that alone has over 1000 labels is taken for an image, and fails]",
 )
 unlabelled = ignore_label(
     "Voxels of this value get no soft label (all classes 0) and count for no neighbour."

@@ -38,7 +38,9 @@ def _read_config(
     values = {name: _as_text(value) for name, value in read_toml(path).items()}
     known = {each.name for each in context.command.params}
     if unknown := sorted(set(values) - known):
-        raise InvalidParameterError(f"{path}: not for this command: {unknown}")
+        raise InvalidParameterError(
+            f"{path}: not for this command: {', '.join(unknown)}"
+        )
     context.default_map = {**(context.default_map or {}), **values}
 
 

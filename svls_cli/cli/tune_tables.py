@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from svls_cli.cli import console
 from svls_cli.cli.console import echo, least_to_most, table
 
@@ -38,7 +36,7 @@ def complain(result: TuningResult) -> None:
     console.complain("left out", result.left_out)
     console.complain("failed", result.failed)
     for warning in result.warnings:
-        click.echo(f"warning: {warning}", err=True)
+        echo(f"warning: {warning}", err=True)
 
 
 def _score_rows(result: TuningResult) -> list[Row]:

@@ -15,7 +15,7 @@ from svls_cli.batch.ahead import ahead
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.compiling.class_scan import Labelled, scan_classes
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
@@ -112,6 +112,9 @@ def compile_cases(
         is to be overwritten and was made by another command.
     """
     check_device(recipe.device)
+    check_type("method", recipe.method, Method, "a Method, such as Method(sigma=1)")
+    check_type("classes", classes, ClassSpec | None, "what parse_classes returns")
+    check_type("batch", batch, Batch | None, "a Batch, such as Batch(jobs=4)")
     folder, batch = folder_at(out), batch or Batch()
     if not cases:
         raise InputError(f"no cases to {recipe.doing}")

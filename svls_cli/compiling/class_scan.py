@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.segments import Segment, add_segments
+
+# A case among others that alone has more labels than this is taken for an image.
+MAX_OWN = 1000
 
 
 class Labelled(Item, Protocol):
@@ -69,10 +73,11 @@ class ClassScan:
                     f"label {value} is named {segment.name!r} here and {before!r} in "
                     "the cases before"
                 )
-            if named.get(segment.name, value) != value:
+            other = named.setdefault(segment.name, value) if segment.name else value
+            if other != value:
+                where = "in the cases before" if other in self._segments else "too"
                 raise InputError(
-                    f"{segment.name!r} is label {value} here and "
-                    f"{named[segment.name]} in the cases before"
+                    f"{segment.name!r} is label {value} here and {other} {where}"
                 )
 
     def table(self, ignore_label: int | None) -> ClassTable:
@@ -121,14 +126,27 @@ def scan_classes(cases: Sequence[Labelled], batch: Batch) -> ClassScan:
         doing="scan",
     )
     case_of = {case.name: case for case in cases}
+    labels = {each.record: each.result for each in finished if each.result is not None}
+    shared = Counter(value for found in labels.values() for value in found.values)
     # In the order of the names, whichever came first.
-    for each in sorted(finished, key=lambda each: each.record.case):
-        if each.result is not None:
-            try:
-                scan.add(case_of[each.record.case], each.result)
-            except InputError as error:
-                hear(replace(each.record, status="failed", reason=str(error)))
+    for record, found in sorted(labels.items(), key=lambda each: each[0].case):
+        try:
+            if len(labels) > 1:
+                _check_own(found, shared)
+            scan.add(case_of[record.case], found)
+        except InputError as error:
+            hear(replace(record, status="failed", reason=str(error)))
     return scan
+
+
+def _check_own(labels: CaseLabels, shared: Counter[int]) -> None:
+    """Raise InputError for an image among label maps: each value would be a class."""
+    own = sum(shared[value] == 1 for value in labels.values)
+    if own > MAX_OWN:
+        raise InputError(
+            f"{own} labels that no other case has: is this a label map? If it is, say "
+            "which classes there are"
+        )
 
 
 def label_values(case: Labelled) -> Outcome[CaseLabels]:

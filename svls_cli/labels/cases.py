@@ -73,6 +73,8 @@ def find_cases(
         If there are no cases, an input does not exist, a line is not understood, or
         two files have one name, or names that differ only in the case of letters. (What
         exists and cannot be read, such as a link to nothing, is a case that fails.)
+    InvalidParameterError
+        If the pattern is none.
     """
     cases: list[Case] = []
     for given in [inputs] if isinstance(inputs, str | Path) else inputs:
@@ -118,7 +120,9 @@ def list_images(
     Raises
     ------
     InputError
-        If there is no such folder, nothing matches, or the pattern is none.
+        If there is no such folder, or nothing matches.
+    InvalidParameterError
+        As `match_paths`.
     """
     check_folder(folder)
     wanted = "*" if pattern is None else pattern

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.texts import read_text
 from svls_cli.labels.values import listed
 
+_VALUES = re.compile(r"\s*[0-9]{1,10}\s*(,\s*[0-9]{1,10}\s*)*")
+_SUFFIXES = (".json", ".csv", ".tsv")
 _VALUE_COLUMNS = ("value", "index", "label", "id")
 # BIDS writes n/a.
 _MISSING = (None, "", "n/a")
@@ -43,17 +45,27 @@ def parse_classes(text: str) -> ClassSpec:
 
     Raises
     ------
+    InvalidParameterError
+        If it is no list of different label values, nor a file.
     InputError
-        If the file cannot be read, or a value, name or colour is invalid.
+        If the file cannot be read, or a value, name or colour in it is invalid.
 
     Examples
     --------
     >>> [c.name for c in parse_classes("0,1").table.classes]
     ['background', 'label 1']
     """
-    if re.fullmatch(r"\s*[0-9]{1,10}\s*(,\s*[0-9]{1,10}\s*)*", text):
-        return ClassSpec(ClassTable.from_values(int(v) for v in text.split(",")))
+    check_type("classes", text, str, "label values such as '0,1,2', or a file's name")
     path = Path(text)
+    if _VALUES.fullmatch(text):
+        try:
+            return ClassSpec(ClassTable.from_values(int(v) for v in text.split(",")))
+        except InputError as error:
+            raise InvalidParameterError(f"classes {text!r}: {error}") from error
+    if path.suffix.lower() not in _SUFFIXES and not path.exists():
+        raise InvalidParameterError(
+            f"classes: {text!r} is neither label values such as 0,1,2 nor a file"
+        )
     try:
         content = read_text(path)
         if path.suffix.lower() == ".json":

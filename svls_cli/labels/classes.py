@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -78,18 +78,32 @@ class ClassTable:
     ) -> ClassTable:
         """Build a table, ascending by value; names and colours are optional.
 
+        A name that is given wins over another value's default name.
+
         Raises
         ------
         InputError
             If there are no values, or a value or name occurs twice or is out of range.
         """
+<<<<<<< HEAD
         names, colors = names or {}, colors or {}
+=======
+        colors = colors or {}
+        names = {value: name for value, name in (names or {}).items() if name}
+        taken = set(names.values())
+        ordered = sorted(values)
+        if ordered and not 0 <= ordered[0] <= ordered[-1] <= MAX_VALUE:
+            raise InputError(
+                f"label values must lie in 0..{MAX_VALUE}, found {ordered[0]} to "
+                f"{ordered[-1]}"
+            )
+>>>>>>> run
         return cls(
             tuple(
                 LabelClass(
                     index,
                     value,
-                    names.get(value) or default_name(value),
+                    names.get(value) or _free_name(value, taken),
                     colors.get(value) or default_color(value),
                 )
                 for index, value in enumerate(sorted(values))
@@ -189,6 +203,16 @@ def check_ignore_label(ignore_label: int | None, table: ClassTable) -> None:
 def default_name(value: int) -> str:
     """Default name of a class."""
     return "background" if value == 0 else f"label {value}"
+
+
+def _free_name(value: int, taken: Container[str]) -> str:
+    """The default name of a class, or one like it that no other class has."""
+    name = default_name(value)
+    if name in taken:
+        name = f"label {value}"
+    while name in taken:
+        name = f"other {name}"
+    return name
 
 
 def default_color(value: int) -> str:

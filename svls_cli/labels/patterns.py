@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.names import composed
 
 _ANY_DEPTH = "**"
@@ -51,7 +51,7 @@ def match_paths(
 
     Raises
     ------
-    InputError
+    InvalidParameterError
         If the pattern is no path inside the folder, or has other names in braces.
     """
     _check_fields(pattern, fields)
@@ -59,14 +59,24 @@ def match_paths(
     if parts[-1:] == [_ANY_DEPTH]:
         parts.append("*")
     if not pattern or {"", ".."} & {*parts}:
-        raise InputError(f"pattern {pattern!r}: expected a path inside the folder")
+        raise InvalidParameterError(
+            f"pattern {pattern!r}: expected a path inside the folder"
+        )
     if any(_ANY_DEPTH in part for part in parts if part != _ANY_DEPTH):
-        raise InputError(f"pattern {pattern!r}: ** is a path's part by itself, as **/*")
+        raise InvalidParameterError(
+            f"pattern {pattern!r}: ** is a path's part by itself, as **/*"
+        )
     try:
         found = _matches(folder, parts, tuple(suffixes))
     except re.error as error:
+<<<<<<< HEAD
         raise InputError(f"pattern {pattern!r}: {error}") from error
     return [found[path] for path in sorted(found)]
+=======
+        raise InvalidParameterError(f"pattern {pattern!r}: {error}") from error
+    ways = {parent for path in found for parent in path.parents}
+    return [match for path, match in sorted(found.items()) if path not in ways]
+>>>>>>> run
 
 
 def _check_fields(pattern: str, fields: Collection[str]) -> None:
@@ -76,12 +86,12 @@ def _check_fields(pattern: str, fields: Collection[str]) -> None:
     stray = re.search(r"[{}]", _PIECES.sub("", pattern))
     if names - {*allowed} or stray:
         wrong = ", ".join(sorted(names - {*allowed})) or "a brace by itself"
-        raise InputError(
+        raise InvalidParameterError(
             f"pattern {pattern!r} has {wrong}; in braces may stand "
             f"{' and '.join(allowed)}"
         )
     if names and allowed[0] not in names:
-        raise InputError(f"pattern {pattern!r} needs {allowed[0]}, too")
+        raise InvalidParameterError(f"pattern {pattern!r} needs {allowed[0]}, too")
 
 
 def _matches(

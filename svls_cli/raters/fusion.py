@@ -76,9 +76,9 @@ class Fusion:
         if isinstance(self.weights, Mapping):
             bad = [w for w in self.weights.values() if not 0 <= w < math.inf]
             if bad or not any(self.weights.values()):
+                found = listed([f"{r} {w}" for r, w in self.weights.items()])
                 raise InvalidParameterError(
-                    f"weights must be finite, >= 0 and not all 0, found "
-                    f"{dict(self.weights)}"
+                    f"weights must be finite, >= 0 and not all 0, found {found}"
                 )
 
     def check_raters(self, raters: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import Cell, aligned, write_report
+from svls_cli.labels.values import listed
 from svls_cli.metrics.averages import mean, or_none
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 
@@ -56,7 +57,7 @@ class AgreementReport:
         tolerances = {case.tolerance_mm for case in self.cases}
         if len(tolerances) > 1:
             raise InvalidParameterError(
-                f"tolerance_mm differs between cases: {sorted(tolerances)}"
+                f"tolerance_mm differs between cases: {listed(sorted(tolerances))}"
             )
 
     @property

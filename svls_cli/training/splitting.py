@@ -11,6 +11,7 @@ import numpy as np
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.names import composed
 from svls_cli.labels.texts import read_text
+from svls_cli.labels.values import listed
 
 
 def split_cases(
@@ -76,5 +77,5 @@ def _listed(path: Path, known: set[str]) -> set[str]:
     lines = read_text(path, errors="surrogateescape").splitlines()
     held = {composed(line.strip()) for line in lines if line.strip()}
     if unknown := sorted(held - known):
-        raise InputError(f"{path} names unknown cases: {unknown[:5]}")
+        raise InputError(f"{path} names unknown cases: {listed(unknown)}")
     return held

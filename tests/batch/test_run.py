@@ -3,11 +3,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from svls_cli.batch.records import Outcome
 from svls_cli.batch.run import Batch, run_cases
+from svls_cli.errors import InvalidParameterError
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ def test_what_a_worker_did_before_it_died_is_done(tmp_path: Path) -> None:
     records = [f.record for f in run_cases(write_once, cases, Batch(1), doing="write")]
     found = {record.case: (record.status, record.bytes) for record in records}
     assert found == dict.fromkeys("abc", ("done", 5)) | {"old": ("skipped", None)}
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": "2"}, {"jobs": True}, {"part": "1/2"}])
+def test_parameters_of_another_type(wrong: dict[str, Any]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(
+        InvalidParameterError, match=f"{name} must be .*, found {value!r}"
+    ):
+        Batch(**wrong)
 
 
 def no_thread(case: Case) -> Outcome[None]:

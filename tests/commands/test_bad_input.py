@@ -132,10 +132,12 @@ def test_more_labels_than_classes_can_be(run: Run, tmp_path: Path) -> None:
     many = np.arange(65_600, dtype=np.uint32).reshape(1, 400, 164)
     write_image(tmp_path / "l" / "many.nrrd", many)
     write_image(tmp_path / "l" / "good.nrrd", LABELS)
+    alone = run("smooth", "--json", "l/many.nrrd", "b.zarr", code=4)
+    assert "65600 distinct labels" in records(alone.stdout)["many"]["reason"]
+    assert "at most 65535 are possible" in records(alone.stdout)["many"]["reason"]
     found = records(run("smooth", "--json", "l", "a.zarr", code=4).stdout)
-    assert "65600 distinct labels" in found["many"]["reason"]
-    assert "at most 65535 are possible" in found["many"]["reason"]
     assert found["good"]["status"] == "done"
+    assert "labels that no other case has: is this" in found["many"]["reason"]
 
 
 GEOMETRIES: dict[str, dict[str, Any]] = {

@@ -143,6 +143,8 @@ def test_dry_run(run: Run, tmp_path: Path) -> None:
         (["fuse"], 2, "No such command 'fuse'. Did you mean 'fuse-raters'?"),
         (["smooth", "none", "o"], 3, "none: no such file or folder"),
         (["smooth", "--classes", "none.csv", "l", "o"], 3, "none.csv"),
+        (["smooth", "--classes", "0,0", "l", "o"], 2, "class value given twice: 0"),
+        (["smooth", "--classes", "a,b", "l", "o"], 2, "'a,b' is neither label values"),
         (["smooth", "l", "d"], 3, "d: not a Zarr v3 group"),
         (["inspect", "none"], 3, "none: no such store"),
         (["inspect", "l"], 3, "l: not a Zarr v3 group"),
@@ -209,6 +211,31 @@ def test_closed_streams(tmp_path: Path) -> None:
         assert "Traceback" not in result.stderr
 
 
+EVIL = "\x1b[2J\x9b\u202eevil\x7f"
+
+
+def test_nothing_steers_the_terminal(run: Run, tmp_path: Path) -> None:
+    """No name of a file or a class, in whatever is printed."""
+    write_image(tmp_path / "l" / f"{EVIL}.nrrd", blobs((8, 9, 10), 2))
+    (tmp_path / "l" / f"{EVIL}2.nrrd").write_text("NRRD0004")
+    classes = tmp_path / "c.json"
+    classes.write_text(json.dumps({"background": 0, EVIL: 1}))
+    made = ("smooth", "--classes", classes, "l", "a.zarr")
+    results = [
+        run(*made, code=4),
+        run(*made, "--json", code=4),
+        run("inspect", "a.zarr"),
+        run("inspect", "--json", "a.zarr"),
+        run("smooth", EVIL, "b.zarr", code=3),
+        run("smooth", "--dtype", EVIL, "l", "b.zarr", code=2),
+        run("smooth", "-", "b.zarr", input=f'{{"case": "x", "label": {EVIL}\n', code=3),
+    ]
+    for result in results:
+        assert not set(EVIL) - set("[2Jevil") & set(result.stdout + result.stderr)
+    inputs = [record["inputs"] for record in records(results[1].stdout).values()]
+    assert [f"l/{EVIL}2.nrrd"] in inputs
+
+
 def test_names_that_are_no_unicode(run: Run, tmp_path: Path) -> None:
     path = write_image(tmp_path / "l" / "a.nrrd", blobs((3, 4, 5), 2))
     path.rename(path.with_name(os.fsdecode(b"bad\xff.nrrd")))
@@ -252,7 +279,7 @@ def test_case_named_by_a_pattern(run: Run, tmp_path: Path) -> None:
     assert list(records(result.stdout)) == ["a", "b"]
     run("fuse-raters", *pattern, "l", "f.zarr")
     assert open_store(tmp_path / "f.zarr")["a"].raters == ("l",)
-    result = run("smooth", "--pattern", "{name}.nii", "l", "p.zarr", code=3)
+    result = run("smooth", "--pattern", "{name}.nii", "l", "p.zarr", code=2)
     assert "has {name}; in braces may stand {case}" in result.stderr
 
 

@@ -317,12 +317,57 @@ def test_one_name_for_two_values(tmp_path: Path) -> None:
     assert found["b"].reason == expected
 
 
-def test_case_with_too_many_labels_fails_alone(labels: Path) -> None:
-    many = np.arange(65_600, dtype=np.uint32).reshape(1, 400, 164)
+@pytest.mark.parametrize("name", ["background", "label 2"])
+def test_a_given_name_wins_over_a_default_one(name: str, tmp_path: Path) -> None:
+    """For example a segment that is named as another value would be."""
+    fields = {**LIVER, "Segment0_Name": name}
+    segmentation(tmp_path / "labels" / "a.seg.nrrd", blobs((8, 9, 10), 2), **fields)
+    write_image(tmp_path / "labels" / "b.nrrd", blobs((8, 9, 10), 3))
+    assert statuses(compile_store(tmp_path / "labels")) == ["done", "done"]
+    found = [c.name for c in open_store(tmp_path / "a.zarr").classes.classes]
+    assert found[1] == name
+    expected = {"background": ["label 0", "label 2"], "label 2": ["background"]}
+    assert found[::2][: len(expected[name])] == expected[name]
+    assert len(set(found)) == 3
+    again = compile_store(tmp_path / "labels")
+    assert statuses(again) == ["skipped", "skipped"]
+
+
+@pytest.mark.parametrize("count", [1_100, 65_600])
+def test_an_image_among_label_maps_fails_alone(count: int, labels: Path) -> None:
+    """Its intensities would be classes of the whole data set."""
+    many = np.arange(count, dtype=np.uint32).reshape(1, 20, -1)
     write_image(labels / "many.nrrd", many)
     found = compile_store(labels)
     assert statuses(found) == ["done", "done", "done", "failed"]
-    assert "65600 distinct labels" in (found["many"].reason or "")
+    own = f"{count - 4} labels that no other case has: is this a label map?"
+    assert (found["many"].reason or "").startswith(own)
+    (labels / "alone").mkdir()
+    (labels / "many.nrrd").rename(labels / "alone" / "many.nrrd")
+    alone = compile_store(labels / "alone")["many"]
+    if count > 65_535:
+        assert "65600 distinct labels" in (alone.reason or "")
+    else:
+        assert alone.status == "done"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"classes": [0, 1]},
+            "classes must be what parse_classes returns",
+        ),
+        ({"method": "svls"}, "method must be a Method, such as .*, found 'svls'"),
+        ({"batch": 4}, "batch must be a Batch, such as .*, found 4"),
+    ],
+)
+def test_parameters_of_another_type(
+    wrong: dict[str, Any], message: str, labels: Path
+) -> None:
+    with pytest.raises(InvalidParameterError, match=message):
+        compile_store(labels, **wrong)
+    assert not (labels.parent / "a.zarr").exists()
 
 
 def test_no_cases(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.cases import Case, case_name, find_cases
 from tests.helpers.label_maps import touch, unreadable
 
@@ -71,7 +71,7 @@ def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
 )
 def test_wrong_patterns(pattern: str, reason: str, tmp_path: Path) -> None:
     message = f"pattern {re.escape(repr(pattern))}.*{reason}"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InvalidParameterError, match=message):
         find_cases([tmp_path], pattern=pattern)
 
 
@@ -240,7 +240,7 @@ def test_nothing_to_do(tmp_path: Path) -> None:
         touch(tmp_path, "labels.nii")
         with pytest.raises(InputError, match="no such file or folder"):
             find_cases([tmp_path / name])
-    with pytest.raises(InputError, match="pattern '/x'"):
+    with pytest.raises(InvalidParameterError, match="pattern '/x'"):
         find_cases([tmp_path], pattern="/x")
 
 

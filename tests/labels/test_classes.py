@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable, default_color
 
@@ -130,6 +130,12 @@ def test_broken_files(name: str, content: str, message: str, tmp_path: Path) -> 
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         parse_classes(str(path))
+
+
+@pytest.mark.parametrize("text", ["a,b", "0;1", "0,1.5", "0,0", "0,9999999999"])
+def test_neither_values_nor_a_file(text: str) -> None:
+    with pytest.raises(InvalidParameterError, match=f"classes:? '{text}'"):
+        parse_classes(text)
 
 
 def test_class_file_that_is_missing_or_binary(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import RatedCase, find_rated_cases
 from tests.helpers.label_maps import touch, unreadable
 
@@ -214,7 +214,7 @@ def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
     ],
 )
 def test_patterns_with_wrong_names(pattern: str, reason: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=reason):
+    with pytest.raises(InvalidParameterError, match=reason):
         find_rated_cases([tmp_path], pattern=pattern)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.scans import Scan, find_scans
 from tests.helpers.label_maps import write_image
 
@@ -80,7 +80,9 @@ def test_patterns(tmp_path: Path) -> None:
         ("**/{case}_t2.nii.gz", {"a": ["a_t2.nii.gz"]}),
     ):
         assert names(find_scans(tmp_path, pattern=pattern)) == expected
-    with pytest.raises(InputError, match=r"has \{rater\}; .* \{case\} and \{channel\}"):
+    with pytest.raises(
+        InvalidParameterError, match=r"has \{rater\}; .* \{case\} and \{channel\}"
+    ):
         find_scans(tmp_path, pattern="{case}_{rater}.nii.gz")
 
 
