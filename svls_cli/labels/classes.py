@@ -85,19 +85,9 @@ class ClassTable:
         InputError
             If there are no values, or a value or name occurs twice or is out of range.
         """
-<<<<<<< HEAD
-        names, colors = names or {}, colors or {}
-=======
         colors = colors or {}
         names = {value: name for value, name in (names or {}).items() if name}
         taken = set(names.values())
-        ordered = sorted(values)
-        if ordered and not 0 <= ordered[0] <= ordered[-1] <= MAX_VALUE:
-            raise InputError(
-                f"label values must lie in 0..{MAX_VALUE}, found {ordered[0]} to "
-                f"{ordered[-1]}"
-            )
->>>>>>> run
         return cls(
             tuple(
                 LabelClass(

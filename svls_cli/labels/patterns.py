@@ -69,14 +69,8 @@ def match_paths(
     try:
         found = _matches(folder, parts, tuple(suffixes))
     except re.error as error:
-<<<<<<< HEAD
-        raise InputError(f"pattern {pattern!r}: {error}") from error
-    return [found[path] for path in sorted(found)]
-=======
         raise InvalidParameterError(f"pattern {pattern!r}: {error}") from error
-    ways = {parent for path in found for parent in path.parents}
-    return [match for path, match in sorted(found.items()) if path not in ways]
->>>>>>> run
+    return [found[path] for path in sorted(found)]
 
 
 def _check_fields(pattern: str, fields: Collection[str]) -> None:
