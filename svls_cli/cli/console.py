@@ -192,6 +192,11 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> None:
     echo(f"classes  {len(classes)}: {', '.join(classes)}")
     echo(f"cases    {len(cases)}, {readable(total)}\n")
     table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
+    if oblique := [case.oblique_mm for case in cases if case.oblique_mm]:
+        echo(
+            f"\n{len(oblique)} oblique: viewers, which see the nearest axes, are up to "
+            f"{max(oblique):.3g} mm off; svls.geometry is exact"
+        )
 
 
 def _row(case: Inspected) -> tuple[str, ...]:

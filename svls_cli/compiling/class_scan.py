@@ -153,8 +153,12 @@ def label_values(case: Labelled) -> Outcome[CaseLabels]:
     """Read the label values of one case, in a worker process."""
     values: set[int] = set()
     segments: dict[int, Segment] = {}
-    for path in case.paths:
-        with open_label_file(path) as file:
-            values.update(file.distinct())
-            add_segments(segments, file.segments)
+    for path, shown in zip(case.paths, case.inputs, strict=True):
+        try:
+            with open_label_file(path) as file:
+                values.update(file.distinct())
+                add_segments(segments, file.segments)
+        except InputError as error:
+            which = f"{shown}: " if len(case.paths) > 1 else ""
+            raise InputError(f"{which}{error}") from error
     return Outcome(result=CaseLabels(sorted(values), segments))

@@ -42,7 +42,8 @@ class ClassTable:
     Raises
     ------
     InputError
-        If there are no classes or too many, or a value or name occurs twice.
+        If there are no classes or too many, a value is out of range, or a value or
+        name occurs twice.
     """
 
     classes: tuple[LabelClass, ...]
@@ -54,6 +55,12 @@ class ClassTable:
             raise InputError(
                 f"{len(self.classes)} distinct labels; at most {MAX_CLASSES} are "
                 "possible: is this a label map?"
+            )
+        values = [c.value for c in self.classes]
+        if not 0 <= min(values) <= max(values) <= MAX_VALUE:
+            raise InputError(
+                f"label values must lie in 0..{MAX_VALUE}, found {min(values)} to "
+                f"{max(values)}"
             )
         for field in ("value", "name"):
             counts = Counter(getattr(c, field) for c in self.classes)
@@ -81,12 +88,6 @@ class ClassTable:
         colors = colors or {}
         names = {value: name for value, name in (names or {}).items() if name}
         taken = set(names.values())
-        ordered = sorted(values)
-        if ordered and not 0 <= ordered[0] <= ordered[-1] <= MAX_VALUE:
-            raise InputError(
-                f"label values must lie in 0..{MAX_VALUE}, found {ordered[0]} to "
-                f"{ordered[-1]}"
-            )
         return cls(
             tuple(
                 LabelClass(
@@ -95,7 +96,7 @@ class ClassTable:
                     names.get(value) or _free_name(value, taken),
                     colors.get(value) or default_color(value),
                 )
-                for index, value in enumerate(ordered)
+                for index, value in enumerate(sorted(values))
             )
         )
 
@@ -113,8 +114,14 @@ class ClassTable:
 
     @classmethod
     def from_json(cls, records: Sequence[Mapping[str, Any]]) -> ClassTable:
-        """Rebuild a table from its stored records."""
-        return cls(
+        """Rebuild a table from its stored records, in the order of their indices.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, OverflowError
+            If they are no classes.
+        """
+        table = cls(
             tuple(
                 LabelClass(
                     int(r["index"]), int(r["value"]), str(r["name"]), str(r["color"])
@@ -122,6 +129,9 @@ class ClassTable:
                 for r in records
             )
         )
+        if [c.index for c in table.classes] != list(range(len(table))):
+            raise ValueError("classes are not in the order of their indices")
+        return table
 
     def unknown(self, values: Iterable[int], *, ignore_label: int | None) -> list[int]:
         """Members of ``values`` that are neither a class nor ignored, sorted."""

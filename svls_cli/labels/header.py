@@ -6,6 +6,7 @@ behind a file's end, and hangs or crashes on some; so the three formats are read
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -61,10 +62,7 @@ class ImageHeader:
     @property
     def n_bytes(self) -> int:
         """Bytes of the decoded voxels that the header promises."""
-        count = self.dtype.itemsize
-        for n in self.array_shape:
-            count *= n
-        return count
+        return self.dtype.itemsize * math.prod(self.array_shape)
 
 
 def check_regular(path: Path) -> None:

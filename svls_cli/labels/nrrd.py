@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,9 +105,7 @@ def read_nrrd(path: Path) -> ImageHeader:
         raise InputError(f"broken header: {fields['dimension']} dimensions, {sizes}")
     vectors = _directions(fields, len(sizes))
     spatial = _spatial_axes(fields, vectors, len(sizes))
-    components = 1
-    for axis, n in enumerate(sizes):
-        components *= 1 if axis in spatial else n
+    components = math.prod(n for at, n in enumerate(sizes) if at not in spatial)
     if components > 1 and 0 in spatial:
         raise InputError(f"{components} images in one file; a file has one label map")
     detached = "datafile" in fields

@@ -70,8 +70,7 @@ def match_paths(
         found = _matches(folder, parts, tuple(suffixes))
     except re.error as error:
         raise InvalidParameterError(f"pattern {pattern!r}: {error}") from error
-    ways = {parent for path in found for parent in path.parents}
-    return [match for path, match in sorted(found.items()) if path not in ways]
+    return [found[path] for path in sorted(found)]
 
 
 def _check_fields(pattern: str, fields: Collection[str]) -> None:
@@ -90,7 +89,7 @@ def _check_fields(pattern: str, fields: Collection[str]) -> None:
 
 
 def _matches(
-    folder: Path, parts: Sequence[str], suffixes: tuple[str, ...]
+    root: Path, parts: Sequence[str], suffixes: tuple[str, ...]
 ) -> dict[Path, Match]:
     """Only folders in which files may match are looked into."""
     whole = re.compile(_expression(parts))
@@ -98,7 +97,8 @@ def _matches(
     # Links that `**` stands for are not followed: they may lead in a circle.
     followed = [each for n, each in enumerate(leading) if parts[n - 1] != _ANY_DEPTH]
     found: dict[Path, Match] = {}
-    waiting: list[tuple[Path, str, Mapping[str, str]]] = [(folder, "", {})]
+    folders = False  # whether some match in which others may
+    waiting: list[tuple[Path, str, Mapping[str, str]]] = [(root, "", {})]
     while waiting:
         here, inside, names = waiting.pop()
         try:
@@ -117,6 +117,11 @@ def _matches(
             way = next(filter(None, ways), None)
             if way and _may_be_folder(entry):
                 waiting.append((path, f"{name}/", way.groupdict()))
+                folders |= path in found
+    if folders:  # to tell what lies inside which takes a while
+        around = {parent for path in found for parent in path.parents}
+        for outer in around & found.keys():
+            del found[outer]
     return found
 
 

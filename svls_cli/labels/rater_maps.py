@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,23 @@ def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
     InputError
         If a file cannot be read.
     """
-    return [input_record(path, rater) for rater, path in case.raters]
+    records = []
+    for rater, path in case.raters:
+        with _naming(rater):
+            records.append(input_record(path, rater))
+    return records
 
 
 def _open(stack: ExitStack, rater: str, path: Path) -> LabelFile:
-    try:
+    with _naming(rater):
         return stack.enter_context(open_label_file(path))
+
+
+@contextmanager
+def _naming(rater: str) -> Iterator[None]:
+    """Say whose file it is that cannot be read."""
+    try:
+        yield
     except InputError as error:
         raise InputError(f"rater {rater}: {error}") from error
 

@@ -18,7 +18,7 @@ from svls_cli.store import metadata
 from svls_cli.store.checksums import crc32c, is_sealed
 from svls_cli.store.metadata import NAME
 from svls_cli.store.objects import Folder, file_sizes
-from svls_cli.store.schema import DAMAGE, StoreConfig, check_version
+from svls_cli.store.schema import DAMAGE, StoreConfig, check_version, keeps_argmax
 from svls_cli.store.shards import ChunkIndex
 
 # Paths inside a case that Zarr reads.
@@ -71,15 +71,16 @@ def _is_case(svls: Mapping[str, Any]) -> bool:
     try:
         Geometry.from_json(svls["geometry"])
         StoreConfig.from_json(svls)
+        keeps_argmax(svls)
         [(str(file["name"]), str(file["sha256"])) for file in svls["inputs"]]
-        known = {"shards", "crc32c"} & svls.keys()
-        files = dict(svls["shards" if svls["format_version"] == 1 else "crc32c"])
-        return (
-            svls["state"] == "complete"
-            and isinstance(svls["config_hash"], str)
-            and len(known) == 1
-            and all(svls["format_version"] == 1 or is_read(name) for name in files)
-        )
+        if svls["format_version"] > 1:
+            listed = isinstance(svls["crc32c"], dict) and all(
+                map(is_read, svls["crc32c"])
+            )
+        else:
+            listed = isinstance(svls["shards"], dict) and "crc32c" not in svls
+        complete = svls["state"] == "complete"
+        return complete and listed and isinstance(svls["config_hash"], str)
     except DAMAGE:
         return False
 

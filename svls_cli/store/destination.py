@@ -8,23 +8,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 from typing import Any
 
 from svls_cli.batch.records import Record
 from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.files import unfinished_folder
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.values import listed
 from svls_cli.store.case_files import is_read, read_case_attributes
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, open_store
 from svls_cli.store.schema import StoreConfig
-from svls_cli.store.transaction import publish, rename_if_free, replace_store, workspace
+from svls_cli.store.transaction import (
+    NEW_STORE,
+    publish,
+    rename_if_free,
+    replace_store,
+    tidy,
+    workspace,
+)
 from svls_cli.store.uploads import put_case, put_root
 from svls_cli.store.writer import CaseWriter, create_root
-
-# A store that has no case yet, in the workspace.
-_ROOT = "store"
 
 
 @dataclass(frozen=True)
@@ -110,8 +115,8 @@ class Destination:
                 f"{self.workspace} is not there: the run has ended, or {self.root} is "
                 "on no file system that this worker shares"
             )
-        with TemporaryDirectory(prefix="svls-", dir=self.workspace) as folder:
-            yield Path(folder) / "case"
+        with unfinished_folder(self.workspace or Path(gettempdir())) as folder:
+            yield folder / "case"
 
     def _claim(self) -> None:
         """Create the store atomically, or check the one another run created.
@@ -121,7 +126,7 @@ class Destination:
         StoreError
             If there is a store of another configuration.
         """
-        store = existing_store(self.root)
+        store = _store_at(self.root)
         if store is None:
             self._create()
             store = open_store(self.root)
@@ -134,17 +139,25 @@ class Destination:
                 put_root(new, self.root)
         elif self.workspace is not None:
             with suppress(FileNotFoundError):  # another worker of this run was faster
-                rename_if_free(self.workspace / _ROOT, self.root)
+                rename_if_free(self.workspace / NEW_STORE, self.root)
 
 
 def existing_store(path: Folder) -> Store | None:
     """The store at ``path``; None if there is nothing there.
+
+    One that a killed run moved aside comes back first.
 
     Raises
     ------
     StoreError
         If something else is there.
     """
+    if isinstance(path, Path):
+        tidy(path.resolve())
+    return _store_at(path)
+
+
+def _store_at(path: Folder) -> Store | None:
     if not path.exists():
         return None
     if isinstance(path, Path):
@@ -209,13 +222,13 @@ def open_destination(
     if replace is None and (existing := existing_store(out)) is not None:
         _refuse_mixture(out, existing, config)
     if dry_run or isinstance(out, ObjectFolder):
-        with TemporaryDirectory(prefix="svls-") as folder:
-            root: Folder = out if replace is None else Path(folder) / "none"
-            own = None if remote else Path(folder)
+        with unfinished_folder(Path(gettempdir())) as folder:
+            root: Folder = out if replace is None else folder / "none"
+            own = None if remote else folder
             yield Destination(root, shown, own, config, dry_run)
         return
     with workspace(out) as folder:
-        new = folder / _ROOT
+        new = folder / NEW_STORE
         create_root(new, config)
         if replace is None:
             yield Destination(out, shown, folder, config, dry_run)

@@ -10,6 +10,7 @@ from typing import Any
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.workers import ThisProcess
+from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.values import listed
 from svls_cli.store import ome
 from svls_cli.store.objects import file_sizes
@@ -32,6 +33,13 @@ class Inspected:
     record: Record
     attributes: dict[str, Any]
 
+    @property
+    def oblique_mm(self) -> float:
+        """How far an oblique case is off in viewers, at most; 0 if it is none."""
+        if not self.attributes:
+            return 0.0
+        return ome.oblique_mm(Geometry.from_json(self.attributes["geometry"]))
+
     def to_json(self) -> dict[str, Any]:
         """The record, and what the attributes say of the case."""
         shown = ("geometry", "dtype", "method", "config_hash", "tool_version")
@@ -41,6 +49,7 @@ class Inspected:
             "inputs": [each["name"] for each in self.attributes.get("inputs", ())],
             "classes": len(self.attributes.get("classes", ())),
             **told,
+            "oblique_mm": round(self.oblique_mm, 3),
         }
 
 
@@ -120,7 +129,5 @@ class CaseInspector:
         if case.attributes["config_hash"] != self.config_hash:
             problems.append("made with other parameters than its store")
         size = sum(file_sizes(case.path).values())
-        failure = listed(problems, 3)
-        oblique = ome.orientation_note(case.geometry)
-        note = listed([*notes, *([oblique] if oblique else [])], 3)
+        failure, note = listed(problems, 3), listed(notes, 3)
         return Outcome(str(case.path), size, failure=failure, note=note or None)

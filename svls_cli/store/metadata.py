@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from svls_cli.store.schema import DAMAGE
+
 NAME = "zarr.json"
 ZSTD_LEVEL = 3
 _LITTLE = {"endian": "little"}
@@ -139,7 +141,7 @@ class ArrayLayout:
             )
             if document != expected or not _is_sane(document["shape"], chunk, shard):
                 return None
-        except (KeyError, TypeError, ValueError):
+        except DAMAGE:
             return None
         return cls(tuple(document["shape"]), dtype, tuple(chunk), tuple(shard))
 

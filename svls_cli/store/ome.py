@@ -68,17 +68,19 @@ def label_image(name: str, geometry: Geometry, classes: ClassTable) -> dict[str,
     }
 
 
-def orientation_note(geometry: Geometry) -> str | None:
-    """How far a grid is from what its OME metadata can say; None if they are equal."""
+def oblique_mm(geometry: Geometry) -> float:
+    """How far a grid lies at most from what its OME metadata can say; 0 if it does not.
+
+    Differences that files of one scan may have are none.
+    """
     straight = straightened(geometry)
     if not geometry.difference(straight):
-        return None
-    turned = np.subtract(geometry.direction, straight.direction)
-    extent = np.multiply(geometry.spacing_mm, np.subtract(geometry.shape, 1))
+        return 0.0
     n = geometry.ndim
+    turned = np.subtract(geometry.direction, straight.direction).reshape(n, n)
+    extent = np.multiply(geometry.spacing_mm, np.subtract(geometry.shape, 1))
     corners = np.indices((2,) * n).reshape(n, -1) * extent[:, np.newaxis]
-    off_mm = np.linalg.norm(turned.reshape(n, n) @ corners, axis=0).max()
-    return f"oblique: up to {off_mm:.3g} mm off in OME viewers, svls.geometry is exact"
+    return float(np.linalg.norm(turned @ corners, axis=0).max())
 
 
 def straightened(geometry: Geometry) -> Geometry:

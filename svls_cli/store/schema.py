@@ -224,6 +224,20 @@ def check_version(version: object) -> None:
     raise StoreError(f"format version {version!r} is unknown")
 
 
+def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
+    """Whether a voxel's own class is never less likely than another.
+
+    Examples
+    --------
+    >>> keeps_argmax({"method": {"name": "svls", "strength": 0.8}})
+    False
+    """
+    method, fusion = attributes["method"], attributes.get("fusion")
+    if method["name"] == "gaussian" or (fusion and fusion["name"] != "majority"):
+        return False
+    return bool(method.get("strength", 0) <= 0.5)
+
+
 def scale_factor(dtype: str) -> float | None:
     """Factor from stored levels to probabilities (CF convention); None for floats."""
     kind = np.dtype(dtype)

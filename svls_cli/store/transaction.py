@@ -26,6 +26,7 @@ _FLUSHES = 8
 # Made by the run alone. A worker that outlives the run may make the workspace again by
 # writing into it, but not this folder, whose absence tells that the run has ended.
 _REPLACED = "replaced"
+NEW_STORE = "store"  # one that has no place yet
 # Names of a store that was moved aside, by whether it is to be kept.
 _ASIDE = {False: "old store", True: "old store to keep"}
 _ATTEMPTS = 100
@@ -34,8 +35,8 @@ _ATTEMPTS = 100
 @contextmanager
 def workspace(root: Path) -> Iterator[Path]:
     """A folder to build cases of the store at ``root`` in; removed after the block."""
-    area = root.with_name(f"{root.name}.tmp")
-    _tidy(area, root)
+    tidy(root)
+    area = _area(root)
     folder = area / f"{owner()}~{uuid.uuid4().hex[:8]}"
     _make(folder)
     (folder / _REPLACED).mkdir()
@@ -45,6 +46,23 @@ def workspace(root: Path) -> Iterator[Path]:
         _discard(folder, root)
         with suppress(OSError):  # other runs may be at work in it
             area.rmdir()
+
+
+def tidy(root: Path) -> None:
+    """Remove what killed runs of this machine left; restore what they moved aside."""
+    try:
+        folders = list(_area(root).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for folder in folders:
+        if not may_be_at_work(folder.name):
+            _discard(folder, root)
+    with suppress(OSError):  # other runs may be at work in it
+        _area(root).rmdir()
+
+
+def _area(root: Path) -> Path:
+    return root.with_name(f"{root.name}.tmp")
 
 
 def publish(built: Path, target: Path, *, workspace: Path) -> None:
@@ -79,8 +97,14 @@ def replace_store(
     ``ROOT.old``, or ``ROOT.old2`` and so on if there is one; its path is returned.
     """
     aside = workspace / _ASIDE[keep_old]
+    _flush(new)  # before, so that there is hardly a moment without a store
     root.rename(aside)
-    rename_if_free(new, root)
+    try:
+        new.rename(root)
+    except OSError:
+        _keep(aside, root)
+        raise
+    _flush_path(root.parent)
     if keep_old:
         return _keep(aside, root)
     shutil.rmtree(aside)
@@ -123,17 +147,6 @@ def _make(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _tidy(area: Path, root: Path) -> None:
-    """Remove what killed runs of this machine left behind."""
-    try:
-        folders = list(area.iterdir())
-    except FileNotFoundError:
-        return
-    for folder in folders:
-        if not may_be_at_work(folder.name):
-            _discard(folder, root)
-
-
 def _discard(folder: Path, root: Path) -> None:
     """Remove a run's folder; restore what it moved aside and did not replace.
 
@@ -148,7 +161,7 @@ def _discard(folder: Path, root: Path) -> None:
         old_store = folder / name
         if old_store.is_dir() and not root.exists():
             old_store.rename(root)
-        elif old_store.is_dir() and keep:
+        elif old_store.is_dir() and (keep or (folder / NEW_STORE).is_dir()):
             _keep(old_store, root)
     replaced = folder / _REPLACED
     for old in replaced.iterdir() if replaced.is_dir() else ():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from svls_cli.soften.levels import levels
 from svls_cli.store.layout import Layout
 from svls_cli.store.metadata import ArrayLayout
 from svls_cli.store.reader import StoredCase
-from svls_cli.store.schema import SOFT, label_array
+from svls_cli.store.schema import SOFT, keeps_argmax, label_array
 
 # Allowed error of the sum over classes, as a probability.
 _SUM_TOLERANCE = {"float32": 1e-5, "float16": 5e-3}
@@ -55,20 +55,6 @@ def verify_case(case: StoredCase) -> list[str]:
 def remarks_on(case: StoredCase) -> list[str]:
     """What is worth knowing of a case, but not wrong with it."""
     return case.arrays.files.remarks()
-
-
-def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
-    """Whether a voxel's own class is never less likely than another.
-
-    Examples
-    --------
-    >>> keeps_argmax({"method": {"name": "svls", "strength": 0.8}})
-    False
-    """
-    method, fusion = attributes["method"], attributes.get("fusion")
-    if method["name"] == "gaussian" or (fusion and fusion["name"] != "majority"):
-        return False
-    return bool(method.get("strength", 0) <= 0.5)
 
 
 def _block_problems(case: StoredCase, block: Region) -> list[str]:

@@ -28,6 +28,7 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.files import replacing, write_json
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.labels.values import listed
 from svls_cli.store.objects import disk_folder
@@ -254,5 +255,6 @@ def _usable(array: Path, notes: Path) -> bool:
 
 def _source(path: Path) -> list[Any]:
     """Path, size and time of a file, which tell it from others without reading it."""
+    check_regular(path)
     status = path.stat()
     return [str(path.absolute()), status.st_size, status.st_mtime_ns]

@@ -15,6 +15,7 @@ import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan
 from svls_cli.store.reader import Store, StoredCase
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
@@ -216,6 +217,10 @@ def _inputs_hash(
 
 def _fingerprint(path: Path) -> list[Any]:
     """Name, size and hash of both ends of a file; gzip files end in a checksum."""
+    try:
+        check_regular(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(_END_BYTES)

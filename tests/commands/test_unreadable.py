@@ -1,5 +1,6 @@
 """What matches and cannot be read fails by name; the rest comes out as if alone."""
 
+import os
 import socket
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tests.helpers.commands import records, run_here
 from tests.helpers.label_maps import blobs, write_image
 
 LABELS = blobs((8, 9, 10), 3)
-TROUBLES = ("folder", "link", "socket")
+TROUBLES = ("folder", "link", "pipe", "socket")
 
 
 def troubled(folder: Path) -> Path:
@@ -18,6 +19,7 @@ def troubled(folder: Path) -> Path:
     write_image(folder / "good.nii.gz", LABELS)
     (folder / "folder.nii.gz").mkdir()
     (folder / "link.nii.gz").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.nii.gz")
     with socket.socket(socket.AF_UNIX) as listening, pytest.MonkeyPatch.context() as m:
         m.chdir(folder)  # a socket's path is short
         listening.bind("socket.nii.gz")
@@ -63,6 +65,7 @@ def test_raters(tmp_path: Path) -> None:
         line = ["fuse-raters", "--json", "-j1", *arguments, "a.zarr"]
         out = run_here(*line, cwd=tmp_path, code=4)
         assert failed(out.stdout) == sorted(TROUBLES)
+        assert "bob" in records(out.stdout)["link"]["reason"]
         assert list(open_store(tmp_path / "a.zarr")) == ["good"]
 
 
@@ -73,3 +76,13 @@ def test_references(tmp_path: Path) -> None:
     line = ("evaluate", "--json", "-j1", "a.zarr", "--reference", "reference")
     out = run_here(*line, cwd=tmp_path, code=4)
     assert failed(out.stdout) == sorted(TROUBLES)
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_images_to_train_on(trouble: str, tmp_path: Path) -> None:
+    whole(tmp_path / "l")
+    troubled(tmp_path / "i")
+    run_here("smooth", "-j1", f"l/{trouble}.nii.gz", "a.zarr", cwd=tmp_path)
+    line = ("train", "a.zarr", "--images", f"i/{trouble}.nii.gz", "--out", "run")
+    out = run_here(*line, "--validation", "0", cwd=tmp_path, code=3)
+    assert f"i/{trouble}.nii.gz: cannot be read: a" in out.stderr

@@ -306,7 +306,7 @@ def test_command_reads_patterns_and_records(raters: Raters, run: Run) -> None:
         (["--weights", "a=x"], 2, "neither staple, dice nor r1=2,r2=1"),
         (["--weights", "a=1,a=2"], 2, "names a rater twice"),
         (["--weights", "dice", "--fusion", "staple"], 2, "do not apply to fusion"),
-        (["--pattern", "{rater}.nrrd"], 3, "needs {case}, too"),
+        (["--pattern", "{rater}.nrrd"], 2, "needs {case}, too"),
     ],
 )
 def test_command_refuses(

@@ -172,7 +172,7 @@ def test_damage_is_found(s3: Any, labels: Path, run: Run) -> None:
 
 def test_case_names(s3: Any, run: Run, tmp_path: Path) -> None:
     """Kept as they are, whatever they mean in URLs and patterns."""
-    names = ["a b", "ä", "x#y", "p?q", "50%25", "[z]*", "m::n", "~", "k=v&w"]
+    names = ["a b", "ä", "x#y", "p&q", "50%25", "[z]", "m!n", "~", "k=v&w"]
     for name in names:
         write_image(tmp_path / "l" / f"{name}.nrrd", blobs((4, 5, 6), 2))
     other = write_image(tmp_path / "other.nrrd", blobs((4, 5, 6), 2))

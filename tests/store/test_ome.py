@@ -18,6 +18,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.store import ome
 from svls_cli.store.inspect import inspect_cases
 from svls_cli.store.reader import Store
+from tests.helpers.commands import run_here
 from tests.helpers.label_maps import OBLIQUE, blobs, grid, write_image
 from tests.helpers.stores import smoothed
 
@@ -71,7 +72,7 @@ def test_straight_axes_say_all_of_the_direction(itk: npt.NDArray[Any]) -> None:
     assert "orientation" not in soft[0]  # the channels
     assert soft[1:] == hard
     np.testing.assert_array_equal(itk_direction(hard), itk)
-    assert ome.orientation_note(geometry) is None
+    assert ome.oblique_mm(geometry) == 0
 
 
 @pytest.mark.parametrize("itk", STRAIGHT, ids=str)
@@ -84,17 +85,12 @@ def test_tilted_axes_have_the_nearest(itk: npt.NDArray[Any]) -> None:
 
 
 def test_how_far_viewers_are_off() -> None:
-    """A quarter turn is straight again; 3 and 4 of 5 put (3, 4) where (5, 0) is."""
+    """3, 4, 5: the far end is at (4, 3), and in viewers at (5, 0)."""
     turned = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
-    geometry = Geometry(
-        (1, 1, 6), (1.0, 1.0, 1.0), (0.0,) * 3, tuple(turned.ravel()[::-1])
-    )
-    note = ome.orientation_note(geometry)
-    assert note is not None
-    off = np.hypot(5 - 4, 3)
-    assert f"up to {off:.3g} mm off" in note
-    rounded = in_array_order(np.eye(3) + 1e-7)
-    assert ome.orientation_note(rounded) is None
+    flat = tuple(turned.ravel()[::-1].tolist())
+    geometry = replace(grid((1, 1, 6)), direction=flat)
+    assert ome.oblique_mm(geometry) == pytest.approx(np.hypot(1, 3))
+    assert ome.oblique_mm(in_array_order(np.eye(3) + 1e-7)) == 0
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -105,7 +101,7 @@ def test_2d_images_lie_in_an_axial_plane(order: Any, signs: Any) -> None:
     geometry = replace(grid((4, 5)), direction=flat)
     axes = ome.label_image("a", geometry, TABLE)["multiscales"][0]["axes"]
     np.testing.assert_array_equal(itk_direction(axes), itk)
-    assert ome.orientation_note(geometry) is None
+    assert ome.oblique_mm(geometry) == 0
 
 
 @pytest.mark.parametrize("verify", [False, True])
@@ -113,9 +109,12 @@ def test_inspect_says_where_viewers_are_off(verify: bool, tmp_path: Path) -> Non
     for name, direction in {"oblique": OBLIQUE, "straight": STRAIGHT[5]}.items():
         store = store_of(direction, tmp_path / name)
         (found,) = inspect_cases(store, verify=verify)
-        assert found.record.status == "done"
-        reason = found.to_json()["reason"] or ""
-        assert ("svls.geometry is exact" in reason) == (name == "oblique")
+        assert found.record.reason is None
+        off_mm = found.to_json()["oblique_mm"]
+        assert off_mm == round(ome.oblique_mm(store["a"].geometry), 3)
+        assert (off_mm > 0) == (name == "oblique")
+        run = run_here("inspect", tmp_path / name / "a.zarr", cwd=tmp_path)
+        assert ("1 oblique: viewers" in run.stdout) == (name == "oblique")
 
 
 def test_clients_accept_the_orientation(tmp_path: Path) -> None:

@@ -177,6 +177,18 @@ def test_killed_replacement(keep_old: bool, arrived: bool, tmp_path: Path) -> No
         assert alone(root)
 
 
+def test_old_store_is_kept_while_the_new_one_has_no_place(root: Path) -> None:
+    """Another machine's run made a store where there was none for a moment."""
+    folder = stale(root, dead_pid())
+    build(folder / "old store", "old")
+    build(folder / "store", "new")
+    build(root / "case", "another run's")
+    with workspace(root):
+        pass
+    assert (root / "case" / "data").read_text() == "another run's"
+    assert (root.with_name("a.zarr.old") / "data").read_text() == "old"
+
+
 def test_links_that_lead_nowhere(root: Path) -> None:
     """In an old case, moved aside and restored."""
     folder = stale(root, dead_pid())
