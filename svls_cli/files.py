@@ -9,6 +9,7 @@ import shutil
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
@@ -131,8 +132,9 @@ def unfinished_folder(beside: Path) -> Iterator[Path]:
 
     Those of runs that were killed, on this machine, are removed before.
     """
-    for left in beside.glob(f"{UNFINISHED}*"):
-        if not may_be_at_work(left.name.removeprefix(UNFINISHED)):
+    for left in beside.iterdir():
+        ours = left.name.startswith(UNFINISHED)
+        if ours and not may_be_at_work(left.name.removeprefix(UNFINISHED)):
             shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=f"{UNFINISHED}{owner()}~", dir=beside) as folder:
         yield Path(folder)
@@ -153,6 +155,7 @@ def may_be_at_work(name: str) -> bool:
     return host != machine() or not pid.isdigit() or _alive(int(pid))
 
 
+@cache
 def machine() -> str:
     """Identifier of where a process id is valid: host and, on Linux, PID namespace."""
     try:

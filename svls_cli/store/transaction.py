@@ -172,12 +172,21 @@ def _discard(folder: Path, root: Path) -> None:
 
 def _flush(folder: Path) -> None:
     """fsync a folder and its contents: a rename may reach the disk before the data."""
-    paths = (path for path in folder.rglob("*") if not path.is_symlink())
     with ThreadPoolExecutor(_FLUSHES) as pool:  # together they wait for the disk once
-        deque(pool.map(_flush_path, [folder, *paths]), maxlen=0)
+        deque(pool.map(_flush_path, [str(folder), *_contents(folder)]), maxlen=0)
 
 
-def _flush_path(path: Path) -> None:
+def _contents(folder: str | Path) -> Iterator[str]:
+    """Paths of all that is in a folder but links, which may lead nowhere."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_symlink():
+                yield entry.path
+                if entry.is_dir():
+                    yield from _contents(entry.path)
+
+
+def _flush_path(path: str | Path) -> None:
     if os.name == "nt":  # opens no folder, and flushes what is open for writing only
         return
     descriptor = os.open(path, os.O_RDONLY)
