@@ -127,7 +127,7 @@ def whole_number(text: str, what: str, *, least: int = 0) -> int:
     InputError
         If it is none, or less than ``least``.
     """
-    if not re.fullmatch(rf"[+-]?[0-9]{{1,{_DIGITS}}}", text) or int(text) < least:
+    if not re.fullmatch(rf"-?[0-9]{{1,{_DIGITS}}}", text) or int(text) < least:
         raise InputError(f"broken header: {what} is {text[:40]!r}")
     return int(text)
 

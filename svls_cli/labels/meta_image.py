@@ -57,9 +57,10 @@ def read_meta_image(path: Path) -> ImageHeader:
     if not _true(fields, "BinaryData", default=True):
         raise InputError("its voxels are text (BinaryData = False), which is not read")
     _check_scaling(fields)
-    big = _true(fields, "ElementByteOrderMSB") or _true(
-        fields, "BinaryDataByteOrderMSB"
-    )
+    orders = ("ElementByteOrderMSB", "BinaryDataByteOrderMSB")
+    big = {_true(fields, name) for name in orders if name in fields} or {False}
+    if len(big) > 1:
+        raise InputError("broken header: it names two byte orders")
     header_size = _number(fields, "HeaderSize", 0, least=AT_THE_END)
     if fields["ElementDataFile"].upper() == "LOCAL":
         if 0 < header_size < end:
@@ -82,7 +83,7 @@ def read_meta_image(path: Path) -> ImageHeader:
         path,
         data_path,
         _geometry(fields),
-        np.dtype(f"{'>' if big else '<'}{_DTYPES[kind]}"),
+        np.dtype(f"{'>' if True in big else '<'}{_DTYPES[kind]}"),
         _number(fields, "ElementNumberOfChannels", 1, least=1),
         "zlib" if packed else "raw",
         start,

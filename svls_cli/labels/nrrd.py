@@ -72,6 +72,7 @@ _SPACES = {
     "scanner-xyz": (1, 1, 1), "3d-right-handed": (1, 1, 1),
     "3d-left-handed": (1, 1, 1),
 }  # fmt: skip
+_IN_SPACE = {"space", "spacedimension", "spaceorigin"}
 _SPATIAL_KINDS = {"domain", "space", "???", "none"}
 _MM = {
     "": 1.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0,
@@ -222,10 +223,14 @@ def _geometry(
     signs: Sequence[int] | None = _SPACES.get(space)
     if space and signs is None:
         raise InputError(f"its space is {fields['space']!r}; expected a 3-D one")
+    if (vectors is None) != fields.keys().isdisjoint(_IN_SPACE):
+        raise InputError(
+            "broken NRRD header: directions without a space, or the reverse"
+        )
     if vectors is None:
-        if space:
-            raise InputError(f"its axes have no directions in its space, {space}")
         return _straight(fields, kept, spatial, len(sizes))
+    if "spacings" in fields:
+        raise InputError("broken NRRD header: it has spacings and space directions")
     axes = [vectors[axis] or [] for axis in spatial]
     ndim = len(axes[0])
     signs = signs or [1] * ndim

@@ -288,7 +288,7 @@ def test_nrrd_without_directions(tmp_path: Path) -> None:
     assert found.origin_mm == (2, 0, 5.25)
     assert found.direction == (-1, 0, 0, 0, 1, 0, 0, 0, 1)
     none["space"] = "LPS"
-    refused(nrrd_file(tmp_path / "a.nrrd", **none), "its axes have no directions")
+    refused(nrrd_file(tmp_path / "a.nrrd", **none), "directions without a space")
 
 
 @pytest.mark.parametrize("skip", [{"line_skip": "1"}, {"byte_skip": "3"}])
@@ -312,6 +312,7 @@ def test_flipped_bits_behind_a_skip(skip: dict[str, str], tmp_path: Path) -> Non
         ("sizes: 6 5 4\n", "there twice"),
         ("what is this\n", "no field"),
         ("spaec origin: (0,0,0)\n", "no field"),
+        ("spacings: 1 1 1\n", "it has spacings and space directions"),
     ],
 )
 def test_fields_that_nobody_knows(text: str, message: str, tmp_path: Path) -> None:
@@ -353,6 +354,7 @@ def test_last_bytes_of_a_meta_image(tmp_path: Path) -> None:
         ("TransformMatrix = 1 0 0 0 1 0\n", "TransformMatrix is .*, not 9 numbers"),
         ("ElementSize = 1\nNDims\0 = 3\n", "no name"),
         ("HeaderSize = 5\n", "HeaderSize 5 is within it"),
+        ("BinaryDataByteOrderMSB = 0\nElementByteOrderMSB = 1\n", "two byte orders"),
         ("HeaderSize = -1\nCompressedData = 1\n", "HeaderSize is -1, but the data"),
         ("Compr\u00e9ssed = 1\n", "no name"),
         ("CompressedDataSize = x\n", "CompressedDataSize is 'x'"),
