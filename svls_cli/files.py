@@ -140,6 +140,13 @@ def unfinished_folder(beside: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what killed runs of this machine left unfinished in a folder."""
+    for left in folder.glob(f"{UNFINISHED}*"):
+        if not may_be_at_work(left.name.removeprefix(UNFINISHED)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def owner() -> str:
     """Name of this process for what it leaves unfinished: ``machine~pid``."""
     return f"{machine()}~{os.getpid()}"

@@ -35,7 +35,7 @@ OWNERS = {
     "zarr": ("store/",),
     "numcodecs": ("store/",),
     "google_crc32c": ("store/",),
-    "joblib": ("batch/workers.py",),
+    "joblib": ("batch/workers.py", "batch/worker_process.py"),
     "dask": ("batch/cluster.py",),
     "distributed": ("batch/cluster.py",),
     "s3fs": ("store/objects.py",),

@@ -15,7 +15,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from svls_cli.batch.version import __version__
-from svls_cli.batch.workers import Item, Result, Workers, keep_freed_memory
+from svls_cli.batch.worker_process import keep_freed_memory
+from svls_cli.batch.workers import Item, Result, Workers
 from svls_cli.errors import InvalidParameterError, WorkersError
 
 if TYPE_CHECKING:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
-import sys
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from ctypes import CDLL
+from contextlib import contextmanager
 from functools import partial
-from importlib import import_module
 from itertools import count
 from multiprocessing import resource_tracker
-from multiprocessing.util import Finalize
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import Any, TypeVar
 
 import joblib
-from joblib.externals.loky import ProcessPoolExecutor, process_executor
+from joblib.externals.loky import ProcessPoolExecutor
 
+from svls_cli.batch.worker_process import prepare, run_task
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.labels import time_limit
 
@@ -48,10 +42,6 @@ _IDLE_S = 30
 _FEEDER_S = 1
 # Cases are parallel already: threads in each worker would only fight the others.
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-# Parameters of glibc's mallopt: up to which size memory is its own, and how much of
-# that may lie idle. 32 MiB is the most that it allows.
-_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
-_OWN_BYTES, _IDLE_BYTES = 2**25, 2**27
 _TOO_LONG = "reading it took longer than its size allows"
 
 
@@ -182,12 +172,14 @@ class Workers:
                 self._processes,
                 timeout=_IDLE_S,
                 env=_ENVIRONMENT,
-                initializer=_prepare,
+                initializer=prepare,
                 initargs=(self._module, self._board),
             )
         try:
             with _ctrl_c_blocked():
-                future: Future[Result] = self._executor.submit(_run, place, task, item)
+                future: Future[Result] = self._executor.submit(
+                    run_task, place, task, item
+                )
         except BrokenProcessPool:
             raise
         except (OSError, RuntimeError) as error:  # too few processes, or threads
@@ -271,50 +263,6 @@ def _died(future: Future[Any]) -> bool:
     if future.cancelled():
         return False
     return isinstance(future.exception(), BrokenProcessPool)
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that one block frees for the next one (glibc).
-
-    Returning it to the system and fetching it again costs a tenth of the time, and a
-    third where all of it is returned at once, as in Dask's workers.
-    """
-    if sys.platform == "linux":
-        with suppress(AttributeError):
-            mallopt = CDLL(None).mallopt
-            mallopt(_M_MMAP_THRESHOLD, _OWN_BYTES)
-            mallopt(_M_TRIM_THRESHOLD, _IDLE_BYTES)
-
-
-# In a worker: the open file of deadlines.
-_deadlines = -1
-
-
-def _prepare(module: str, board: Path) -> None:
-    # Ctrl-C reaches every process of a terminal; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What a large case leaves with the allocator is no leak: starting anew costs more.
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
-    keep_freed_memory()
-    global _deadlines
-    try:
-        _deadlines = os.open(board, os.O_RDWR)
-    except FileNotFoundError:  # the run was ended while this process started
-        os._exit(0)
-    tempfile.tempdir = str(board.parent)
-    Finalize(None, _clear_up, (board.parent, os.getppid()), exitpriority=0)
-    import_module(module)
-
-
-def _clear_up(folder: Path, parent: int) -> None:
-    """Remove the workers' folder where their parent was killed."""
-    if os.getppid() != parent:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _run(place: int, task: Callable[[Item], Result], item: Item) -> Result:
-    time_limit.enable(_deadlines, place)
-    return task(item)
 
 
 def _nothing(item: None) -> None:

@@ -6,7 +6,6 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
@@ -14,7 +13,7 @@ import torch
 
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, check_choice
-from svls_cli.files import UNFINISHED, replacing, write_csv
+from svls_cli.files import UNFINISHED, clear_unfinished, replacing, write_csv
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.epoch_log import EpochLog
@@ -142,8 +141,7 @@ class RunFolder:
         """Remove unpacked images, and unfinished files of a killed process."""
         clear_cache(self.cache)
         for folder in (self.path, self.cache):
-            for left in folder.glob(f"{UNFINISHED}*"):
-                rmtree(left, ignore_errors=True)
+            clear_unfinished(folder)
 
     def clear_run(self) -> None:
         """Remove a run's files, except the last checkpoint, which is replaced."""

@@ -23,7 +23,7 @@ from published import soft_labels
 from scipy.ndimage import correlate1d
 from timing import option_parser, print_table, time_functions
 
-from svls_cli.batch.workers import keep_freed_memory
+from svls_cli.batch.worker_process import keep_freed_memory
 from svls_cli.soften.methods import Method
 from svls_cli.soften.regions import soften_part
 from svls_cli.soften.volume import soften_volume
