@@ -128,16 +128,20 @@ def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
 
 @contextmanager
 def unfinished_folder(beside: Path) -> Iterator[Path]:
-    """A folder for unfinished files in the folder ``beside``, removed after the block.
+    """`unfinished_directory`, removed after the block."""
+    with unfinished_directory(beside) as folder:
+        yield Path(folder)
+
+
+def unfinished_directory(beside: Path) -> TemporaryDirectory[str]:
+    """A directory for unfinished files in the folder ``beside``.
 
     Those of runs that were killed, on this machine, are removed before.
     """
-    for left in beside.iterdir():
-        ours = left.name.startswith(UNFINISHED)
-        if ours and not may_be_at_work(left.name.removeprefix(UNFINISHED)):
-            shutil.rmtree(left, ignore_errors=True)
-    with TemporaryDirectory(prefix=f"{UNFINISHED}{owner()}~", dir=beside) as folder:
-        yield Path(folder)
+    clear_unfinished(beside)
+    return TemporaryDirectory(
+        prefix=f"{UNFINISHED}{owner()}~", dir=beside, ignore_cleanup_errors=True
+    )
 
 
 def clear_unfinished(folder: Path) -> None:

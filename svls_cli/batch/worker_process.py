@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -11,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from ctypes import CDLL
 from importlib import import_module
-from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +53,7 @@ def prepare(module: str, board: Path) -> None:
     except FileNotFoundError:  # the run was ended while this process started
         os._exit(0)
     tempfile.tempdir = str(board.parent)
-    Finalize(None, _clear_up, (board.parent, os.getppid()), exitpriority=0)
     import_module(module)
-
-
-def _clear_up(folder: Path, parent: int) -> None:
-    """Remove the workers' folder where their parent was killed."""
-    if os.getppid() != parent:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def run_task(place: int, task: Callable[[Any], Any], item: Any) -> Any:

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import count
 from multiprocessing import resource_tracker
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 
 from svls_cli.batch.worker_process import prepare, run_task
 from svls_cli.errors import InvalidParameterError, WorkersError
+from svls_cli.files import unfinished_directory
 from svls_cli.labels import time_limit
 
 Item = TypeVar("Item")
@@ -164,9 +165,7 @@ class Workers:
         self, task: Callable[[Item], Result], item: Item, place: int
     ) -> Future[Result]:
         if self._executor is None:
-            self._folder = TemporaryDirectory(
-                prefix="svls-", ignore_cleanup_errors=True
-            )
+            self._folder = unfinished_directory(Path(gettempdir()))
             self._board.touch()
             self._executor = ProcessPoolExecutor(
                 self._processes,
