@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from svls_cli.errors import InputError
 from svls_cli.labels.names import check_letter_case, safe_name
@@ -194,7 +195,7 @@ def _parse_line(line: str) -> Case:
             raise ValueError("a null byte")
         if not text.lstrip().startswith("{"):
             return _case(Path(text))
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=each_once)
         path = Path(record["label"])
         if not isinstance(record.get("case", ""), str):
             raise TypeError("case is no text")
@@ -206,6 +207,19 @@ def _parse_line(line: str) -> Case:
             'standard input: expected a path or {"case": ..., "label": ...} per line, '
             f"found {text[:200]!r}"
         ) from error
+
+
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, none of whose names may stand there twice.
+
+    Raises
+    ------
+    ValueError
+        If one does: JSON itself keeps the last.
+    """
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name is given twice")
+    return dict(pairs)
 
 
 def _check_exists(path: Path) -> None:

@@ -35,12 +35,16 @@ class Geometry:
         Centre of voxel 0, mm, per world axis.
     direction
         Direction cosines, row-major, 9 numbers (4 in 2-D): row = world axis.
+    plane_mm
+        Place of a 2-D image along the third world axis, S, one number, mm; empty if
+        its file does not tell.
     """
 
     shape: tuple[int, ...]
     spacing_mm: tuple[float, ...]
     origin_mm: tuple[float, ...]
     direction: tuple[float, ...]
+    plane_mm: tuple[float, ...] = ()
 
     @property
     def ndim(self) -> int:
@@ -89,7 +93,14 @@ class Geometry:
                 abs(a - b) > tolerance for a, b in zip(mine, theirs, strict=True)
             ):
                 return f"{name} is {mine} and {theirs}"
+        if not self.may_share_plane(other):
+            return f"plane_mm is {self.plane_mm} and {other.plane_mm}"
         return ""
+
+    def may_share_plane(self, other: Geometry) -> bool:
+        """Whether two 2-D images lie in one plane, as far as their files tell."""
+        planes = zip(self.plane_mm, other.plane_mm, strict=False)
+        return all(abs(a - b) <= _GRID_TOLERANCE_MM for a, b in planes)
 
     @classmethod
     def from_axes(
@@ -101,9 +112,9 @@ class Geometry:
     ) -> Geometry:
         """The grid of an image whose header lists everything as (x, y, z).
 
-        A 2-D image in a plane of 3-D space keeps its two axes where that plane is an
-        axial one. In any other plane it becomes a volume of one slice, because a 2-D
-        grid could not tell where that is.
+        A 2-D image in a plane of 3-D space keeps its two axes, and its place, where
+        that plane is an axial one. In any other plane it becomes a volume of one slice,
+        because a 2-D grid could not tell where that is.
 
         Parameters
         ----------
@@ -124,6 +135,7 @@ class Geometry:
         """
         vectors = np.array(axes, np.float64)
         origin = np.array(origin_mm, np.float64)
+        plane = origin[2:] if len(sizes) == 2 else origin[:0]
         with np.errstate(all="ignore"):  # what is no number is found below
             lengths = np.linalg.norm(vectors, axis=1)
             spacing = np.array(lengths if spacing_mm is None else spacing_mm)
@@ -138,13 +150,13 @@ class Geometry:
                     cosines, spacing = cosines[:2, :2], spacing[:2]
                     origin = origin[:2]
                 else:
-                    sizes = (*sizes, 1)
+                    sizes, plane = (*sizes, 1), origin[:0]
                     if len(spacing) < 3 or not spacing[2]:
                         cosines = np.array([*cosines[:2], np.cross(*cosines[:2])])
                         spacing = np.array([*spacing[:2], 1.0])
         if not spacing.all():
             raise InputError(f"its voxels have no size: {spacing.tolist()} mm")
-        if not all(np.isfinite(v).all() for v in (cosines, spacing, origin)):
+        if not all(np.isfinite(v).all() for v in (cosines, spacing, origin, plane)):
             raise InputError(
                 f"its geometry is not finite: axes {cosines.tolist()}, spacing "
                 f"{spacing.tolist()}, origin {origin.tolist()}"
@@ -157,6 +169,7 @@ class Geometry:
             origin_mm=tuple((origin[::-1] + 0.0).tolist()),
             # A row is a world axis; reversing all reverses rows and columns. No -0.
             direction=tuple((cosines.T.ravel()[::-1] + 0.0).tolist()),
+            plane_mm=tuple((plane + 0.0).tolist()),
         )
 
     def _corners(self) -> list[tuple[float, ...]]:
@@ -174,6 +187,8 @@ class Geometry:
     def to_json(self) -> dict[str, Any]:
         """The fields as stored, with the physical space that they refer to."""
         fields = {name: list(value) for name, value in asdict(self).items()}
+        if not self.plane_mm:
+            del fields["plane_mm"]
         world = ("S", "P", "L")[-self.ndim :]
         return {
             **fields,
@@ -196,13 +211,16 @@ class Geometry:
             spacing_mm=tuple(float(x) for x in record["spacing_mm"]),
             origin_mm=tuple(float(x) for x in record["origin_mm"]),
             direction=tuple(float(x) for x in record["direction"]),
+            plane_mm=tuple(float(x) for x in record.get("plane_mm", ())),
         )
         ndim = stored.ndim
         lengths = (len(stored.spacing_mm), len(stored.origin_mm), len(stored.direction))
         numbers = (*stored.spacing_mm, *stored.origin_mm, *stored.direction)
+        numbers += stored.plane_mm
         if (
             ndim not in (2, 3)
             or lengths != (ndim, ndim, ndim**2)
+            or len(stored.plane_mm) > (ndim == 2)
             or not all(map(math.isfinite, numbers))
             or min(*stored.shape, *stored.spacing_mm) <= 0
         ):

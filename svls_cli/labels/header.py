@@ -78,7 +78,7 @@ def check_regular(path: Path) -> None:
     except OSError as error:
         if path.is_symlink():
             raise InputError(
-                f"cannot be read: a link to {path.readlink()}, which is not there"
+                f"cannot be read: a link to {path.readlink()}, which leads nowhere"
             ) from error
         raise InputError(f"cannot be read: {error.strerror}") from error
     if stat.S_ISDIR(mode) and not os.access(path, os.R_OK | os.X_OK):

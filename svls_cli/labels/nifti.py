@@ -2,8 +2,8 @@
 
 Grid and values are those that nibabel reads, with these exceptions. Units other than
 millimetres are converted; without a qform or an sform the first voxel is the origin and
-the axes are straight; what nibabel corrects with a warning (voxels that would begin
-inside the header, a voxel size of 0 that is needed) is an error.
+the axes are straight, as in ITK; what nibabel corrects with a warning (voxels that
+would begin inside the header, a voxel size of 0 that is needed) is an error.
 
 References
 ----------
@@ -226,7 +226,10 @@ def _rotation(fields: Any) -> npt.NDArray[np.float64]:
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
         ]
     )
-    rotation[:, 2] *= -1 if fields["pixdim"][0] < 0 else 1
+    mirror = float(fields["pixdim"][0])
+    if mirror not in (-1, 0, 1):
+        raise InputError(f"broken NIfTI header: pixdim[0] is {mirror}, not 1 or -1")
+    rotation[:, 2] *= mirror or 1  # 0 in files of before it had a meaning
     return rotation
 
 

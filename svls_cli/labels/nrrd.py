@@ -148,6 +148,8 @@ def _parse(lines: Sequence[bytes]) -> tuple[dict[str, str], dict[str, str]]:
         if name in fields:
             raise InputError(f"broken NRRD header: the field {key} is there twice")
         fields[name] = value.strip()
+        if name == "datafile" and fields[name].upper().startswith("LIST"):
+            break  # file names follow; `data_file` refuses them
     return fields, pairs
 
 
@@ -257,6 +259,8 @@ def _straight(
         found = numbers(fields[name], name, ndim)
         return [default if found[a] != found[a] else found[a] for a in spatial]
 
+    if "axismaxs" in fields and "spacings" not in fields:
+        raise InputError("its voxels' size is given by axis maxs only, not by spacings")
     units = np.array(_units(fields.get("units"), ndim, "units"))[list(spatial)]
     spacing = np.array(values("spacings", 1.0)) * units
     # An axis begins at the edge of its first voxel, unless voxels are points.

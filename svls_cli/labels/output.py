@@ -5,6 +5,8 @@ The only user of SimpleITK, whose (x, y, z) is reversed here.
 
 from __future__ import annotations
 
+import gzip
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,8 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     image = sitk.GetImageFromArray(voxels)
     _set_geometry(image, geometry)
     _call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
+    if geometry.plane_mm and suffix_of(path) in (".nii", ".nii.gz"):
+        _set_plane(path, *geometry.plane_mm)
     # ITK's NIfTI writer reports neither a full disk nor a direction it cannot hold.
     with open_image_file(path) as file:
         written = file.geometry
@@ -74,12 +78,14 @@ def resample_nearest(
     Raises
     ------
     InputError
-        If one grid is 2-D and the other 3-D.
+        If one grid is 2-D and the other 3-D, or they are slices in two planes.
     """
     if source.ndim != target.ndim:
         raise InputError(
             f"a {source.ndim}-D label map cannot be resampled to {target.ndim}-D"
         )
+    if not source.may_share_plane(target):
+        raise InputError(f"slices at {source.plane_mm} and {target.plane_mm} mm")
     image = sitk.GetImageFromArray(labels)
     _set_geometry(image, source)
     resampler = sitk.ResampleImageFilter()
@@ -92,6 +98,15 @@ def resample_nearest(
     resampled = _call_itk(lambda: resampler.Execute(image), "resample")
     voxels: UIntArray = sitk.GetArrayFromImage(resampled)
     return voxels
+
+
+def _set_plane(path: Path, plane_mm: float) -> None:
+    """Give a 2-D NIfTI file its place along z, which ITK leaves out."""
+    packed, content = path.name.endswith(".gz"), path.read_bytes()
+    header = bytearray(gzip.decompress(content) if packed else content)
+    for place in (276, 324):  # of the offset in the qform and in the sform
+        struct.pack_into("<f", header, place, plane_mm)
+    path.write_bytes(gzip.compress(header, mtime=0) if packed else header)
 
 
 def _set_geometry(image: sitk.Image, geometry: Geometry) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import check_folder, list_images
+from svls_cli.labels.cases import check_folder, each_once, list_images
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 
 # The store keeps the consensus beside the raters' maps, under this name.
@@ -163,7 +163,7 @@ def _rater_names(folders: Sequence[Path]) -> list[str]:
 def _parse_line(line: str) -> list[tuple[str, str, Path]]:
     text = line.rstrip("\r\n")
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=each_once)
         case, raters = record["case"], record["raters"]
         if not isinstance(case, str) or not isinstance(raters, Mapping) or not raters:
             raise TypeError("case is text, raters an object")

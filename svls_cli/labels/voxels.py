@@ -29,7 +29,7 @@ _WRITE_BYTES = 2**24
 _DEFLATE_RATIO = 1033
 # Bytes that may come before the voxels where they are the last ones.
 _LEADING_BYTES = 2**24
-_GZIP_MAGIC = b"\x1f\x8b"
+_GZIP_MAGIC, _BZIP2_MAGIC = b"\x1f\x8b", b"BZh"
 
 
 def open_voxels(header: ImageHeader) -> npt.NDArray[Any]:
@@ -137,14 +137,23 @@ def _unpack(header: ImageHeader, target: IO[bytes]) -> None:
 
 
 def _unpack_bzip2(packed: IO[bytes], write: Callable[[bytes], object]) -> None:
-    with bz2.open(packed, "rb") as stream:
+    stream, block = bz2.BZ2Decompressor(), packed.read(_READ_BYTES)
+    while block or not stream.needs_input:
         try:
-            while block := stream.read(_READ_BYTES):
-                write(block)
+            write(stream.decompress(block, _WRITE_BYTES))
         except OSError as error:
             if error.errno:  # a full disk, say: bz2 reports bad data without one
                 raise
             raise EOFError(error) from error
+        block = b""
+        if stream.eof:
+            block = _next_member(stream.unused_data, packed, _BZIP2_MAGIC)
+            if not block:
+                return
+            stream = bz2.BZ2Decompressor()
+        elif stream.needs_input:
+            block = packed.read(_READ_BYTES)
+    raise EOFError("the stream ends before its end marker")
 
 
 def _inflate(packed: IO[bytes], write: Callable[[bytes], object]) -> None:
@@ -155,23 +164,25 @@ def _inflate(packed: IO[bytes], write: Callable[[bytes], object]) -> None:
         write(stream.decompress(block, _WRITE_BYTES))
         block = stream.unconsumed_tail
         if stream.eof:
-            block = stream.unused_data
-            while len(block) < len(_GZIP_MAGIC) and (more := packed.read(_READ_BYTES)):
-                block += more
-            if not block.startswith(_GZIP_MAGIC):
-                _check_padding(block, packed)
+            block = _next_member(stream.unused_data, packed, _GZIP_MAGIC)
+            if not block:
                 return
             stream = zlib.decompressobj(wbits=47)
         block = block or packed.read(_READ_BYTES)
     raise EOFError("the stream ends before its end marker")
 
 
-def _check_padding(block: bytes, packed: IO[bytes]) -> None:
-    """Check that nothing but zeros follows a stream."""
+def _next_member(block: bytes, packed: IO[bytes], magic: bytes) -> bytes:
+    """The start of the next packed member; empty if only zeros follow."""
+    while len(block) < len(magic) and (more := packed.read(_READ_BYTES)):
+        block += more
+    if block.startswith(magic):
+        return block
     while block:
         if block.strip(b"\0"):
             raise EOFError("other bytes follow its end")
         block = packed.read(_READ_BYTES)
+    return b""
 
 
 def _from_text(header: ImageHeader) -> npt.NDArray[Any]:
@@ -195,5 +206,5 @@ def _from_text(header: ImageHeader) -> npt.NDArray[Any]:
     try:
         voxels = np.array(words).astype(header.dtype)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"a voxel is no number: {error}") from error
+        raise InputError(f"a voxel is no number of type {header.dtype}") from error
     return voxels.reshape(header.array_shape)

@@ -219,6 +219,7 @@ def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
         '{"case": 1',
         '{"case": "x"}',
         '{"label": 3}',
+        '{"label": "a.nii", "label": "b.nii"}',
         '{"case": null, "label": "x"}',
         "a.nii\0b.nii",
         '{"case": ' + "[" * 100_000,

@@ -24,6 +24,8 @@ from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import OUTSIDE_DATA
 from svls_cli.labels.images import open_image_file, open_label_file
+from svls_cli.labels.output import resample_nearest
+from svls_cli.labels.output import write_image as write
 from tests.helpers.label_maps import OBLIQUE, blobs, patched, read, refused, write_image
 
 LABELS = blobs((4, 5, 6), 3)
@@ -142,6 +144,11 @@ def test_infinite_sform(tmp_path: Path) -> None:
     refused(nifti(tmp_path / "a.nii", {304: floats(INF)}), "geometry is not finite")
 
 
+def test_first_pixdim_is_a_sign(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "a.nii", {252: shorts(1, 0), 76: floats(-0.5)})
+    refused(path, r"pixdim\[0\] is -0.5, not 1 or -1")
+
+
 @pytest.mark.parametrize(("unit", "mm"), [(0, 0.7), (1, 700), (2, 0.7), (3, 0.0007)])
 def test_units_of_nifti(unit: int, mm: float, tmp_path: Path) -> None:
     found = geometry(nifti(tmp_path / "a.nii", {123: bytes([unit])}))
@@ -192,9 +199,32 @@ def test_slices_of_nifti(plane: str, tmp_path: Path) -> None:
     found = geometry(tmp_path / "a.nii")
     if plane == "axial":
         assert (found.shape, found.origin_mm) == ((5, 6), (-5, -4))
+        assert found.plane_mm == (6,)
         return
     np.testing.assert_array_equal(read(tmp_path / "a.nii"), LABELS[:1])
     np.testing.assert_allclose(affine(found), matrix, atol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_place_of_an_axial_slice(suffix: str, tmp_path: Path) -> None:
+    """Two slices of one scan are not two maps of one slice."""
+    grids = []
+    for at, z in (("a", 0.0), ("b", 300.0)):
+        matrix = np.diag([-0.7, -0.8, 3.0, 1.0])
+        matrix[:3, 3] = 4, 5, z
+        image = nibabel.Nifti1Image(LABELS[0].T, matrix)
+        path = tmp_path / f"{at}{suffix}"
+        nibabel.save(image, path)  # type: ignore[attr-defined]
+        grids.append(geometry(path))
+    assert grids[0].difference(grids[1]) == "plane_mm is (0.0,) and (300.0,)"
+    assert Geometry.from_json(grids[1].to_json()) == grids[1]
+    written = tmp_path / f"c{suffix}"
+    write(written, LABELS[0], grids[1])
+    assert geometry(written).plane_mm == (300,)
+    found: Any = nibabel.load(written)  # type: ignore[attr-defined]
+    assert found.affine[2, 3] == 300
+    with pytest.raises(InputError, match="slices at"):
+        resample_nearest(LABELS[0], grids[0], grids[1], outside=0)
 
 
 def nrrd_header(**fields: str) -> bytes:
@@ -268,6 +298,11 @@ def test_any_nrrd_that_is_accepted_is_read_as_by_pynrrd(
         np.testing.assert_allclose(grid.origin_mm[::-1], origin)
 
 
+def test_data_in_a_list_of_files(tmp_path: Path) -> None:
+    path = nrrd_file(tmp_path / "a.nhdr", b"", data_file="LIST\na.raw\nb.raw")
+    refused(path, "spread over several files")
+
+
 def test_microns(tmp_path: Path) -> None:
     directions = "(300,0,0) (0,300,0) (0,0,300)"
     units = '"microns" "microns" "microns"'
@@ -287,6 +322,8 @@ def test_nrrd_without_directions(tmp_path: Path) -> None:
     assert found.spacing_mm == (2, 1, 0.5)
     assert found.origin_mm == (2, 0, 5.25)
     assert found.direction == (-1, 0, 0, 0, 1, 0, 0, 0, 1)
+    more = {"axis_mins": "0 0 0", "axis_maxs": "3 5 10"}
+    refused(nrrd_file(tmp_path / "a.nrrd", **none, **more), "given by axis maxs only")
     none["space"] = "LPS"
     refused(nrrd_file(tmp_path / "a.nrrd", **none), "directions without a space")
 
@@ -408,6 +445,14 @@ def test_bytes_behind_a_packed_stream(tmp_path: Path) -> None:
     for tail in (b"x", b"\0\0x", b"\x1f"):
         path.write_bytes(packed + tail)
         refused(path, "other bytes follow its end")
+
+
+def test_bytes_behind_bzip2(tmp_path: Path) -> None:
+    whole = bz2.compress(LABELS.tobytes()[:50]) + bz2.compress(LABELS.tobytes()[50:])
+    path = nrrd_file(tmp_path / "a.nrrd", whole + b"\0\0", encoding="bzip2")
+    np.testing.assert_array_equal(read(path), LABELS)
+    nrrd_file(path, whole + b"x", encoding="bzip2")
+    refused(path, "other bytes follow its end")
 
 
 def test_promises_that_nothing_can_hold(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "b.nii.gz").mkdir()
     refused(tmp_path / "b.nii.gz", "cannot be read: a folder, not a file")
     (tmp_path / "link.nii").symlink_to("nowhere.nii")
-    refused(tmp_path / "link.nii", "a link to nowhere.nii, which is not there")
+    refused(tmp_path / "link.nii", "a link to nowhere.nii, which leads nowhere")
     os.mkfifo(tmp_path / "pipe.nii")
     refused(tmp_path / "pipe.nii", "cannot be read: a pipe, not a file")
     refused(Path("/dev/zero"), "cannot be read: a device, not a file")

@@ -143,6 +143,7 @@ def test_records_and_folders(tmp_path: Path) -> None:
         '{"raters": {"r": "a.nii"}}',
         '{"case": 1, "raters": {"r": "a.nii"}}',
         '{"case": "a", "raters": {}}',
+        '{"case": "a", "raters": {"r": "a.nii", "r": "b.nii"}}',
         '{"case": "a", "raters": ["a.nii"]}',
         '{"case": "a", "raters": "a.nii"}',
         '{"case": "a", "raters": {"r": 1}}',
