@@ -137,6 +137,19 @@ def subfolders(folder: Folder) -> list[str]:
     )
 
 
+def read_file(path: Folder) -> bytes:
+    """The content of a file of a store.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none. What is no regular file is none: a pipe may never end.
+    """
+    if isinstance(path, Path) and not path.is_file():
+        raise FileNotFoundError(f"{path} is no file")
+    return path.read_bytes()
+
+
 def file_sizes(folder: Folder) -> dict[str, int]:
     """Size of every file in a folder, bytes, by its path inside the folder."""
     if isinstance(folder, Path):
