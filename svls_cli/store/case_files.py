@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from svls_cli.errors import StoreError
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.names import composed
 from svls_cli.store import metadata
 from svls_cli.store.checksums import crc32c, is_sealed
 from svls_cli.store.metadata import NAME
@@ -48,7 +49,8 @@ def read_case_attributes(folder: Folder) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        Unless it is complete and undamaged, as far as its own document says.
+        Unless it is complete and undamaged, as far as its own document says, and in
+        the folder that it was written to.
     """
     try:
         document = metadata.parse(read_file(folder / NAME))
@@ -66,6 +68,12 @@ def read_case_attributes(folder: Folder) -> dict[str, Any]:
         raise StoreError(
             f"incomplete or damaged: its {NAME} is none of a complete case"
         )
+    # The first stores have no names in their cases.
+    name = composed(svls.get("case", folder.name))
+    if name != composed(folder.name):
+        raise StoreError(
+            f"its {NAME} is the document of {name}: cases cannot be renamed"
+        )
     return svls
 
 
@@ -82,7 +90,7 @@ def _is_case(svls: Mapping[str, Any]) -> bool:
             )
         else:
             listed = isinstance(svls["shards"], dict) and "crc32c" not in svls
-        complete = svls["state"] == "complete"
+        complete = svls["state"] == "complete" and isinstance(svls.get("case", ""), str)
         return complete and listed and isinstance(svls["config_hash"], str)
     except DAMAGE:
         return False

@@ -54,6 +54,11 @@ class ObjectFolder:
         """``bucket/name``."""
         return self.url.removeprefix("s3://")
 
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.url.rpartition("/")[2]
+
     def exists(self) -> bool:
         """Whether the folder holds any object."""
         bucket, _, prefix = self.key.partition("/")
