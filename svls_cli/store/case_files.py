@@ -198,6 +198,19 @@ class CaseFiles:
             what = "missing or empty" if wrong[0] in listed else "there, but not listed"
             raise StoreError(f"{self.folder / wrong[0]} is {what}")
 
+    def check_all_present(self) -> None:
+        """Check that no file is missing or empty, from a listing alone.
+
+        Raises
+        ------
+        StoreError
+            If one is.
+        """
+        sizes = file_sizes(self.folder)
+        for name in self.checksums:
+            if not sizes.get(name):
+                raise StoreError(f"{self.folder / name} is missing or empty")
+
     def problems(self) -> list[str]:
         """Read every file, and name those that are missing, changed or not listed."""
         contents = ((name, self._content(name)[1]) for name in self.checksums)
