@@ -103,8 +103,7 @@ class CaseArrays:
         layout = self.layout(array)
         region = whole_region(region, layout.shape)
         if isinstance(self._folder, Path):
-            shards = self.files.shards(array)
-            return PatchReader(self._folder / array, layout, shards).read(region)
+            return PatchReader(self.files, array, layout).read(region)
         if array not in self._opened:
             self._opened[array] = self.open(array)
         try:

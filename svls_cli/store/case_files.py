@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from svls_cli.errors import StoreError
 from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.names import composed
 from svls_cli.store import metadata
 from svls_cli.store.checksums import crc32c, is_sealed
 from svls_cli.store.metadata import NAME
-from svls_cli.store.objects import Folder, file_sizes
+from svls_cli.store.objects import Folder, file_sizes, read_file
 from svls_cli.store.schema import DAMAGE, StoreConfig, check_version, keeps_argmax
 from svls_cli.store.shards import ChunkIndex
 
@@ -45,10 +49,11 @@ def read_case_attributes(folder: Folder) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        Unless it is complete and undamaged, as far as its own document says.
+        Unless it is complete and undamaged, as far as its own document says, and in
+        the folder that it was written to.
     """
     try:
-        document = metadata.parse((folder / NAME).read_bytes())
+        document = metadata.parse(read_file(folder / NAME))
         svls: dict[str, Any] = metadata.group_attributes(document)["svls"]
         version = svls["format_version"]
         intact = version == 1 or is_sealed(document)
@@ -62,6 +67,12 @@ def read_case_attributes(folder: Folder) -> dict[str, Any]:
     if not _is_case(svls):
         raise StoreError(
             f"incomplete or damaged: its {NAME} is none of a complete case"
+        )
+    # The first stores have no names in their cases.
+    name = composed(svls.get("case", folder.name))
+    if name != composed(folder.name):
+        raise StoreError(
+            f"its {NAME} is the document of {name}: cases cannot be renamed"
         )
     return svls
 
@@ -79,7 +90,7 @@ def _is_case(svls: Mapping[str, Any]) -> bool:
             )
         else:
             listed = isinstance(svls["shards"], dict) and "crc32c" not in svls
-        complete = svls["state"] == "complete"
+        complete = svls["state"] == "complete" and isinstance(svls.get("case", ""), str)
         return complete and listed and isinstance(svls["config_hash"], str)
     except DAMAGE:
         return False
@@ -100,6 +111,8 @@ class CaseFiles:
 
     folder: Folder
     checksums: Mapping[str, str | None]
+    # Files that this process found to be those that were written.
+    _checked: set[str] = field(default_factory=set, init=False, compare=False)
 
     @classmethod
     def of(cls, folder: Folder, attributes: Mapping[str, Any]) -> CaseFiles:
@@ -132,16 +145,27 @@ class CaseFiles:
         name = f"{array}/{NAME}"
         if name not in self.checksums:
             raise StoreError(f"{self.folder}: array {array} cannot be opened: no such")
+        content = self._read(name)
         try:
-            content = (self.folder / name).read_bytes()
-            document = metadata.parse(content)
+            return metadata.parse(content)
         except DAMAGE as error:
             raise StoreError(
                 f"{self.folder}: array {array} cannot be opened: {error}"
             ) from error
-        if self._differs(name, content):
-            raise StoreError(f"{self.folder / name} does not match its checksum")
-        return document
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file on a disk, which is read whole and checked the first time.
+
+        Raises
+        ------
+        StoreError
+            If it is missing, cannot be read or does not match its checksum.
+        """
+        path = self.folder / name
+        if name in self._checked and isinstance(path, Path):
+            with suppress(OSError):  # said below
+                return path.open("rb")
+        return BytesIO(self._read(name))
 
     def shards(self, array: str) -> frozenset[ChunkIndex]:
         """Grid indices of the shards of an array that have a file."""
@@ -174,19 +198,23 @@ class CaseFiles:
             what = "missing or empty" if wrong[0] in listed else "there, but not listed"
             raise StoreError(f"{self.folder / wrong[0]} is {what}")
 
+    def check_all_present(self) -> None:
+        """Check that no file is missing or empty, from a listing alone.
+
+        Raises
+        ------
+        StoreError
+            If one is.
+        """
+        sizes = file_sizes(self.folder)
+        for name in self.checksums:
+            if not sizes.get(name):
+                raise StoreError(f"{self.folder / name} is missing or empty")
+
     def problems(self) -> list[str]:
         """Read every file, and name those that are missing, changed or not listed."""
-        found = []
-        for name in self.checksums:
-            try:
-                content = (self.folder / name).read_bytes()
-            except FileNotFoundError:
-                found.append(f"{name} is missing")
-            except OSError as error:
-                found.append(f"{name} cannot be read: {error.strerror}")
-            else:
-                if self._differs(name, content):
-                    found.append(f"{name} does not match its checksum")
+        contents = ((name, self._content(name)[1]) for name in self.checksums)
+        found = [f"{name} {damage}" for name, damage in contents if damage]
         strangers = filter(is_read, self._others())
         return found + [f"{name} is there, but not listed" for name in strangers]
 
@@ -204,6 +232,22 @@ class CaseFiles:
     def _others(self) -> list[str]:
         return sorted(file_sizes(self.folder).keys() - {NAME, *self.checksums})
 
-    def _differs(self, name: str, content: bytes) -> bool:
+    def _read(self, name: str) -> bytes:
+        content, damage = self._content(name)
+        if damage:
+            raise StoreError(f"{self.folder / name} {damage}")
+        return content
+
+    def _content(self, name: str) -> tuple[bytes, str]:
+        """A file's content, and what is wrong with it: "" if nothing is."""
+        try:
+            content = read_file(self.folder / name)
+        except FileNotFoundError:
+            return b"", "is missing"
+        except OSError as error:
+            return b"", f"cannot be read: {error.strerror}"
         expected = self.checksums[name]
-        return expected is not None and crc32c(content) != expected
+        if expected is not None and crc32c(content) != expected:
+            return b"", "does not match its checksum"
+        self._checked.add(name)
+        return content, ""

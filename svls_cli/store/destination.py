@@ -16,7 +16,7 @@ from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.files import unfinished_folder
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.values import listed
-from svls_cli.store.case_files import is_read, read_case_attributes
+from svls_cli.store.case_files import CaseFiles, is_read, read_case_attributes
 from svls_cli.store.objects import Folder, ObjectFolder
 from svls_cli.store.reader import Store, open_store
 from svls_cli.store.schema import StoreConfig
@@ -46,9 +46,15 @@ class Destination:
     replaces: Path | None = None  # the old store whose place this one will take
 
     def holds(self, name: str, inputs: list[dict[str, Any]]) -> bool:
-        """Whether the case is complete, made from these inputs as it would be now."""
+        """Whether the case is complete, made from these inputs as it would be now.
+
+        On a disk, where a listing costs little, none of its files is lost either.
+        """
+        folder = self.root / name
         try:
-            stored = read_case_attributes(self.root / name)
+            stored = read_case_attributes(folder)
+            if isinstance(folder, Path):
+                CaseFiles.of(folder, stored).check_all_present()
         except StoreError:
             return False
         made_from = (stored["config_hash"], stored["inputs"])

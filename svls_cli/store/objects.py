@@ -54,6 +54,11 @@ class ObjectFolder:
         """``bucket/name``."""
         return self.url.removeprefix("s3://")
 
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return self.url.rpartition("/")[2]
+
     def exists(self) -> bool:
         """Whether the folder holds any object."""
         bucket, _, prefix = self.key.partition("/")
@@ -135,6 +140,19 @@ def subfolders(folder: Folder) -> list[str]:
         for entry in entries
         if entry["type"] == "directory"
     )
+
+
+def read_file(path: Folder) -> bytes:
+    """The content of a file of a store.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none. What is no regular file is none: a pipe may never end.
+    """
+    if isinstance(path, Path) and not path.is_file():
+        raise FileNotFoundError(f"{path} is no file")
+    return path.read_bytes()
 
 
 def file_sizes(folder: Folder) -> dict[str, int]:

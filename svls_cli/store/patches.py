@@ -3,7 +3,8 @@
 zarr-python passes every chunk through its event loop, which takes longer than unpacking
 it. This reads what `shards` writes: the index at a shard's end, then the chunks that a
 region touches. Nothing stays open between two reads, so readers survive a fork, and any
-number of them can live.
+number of them can live. The first time that a process reads from a shard, it reads the
+shard whole and checks it: one of another case unpacks as well as the right one.
 
 References
 ----------
@@ -16,7 +17,6 @@ import io
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import google_crc32c
@@ -26,6 +26,7 @@ from numcodecs.zstd import decompress
 
 from svls_cli.arrays import Region
 from svls_cli.errors import InvalidParameterError, StoreError
+from svls_cli.store.case_files import CaseFiles
 from svls_cli.store.metadata import ArrayLayout
 from svls_cli.store.schema import DAMAGE
 from svls_cli.store.shards import ABSENT, ChunkIndex
@@ -69,17 +70,12 @@ def whole_region(region: Region, shape: Sequence[int]) -> Region:
 
 
 class PatchReader:
-    """Reads regions of one array.
+    """Reads regions of one array; a shard that is all 0 needs no file."""
 
-    ``shards`` are those that have a file; a shard that is all 0 needs none.
-    """
-
-    def __init__(
-        self, folder: Path, layout: ArrayLayout, shards: frozenset[ChunkIndex]
-    ) -> None:
-        self._folder = folder
+    def __init__(self, files: CaseFiles, array: str, layout: ArrayLayout) -> None:
+        self._files = files
+        self._array = array
         self._layout = layout
-        self._shards = shards
         pairs = zip(layout.shard, layout.chunk, strict=True)
         self._chunks_per_shard = tuple(s // c for s, c in pairs)
 
@@ -91,19 +87,19 @@ class PatchReader:
         StoreError
             If a file that it is read from is damaged or missing.
         """
+        stored = self._files.shards(self._array)
         result = np.zeros([s.stop - s.start for s in region], self._layout.dtype)
         for shard in _touched(region, self._layout.shard):
-            if shard not in self._shards:
+            if shard not in stored:
                 continue
-            path = self._folder.joinpath("c", *map(str, shard))
-            try:
-                with path.open("rb") as file:
+            name = "/".join([self._array, "c", *map(str, shard)])
+            with self._files.open(name) as file:
+                try:
                     self._read_shard(file, shard, region, result)
-            except FileNotFoundError as error:
-                raise StoreError(f"{path} is missing") from error
-            # What the codec raises, and what follows from an index that lies.
-            except (*DAMAGE, RuntimeError) as error:
-                raise StoreError(f"{path} cannot be read: {error}") from error
+                # What the codec raises, and what follows from an index that lies.
+                except (*DAMAGE, RuntimeError) as error:
+                    path = self._files.folder / name
+                    raise StoreError(f"{path} cannot be read: {error}") from error
         return result
 
     def _read_shard(

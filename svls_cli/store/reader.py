@@ -23,7 +23,7 @@ from svls_cli.store import metadata
 from svls_cli.store.case_arrays import CaseArrays
 from svls_cli.store.case_files import read_case_attributes
 from svls_cli.store.metadata import NAME
-from svls_cli.store.objects import Folder, folder_at, subfolders
+from svls_cli.store.objects import Folder, folder_at, read_file, subfolders
 from svls_cli.store.schema import DAMAGE, SOFT, check_root, label_array
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _root_attributes(path: Folder) -> dict[str, Any]:
     if any((path / old).is_file() for old in (".zgroup", ".zarray", ".zmetadata")):
         raise StoreError(f"{path}: Zarr version 2; a soft-label store is version 3")
     try:
-        return metadata.group_attributes(metadata.parse((path / NAME).read_bytes()))
+        return metadata.group_attributes(metadata.parse(read_file(path / NAME)))
     except DAMAGE as error:
         raise StoreError(f"{path}: not a Zarr v3 group") from error
 

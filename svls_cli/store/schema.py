@@ -152,6 +152,7 @@ def root_attributes(config: StoreConfig) -> dict[str, Any]:
 
 def case_attributes(
     config: StoreConfig,
+    name: str,
     *,
     geometry: Mapping[str, Any],
     window: Mapping[str, Any],
@@ -161,14 +162,16 @@ def case_attributes(
 ) -> dict[str, Any]:
     """The `svls` attributes of a complete case, except the sha256 of its document.
 
-    ``window`` is the method's `Method.window_json` on this case's grid. ``inputs`` are
-    ``name``, ``rater`` and ``sha256`` of each file, ``raters`` are ``name`` and
-    ``weight`` of each rater, for fused cases. ``checksums`` are the crc32c of every
-    other file of the case, by its path inside the case.
+    ``name`` is that of the case's folder. ``window`` is the method's
+    `Method.window_json` on this case's grid. ``inputs`` are ``name``, ``rater`` and
+    ``sha256`` of each file, ``raters`` are ``name`` and ``weight`` of each rater, for
+    fused cases. ``checksums`` are the crc32c of every other file of the case, by its
+    path inside the case.
     """
     rated = {} if raters is None else {"raters": raters}
     return {
         "format_version": FORMAT_VERSION,
+        "case": name,
         "geometry": dict(geometry),
         **config.to_json(),
         "method": {**config.method, **window},

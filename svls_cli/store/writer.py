@@ -64,6 +64,7 @@ class CaseWriter:
             geometry.shape, n_classes=len(classes), itemsize=dtype.itemsize
         )
         self._folder = folder
+        self._name = name
         self._label_images = (HARD, *raters)
         # Of the files written so far: crc32c of each by its path, bytes of them all.
         self._checksums: dict[str, str] = {}
@@ -121,6 +122,7 @@ class CaseWriter:
         """
         attributes = case_attributes(
             self._config,
+            self._name,
             geometry=self._geometry.to_json(),
             window=window or {},
             inputs=inputs,

@@ -375,7 +375,7 @@ def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
     result = invoke(tmp_path / "pred.zarr", "--reference", stores / "a")
     assert result.return_value == 4
     assert result.stderr.startswith("failed: case 1: ")
-    assert "cannot be read" in result.stderr
+    assert "does not match its checksum" in result.stderr
     assert result.stdout.startswith("2 cases, ")
 
 

@@ -1,5 +1,6 @@
 """`smooth_cases`: resume, replace, refuse; classes found or given."""
 
+import os
 import shutil
 from contextlib import chdir
 from dataclasses import replace
@@ -22,9 +23,9 @@ from svls_cli import (
 from svls_cli.batch.records import Record
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.store.destination import store_to_replace
-from tests.helpers.commands import tree
+from tests.helpers.commands import files, tree
 from tests.helpers.label_maps import LIVER, blobs, segmentation, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import make_version_1, smoothed
 
 
 @pytest.fixture
@@ -63,6 +64,26 @@ def test_second_run_does_nothing(labels: Path) -> None:
     before = tree(labels.parent / "a.zarr")
     assert statuses(compile_store(labels)) == ["skipped"] * 3
     assert tree(labels.parent / "a.zarr") == before
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("damage", ["emptied", "removed", "a pipe"])
+def test_cases_that_lost_a_file_are_made_again(
+    damage: str, version: int, labels: Path
+) -> None:
+    compile_store(labels)
+    store = labels.parent / "a.zarr"
+    before = tree(store / "case_1")
+    if version == 1:
+        make_version_1(store)
+    shard = files(store / "case_1" / "0" / "c")[0]
+    shard.unlink()
+    if damage == "emptied":
+        shard.touch()
+    elif damage == "a pipe":
+        os.mkfifo(shard)
+    assert statuses(compile_store(labels)) == ["skipped", "done", "skipped"]
+    assert tree(store / "case_1") == before
 
 
 def test_only_changed_and_new_inputs_are_done(labels: Path) -> None:

@@ -43,6 +43,7 @@ def make_version_1(store: Path) -> Path:
     def older(svls: dict[str, Any]) -> None:
         files = svls.pop("crc32c", {})
         svls.pop("sha256", None)
+        svls.pop("case", None)
         svls["format_version"] = 1
         if files:
             arrays = [name[:-10] for name in files if name.endswith("0/zarr.json")]

@@ -138,8 +138,12 @@ def test_missing_shard(case: StoredCase) -> None:
 
 
 def unreadable(case: StoredCase) -> None:
-    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+    """By its checksum, and without one by its codec."""
+    with pytest.raises(StoreError, match="c/0/0/0/0 does not match its checksum"):
         case.patch()
+    old = make_version_1(Path(str(case.path)).parent)
+    with pytest.raises(StoreError, match="c/0/0/0/0 cannot be read"):
+        open_store(old)["case"].patch()
 
 
 @pytest.mark.parametrize("where", [0.01, 0.4, 0.98, 0.999999])
@@ -161,6 +165,26 @@ def test_chunk_of_another_size(n: int, case: StoredCase) -> None:
     chunks = [((0, *at), encode_chunk(np.ones(n * 10**6, np.uint8))) for at in PLACES]
     shard(case).write_bytes(encode_shard(chunks, (1, 2, 2, 3)))
     unreadable(case)
+
+
+@pytest.mark.parametrize("array", ["0", "labels/hard/0"])
+def test_shard_of_another_case(array: str, tmp_path: Path) -> None:
+    for number in range(2):
+        labels = blobs((20, 20, 20), 4, seed=number)
+        write_image(tmp_path / "labels" / f"{number}.nrrd", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    (swapped,) = files(Path(store.path, "0", array, "c"))
+    (other,) = files(Path(store.path, "1", array, "c"))
+    shutil.copy(other, swapped)
+    case = store["0"]
+    for _ in range(2):
+        with pytest.raises(StoreError, match="does not match its checksum"):
+            case.arrays.read(array, (slice(2),) * len(case.arrays.layout(array).shape))
+
+
+def test_shard_that_is_gone_after_a_read(case: StoredCase) -> None:
+    case.patch()
+    test_missing_shard(case)
 
 
 def test_case_replaced_between_two_reads(case: StoredCase, cases: Cases) -> None:

@@ -8,7 +8,7 @@ import pytest
 from svls_cli import export_cases
 from svls_cli.errors import UnknownCaseError
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import make_version_1, smoothed
 
 COMPOSED, DECOMPOSED = "Müller", "Mu\u0308ller"
 # Older stores have names as users gave them.
@@ -30,6 +30,7 @@ def test_names_are_compared_in_composed_form(tmp_path: Path) -> None:
 def test_older_names_are_read(tmp_path: Path) -> None:
     path = write_image(tmp_path / "first.nrrd", blobs((5, 6, 7), 2))
     store = smoothed(path, tmp_path / "a.zarr")
+    make_version_1(tmp_path / "a.zarr")
     for folder in (DECOMPOSED, MIXED, COLON):
         shutil.copytree(tmp_path / "a.zarr/first", tmp_path / "a.zarr" / folder)
     expected = {COMPOSED: DECOMPOSED, MIXED: MIXED, COLON: COLON, "first": "first"}

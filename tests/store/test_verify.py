@@ -1,6 +1,7 @@
 """`verify_case` finds what was done to a store behind its back."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -85,6 +86,35 @@ def test_documents(group: str, store: Path) -> None:
     assert problems(store) == f"{group}/zarr.json does not match its checksum"
     path.unlink()
     assert problems(store) == f"{group}/zarr.json is missing"
+
+
+@pytest.mark.parametrize("name", ["zarr.json", *(f"{d}/zarr.json" for d in DOCUMENTS)])
+def test_pipes_are_no_files(name: str, store: Path) -> None:
+    """Opening one would wait without end."""
+    pipe(store / "case" / name)
+    if name == "zarr.json":
+        assert open_store(store).incomplete() == {
+            "case": f"incomplete: it has no {name}"
+        }
+    else:
+        assert problems(store) == f"{name} is missing"
+    pipe(store / "zarr.json")
+    with pytest.raises(StoreError, match="not a Zarr v3 group"):
+        open_store(store)
+
+
+@ARRAYS
+def test_shards_that_are_pipes(array: str, store: Path) -> None:
+    pipe(shard(store, array))
+    assert problems(store).endswith("is missing")
+    case = open_store(store)["case"]
+    with pytest.raises(StoreError, match="is missing"):
+        case.arrays.read(array, ())
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
 def test_files_in_addition(store: Path) -> None:

@@ -262,6 +262,22 @@ def test_case_of_another_store(tmp_path: Path) -> None:
     assert found["case"].status == "done"
 
 
+def test_renamed_cases_are_refused(tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        labels = blobs((9, 9, 9), 2, seed=number)
+        write_image(tmp_path / "labels" / f"{name}.nrrd", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    for old, new in ("ac", "ba", "cb"):
+        (tmp_path / "a.zarr" / old).rename(tmp_path / "a.zarr" / new)
+    assert list(store) == []
+    for name, other in ("ab", "ba"):
+        reason = f"is the document of {other}: cases cannot be renamed"
+        assert reason in store.incomplete()[name]
+        with pytest.raises(UnknownCaseError, match=reason):
+            store[name]
+    assert set(smoothed(tmp_path / "labels", tmp_path / "a.zarr")) == {"a", "b"}
+
+
 def test_open_arrays_do_not_travel(tmp_path: Path) -> None:
     case = make(tmp_path, blobs((9, 9, 9), 2))["case"]
     before = len(pickle.dumps(case))
