@@ -131,11 +131,11 @@ def _workers(
 
     if scheduler is None:
         return Workers(jobs, items=items, module=module).start()
-    from svls_cli.batch.cluster import Cluster
+    from svls_cli.batch.cluster import Cluster, silence_dask
 
     if jobs is not None:
         raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")
-    logging.disable()  # Dask logs in tracebacks what our errors say in a line
+    silence_dask()
     return Cluster(scheduler).start()
 
 
