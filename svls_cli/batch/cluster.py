@@ -6,9 +6,11 @@ for ever. Here every task is a future of its own.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, Queue
 from threading import Thread
@@ -215,6 +217,16 @@ class Cluster(Workers):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+
+def silence_dask() -> None:
+    """Switch off Dask's log: in tracebacks it has what our errors say in a line."""
+    with suppress(ImportError):  # which is an error as soon as Dask is used
+        import distributed  # noqa: F401 -- gives its loggers their levels
+    parents = ("asyncio", "dask", "distributed", "tornado")
+    for name in (*parents, *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in parents:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)

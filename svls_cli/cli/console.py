@@ -37,6 +37,8 @@ _CONTROL = re.compile(
     "[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def printable(text: str) -> str:
     r"""Text for a terminal: control characters but for line ends and tabs are escaped.
@@ -129,11 +131,11 @@ def _workers(
 
     if scheduler is None:
         return Workers(jobs, items=items, module=module).start()
-    from svls_cli.batch.cluster import Cluster
+    from svls_cli.batch.cluster import Cluster, silence_dask
 
     if jobs is not None:
         raise click.UsageError("--jobs is this machine's, --scheduler a cluster's")
-    logging.disable()  # Dask logs in tracebacks what our errors say in a line
+    silence_dask()
     return Cluster(scheduler).start()
 
 
@@ -236,8 +238,13 @@ def least_to_most(numbers: Iterable[int]) -> str:
 
 
 def print_json(record: dict[str, Any]) -> None:
-    """Print a record on one line."""
-    echo(json.dumps(record, ensure_ascii=False))
+    r"""Print a record on one line of UTF-8.
+
+    Bytes of a file's name that are no text are escaped, as ``\udcff``, from which
+    `os.fsencode` makes them again.
+    """
+    line = json.dumps(record, ensure_ascii=False)
+    echo(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
 def complain(what: str, records: Iterable[Record]) -> None:

@@ -134,9 +134,11 @@ def evaluate_cases(
     check_ignore_label(ignore_label, store.classes)
     ignored = (ignore_label, references.ignore_label, store.config.ignore_label)
     ignore_label = next((label for label in ignored if label is not None), None)
-    pairs, lonely = _match(store, references)
-    evaluator = CaseEvaluator(measures, ignore_label)
-    evaluated = run_cases(evaluator, pairs, batch or Batch(), doing="evaluate")
+    pairs, others = _match(store, references)
+    evaluator, batch = CaseEvaluator(measures, ignore_label), batch or Batch()
+    if batch.fail_fast and any(each.record.status == "failed" for each in others):
+        pairs = []
+    evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
     return EvaluationReport(
         parameters={
             "prediction": str(store.path),
@@ -146,7 +148,7 @@ def evaluate_cases(
             **measures.to_json(),
             "seed": seed,
         },
-        cases=sorted([*evaluated, *lonely], key=lambda each: each.record.case),
+        cases=sorted([*evaluated, *others], key=lambda each: each.record.case),
         seed=seed,
     )
 
@@ -154,20 +156,29 @@ def evaluate_cases(
 def _match(
     store: Store, references: References
 ) -> tuple[list[Pair], list[Finished[CaseEvaluation]]]:
-    """Cases that have both, and records of those that lack one."""
-    cases = dict(store)
+    """Cases that have both, and records of those that are damaged or lack one."""
+    cases, damaged = dict(store), dict[str, str]()
+    for where, found in (
+        ("prediction", store.incomplete()),
+        ("reference", references.damaged),
+    ):
+        for name, damage in found.items():
+            damaged.setdefault(name, f"{where}: {damage}")
     both = [name for name in cases if name in references.cases]
-    if not both:
+    if not both and not damaged:
         raise InputError(
             f"no case of {store.path} has a reference of the same name in "
             f"{references.location}"
         )
-    reasons = {
+    lonely = {
         **{name: "no reference" for name in cases if name not in references.cases},
         **{name: "no prediction" for name in references.cases if name not in cases},
     }
-    lonely = [
-        Finished[CaseEvaluation](Record.left_out(name, why))
-        for name, why in reasons.items()
+    records = [Record.failure(name, why) for name, why in damaged.items()]
+    records += [
+        Record.left_out(name, why)
+        for name, why in lonely.items()
+        if name not in damaged
     ]
-    return [Pair(cases[name], references.cases[name]) for name in both], lonely
+    others = [Finished[CaseEvaluation](record) for record in records]
+    return [Pair(cases[name], references.cases[name]) for name in both], others

@@ -58,6 +58,7 @@ class References:
 
     location: str  # paths of the files or of the store, for messages
     cases: Mapping[str, Reference]  # reference of each case, by name
+    damaged: Mapping[str, str]  # damaged cases of a store, each with what is wrong
     # Classes and ignore label of a store; None for files.
     classes: ClassTable | None = None
     ignore_label: int | None = None
@@ -111,7 +112,7 @@ def find_references(
         )
     cases = find_cases(paths, pattern=pattern, lines=lines)
     location = ", ".join(map(str, paths))
-    return References(location, {case.name: Reference(case) for case in cases})
+    return References(location, {case.name: Reference(case) for case in cases}, {})
 
 
 def _is_store(path: str | Path) -> bool:
@@ -131,7 +132,13 @@ def _in_store(store: Store, chosen: Sequence[str] | None) -> References:
             f"{store.path}: no label map by {listed(unknown)}; there are "
             f"{listed(sorted(everyone))}"
         )
-    return References(str(store.path), cases, store.classes, store.config.ignore_label)
+    return References(
+        str(store.path),
+        cases,
+        store.incomplete(),
+        store.classes,
+        store.config.ignore_label,
+    )
 
 
 def _stored(

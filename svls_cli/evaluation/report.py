@@ -153,7 +153,9 @@ class EvaluationReport:
         published = {
             name: asdict(each) for name, each in (self.published or {}).items()
         }
-        reliability = {region: self.reliability(region).to_json() for region in REGIONS}
+        reliability = None
+        if self.scores:
+            reliability = {r: self.reliability(r).to_json() for r in REGIONS}
         return {
             "tool_version": __version__,
             "parameters": dict(self.parameters),
@@ -164,7 +166,7 @@ class EvaluationReport:
                 **({"paper": published} if published else {}),
             },
             "classes": [each.to_json() for each in self.classes],
-            "reliability": reliability if self.scores else None,
+            "reliability": reliability,
             "cases": self.case_records(),
         }
 

@@ -68,16 +68,17 @@ def parse_classes(text: str) -> ClassSpec:
         )
     try:
         content = read_text(path)
-        if path.suffix.lower() == ".json":
-            return _from_json(json.loads(content, object_pairs_hook=_unique))
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-        rows = list(csv.DictReader(content.splitlines(), delimiter=delimiter))
-        return ClassSpec(_from_rows(rows))
     except OSError as error:
         raise InputError(
             f"classes: {text!r} is neither label values such as 0,1,2 nor a file that "
             f"can be read ({error.strerror})"
         ) from error
+    try:
+        if path.suffix.lower() == ".json":
+            return _from_json(json.loads(content, object_pairs_hook=_unique))
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+        rows = list(csv.DictReader(content.splitlines(), delimiter=delimiter))
+        return ClassSpec(_from_rows(rows))
     except (ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"classes: {path}: {error}") from error
 

@@ -120,7 +120,8 @@ def smooth(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range, or ``sigma_mm`` lacks ``spacing_mm``.
+        If a parameter is out of range, ``sigma_mm`` lacks ``spacing_mm``, or voxels of
+        ``label_map`` are masked.
     InputError
         If ``label_map`` is no label map or holds values that are not in ``classes``.
 
@@ -147,6 +148,11 @@ def smooth(
     if tensor and device != "auto":
         raise InvalidParameterError(
             f"device {device!r}: a tensor is softened where it is; device is for NumPy"
+        )
+    if np.ma.is_masked(label_map):
+        raise InvalidParameterError(
+            "label_map is masked: fill it with a value that no class has, and "
+            "give that value as ignore_label (label_map.filled(255), ignore_label=255)"
         )
     labels = label_map if tensor else np.asarray(label_map)
     axes = labels.ndim - batched

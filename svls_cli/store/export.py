@@ -213,8 +213,11 @@ def _replace(
     Raises
     ------
     InputError
-        If another file is there that is not to be replaced, or is one of ``inputs``.
+        If another file is there that is not to be replaced, or is one of ``inputs``,
+        or a folder.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, where a file is to be written")
     if os.path.lexists(path):
         if (
             not path.is_symlink()

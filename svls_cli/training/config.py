@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from svls_cli.errors import InvalidParameterError, check_choice
+from svls_cli.errors import InputError, InvalidParameterError, check_choice
 from svls_cli.labels.texts import read_text
 from svls_cli.training.choices import TARGETS, Target
 
@@ -216,9 +216,13 @@ def read_toml(path: Path) -> dict[str, Any]:
         If it cannot be read, is no TOML, or has values that no run can have.
     """
     try:
-        record = tomllib.loads(read_text(path))
+        content = read_text(path)
+    except InputError as error:
+        raise InvalidParameterError(str(error)) from error
     except OSError as error:
         raise InvalidParameterError(f"{path}: {error.strerror}") from error
+    try:
+        record = tomllib.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidParameterError(f"{path}: {error}") from error
     if isinstance(share := record.get("validation"), int | float):

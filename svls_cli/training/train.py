@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from svls_cli.batch.run import Batch
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.labels.values import listed
 from svls_cli.soften.devices import parse_device
 from svls_cli.store.objects import Folder, disk_folder
 from svls_cli.store.reader import open_store
@@ -82,7 +83,7 @@ def train(
         If a case has no image, images are broken or do not fit, or ``out`` holds a run
         with other parameters, or something else. Nothing there is changed then.
     StoreError
-        If the store is none that can be read.
+        If the store is none that can be read, or has damaged cases.
     DeviceError
         If the GPU's memory is too small.
     """
@@ -91,6 +92,11 @@ def train(
     config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
     batch, logs = batch or Batch(), list[EpochLog]()
     opened = open_store(store)
+    if damaged := [f"{name}: {why}" for name, why in opened.incomplete().items()]:
+        raise StoreError(
+            f"{store}: cases are damaged; run the command that made the store again, "
+            f"or remove their folders: {listed(damaged)}"
+        )
     cases = dict(opened)
     if not cases:
         raise InputError(f"{store}: the store has no complete case")

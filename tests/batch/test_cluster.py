@@ -190,6 +190,16 @@ def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 
 
+def test_our_own_warnings_are_heard(
+    sample: Path, cluster: DaskCluster, run: Run
+) -> None:
+    smooth = smoothing(cluster)
+    run(*smooth)
+    (sample / "a.zarr" / "notes.txt").write_text("mine")
+    result = run(*smooth, "--overwrite")
+    assert result.stderr.startswith("the old store is kept as ")
+
+
 @pytest.mark.slow
 def test_scheduler_that_dies(tmp_path: Path, sample: Path) -> None:
     mark = tmp_path / "mark"

@@ -246,6 +246,13 @@ def test_names_that_are_no_unicode(run: Run, tmp_path: Path) -> None:
         ["export", "--json", "o.zarr", "e"],
     ):
         subprocess.run([COMMAND, *arguments], cwd=tmp_path, check=True)
+    (line,) = run("smooth", "--json", "l", "j.zarr").stdout.splitlines()
+    (path,) = json.loads(line)["inputs"]
+    assert line.encode().decode() == line  # UTF-8
+    assert os.fsencode(path) == b"l/bad\xff.nrrd"
+    again = json.dumps({"case": "a", "label": path})
+    result = run("smooth", "--json", "-", "k.zarr", input=again)
+    assert records(result.stdout)["a"]["inputs"] == [path]
     line = '{"case": "\\ud800", "label": "none.nii"}'
     result = run("smooth", "--json", "-", "q.zarr", input=line, code=4)
     assert records(result.stdout)["_"]["status"] == "failed"

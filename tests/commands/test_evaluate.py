@@ -31,6 +31,7 @@ from svls_cli.metrics.averages import bootstrap
 from tests.helpers import commands as helpers
 from tests.helpers.commands import Run, files, records
 from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import edit_svls
 
 SHAPE = (10, 12, 14)
 SPACING = (1.0, 0.8, 2.0)  # x, y, z
@@ -169,6 +170,25 @@ def test_case_without_the_rater(
     assert (left_out.case, left_out.reason) == ("case 1", "no reference")
     table = invoke(stores / "pred.zarr", "--reference", fused).stdout
     assert table.startswith("3 cases, 1 to 2 reference label maps each: means")
+
+
+def test_damaged_cases_fail(stores: Path, tmp_path: Path) -> None:
+    for name, case in (("pred.zarr", "case 0"), ("fused.zarr", "case 1")):
+        shutil.copytree(stores / name, tmp_path / name)
+        edit_svls(tmp_path / name / case, lambda svls: svls.update(state="writing"))
+    given = (tmp_path / "pred.zarr", "--reference", tmp_path / "fused.zarr")
+    result = invoke(*given, "--json")
+    assert result.return_value == 4
+    found = records(result.stdout)
+    assert [line["status"] for line in found.values()] == ["failed", "failed", "done"]
+    for case, where in (("case 0", "prediction"), ("case 1", "reference")):
+        assert found[case]["reason"].startswith(f"{where}: ")
+        assert "its own sha256" in found[case]["reason"]
+    report = tmp_path / "report.json"
+    result = invoke(*given, "--fail-fast", "--report", report)
+    assert result.return_value == 4
+    assert result.stderr.count("failed: ") == 2
+    assert json.loads(report.read_text())["summary"]["cases"] == 0
 
 
 def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> None:

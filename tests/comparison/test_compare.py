@@ -13,6 +13,7 @@ from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.soften.methods import Method, parse_method
 from svls_cli.training import TrainingConfig
 from tests.helpers.commands import SAMPLE, Run, tree
+from tests.helpers.stores import edit_svls
 
 OPTIONS = ["--patch-size", "8,16,16", "--epochs", "1", "--steps-per-epoch", "2"]
 OPTIONS += ["--filters", "4", "--validation", "0.25"]
@@ -120,6 +121,12 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     comparison = compare_methods(labels, SAMPLE / "images", out, **settings)
     assert len(comparison.trials) == 1
     before = tree(out)
+    # Another case of the store is made again, as the trial needs it.
+    edit_svls(
+        out / "stores" / "svls.zarr" / "case_01", lambda svls: svls.update(state="x")
+    )
+    compare_methods(labels, SAMPLE / "images", out, **settings)
+    assert tree(out) == before
     more = [*labels, SAMPLE / "labels" / "case_03.nii.gz"]
     with pytest.raises(InputError, match="compares other cases: case_03 are only"):
         compare_methods(more, SAMPLE / "images", out, **settings)

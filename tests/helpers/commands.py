@@ -177,13 +177,12 @@ def _content(stream: IO[str], file: IO[bytes]) -> str:
 def _unchanged_process() -> Iterator[None]:
     """Without pytest's log handlers, so that warnings are printed; all put back."""
     root = logging.getLogger()
-    handlers, disabled = root.handlers[:], root.manager.disable
+    handlers = root.handlers[:]
     signals = {number: signal.getsignal(number) for number in (2, 15)}
     root.handlers.clear()
     try:
         yield
     finally:
         root.handlers[:] = handlers
-        logging.disable(disabled)
         for number, handler in signals.items():
             signal.signal(number, handler)

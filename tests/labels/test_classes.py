@@ -143,5 +143,10 @@ def test_class_file_that_is_missing_or_binary(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=neither):
         parse_classes(str(tmp_path / "none.csv"))
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\xd8")
-    with pytest.raises(InputError, match=r"a\.csv"):
+    with pytest.raises(InputError, match=r"a\.csv: not UTF-8"):
         parse_classes(str(tmp_path / "a.csv"))
+
+
+def test_class_file_without_an_end() -> None:
+    with pytest.raises(InputError, match="/dev/zero: larger than 64 MiB"):
+        parse_classes("/dev/zero")

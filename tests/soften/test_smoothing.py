@@ -280,6 +280,7 @@ def test_smooth_in_mm() -> None:
         (np.zeros((0, 3)), {}, "2-D or 3-D, found shape"),
         (np.array([[0, 1]]), {"spacing_mm": (1.0,)}, "must be 2 positive numbers"),
         (np.array([[0, 1]]), {"spacing_mm": (1.0, 0)}, "must be 2 positive numbers"),
+        (np.ma.array([[0, 1]], mask=[[0, 1]]), {}, "masked: .* ignore_label=255"),
     ],
 )
 def test_smooth_refuses(labels: Array, options: dict[str, Any], message: str) -> None:

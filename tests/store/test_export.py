@@ -143,6 +143,16 @@ def test_damaged_cases_are_named(store: Path) -> None:
     assert "does not match its own sha256" in (found["one"].reason or "")
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_folder_where_a_file_is_to_be_written(overwrite: bool, store: Path) -> None:
+    out, options = store.parent / "out", ExportOptions("hard", overwrite=overwrite)
+    (out / "one.nii.gz").mkdir(parents=True)
+    found = {r.case: r for r in export_cases(store, out, options=options)}
+    assert found["flat"].status == "done"
+    reason = f"{out / 'one.nii.gz'} is a folder, where a file is to be written"
+    assert found["one"].reason == reason
+
+
 def test_case_that_is_not_there(store: Path) -> None:
     with pytest.raises(UnknownCaseError, match="no case 'two'"):
         export(store, "two")

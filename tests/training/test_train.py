@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from svls_cli import open_store, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint, RunFolder
@@ -29,7 +29,7 @@ from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import edit_svls, smoothed
 
 SMALL = TrainingConfig(
     patch_size=(8, 16, 16), epochs=3, steps_per_epoch=3, filters=4, validation="0.25"
@@ -479,6 +479,16 @@ def test_bad_input_changes_nothing(
     foreign.mkdir()
     (foreign / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
     fails("not a soft-label store", foreign, *given[1:])
+
+
+def test_store_with_a_damaged_case(tmp_path: Path, store: Path, cache: Path) -> None:
+    damaged = tmp_path / "damaged.zarr"
+    shutil.copytree(store, damaged)
+    edit_svls(damaged / "case_01", lambda svls: svls.update(state="writing"))
+    reason = "made the store again, or remove their folders: case_01: .* own sha256"
+    with pytest.raises(StoreError, match=reason):
+        train(damaged, SAMPLE / "images", tmp_path / "run", config=SMALL, cache=cache)
+    assert not (tmp_path / "run").exists()
 
 
 def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
