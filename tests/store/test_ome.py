@@ -6,6 +6,7 @@ from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+import ngff_zarr
 import numpy as np
 import numpy.typing as npt
 import ome_zarr_models.v05 as ome_models
@@ -130,7 +131,6 @@ def test_clients_accept_the_orientation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [0, 5, 22, 35])
 def test_ngff_zarr_builds_the_direction(number: int, tmp_path: Path) -> None:
-    ngff_zarr = pytest.importorskip("ngff_zarr", reason="of the extra test")
     store = store_of(STRAIGHT[number], tmp_path)
     image = ngff_zarr.from_ngff_zarr(f"{store['a'].path}/labels/hard").images[0]
     found = ngff_zarr.ngff_image_to_itk_image(image)
