@@ -136,7 +136,7 @@ def unfinished_folder(beside: Path) -> Iterator[Path]:
 def unfinished_directory(beside: Path) -> TemporaryDirectory[str]:
     """A directory for unfinished files in the folder ``beside``.
 
-    Those of runs that were killed, on this machine, are removed before.
+    Folders of runs that were killed, on this machine, are removed before.
     """
     clear_unfinished(beside)
     return TemporaryDirectory(
