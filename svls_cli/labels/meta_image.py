@@ -1,8 +1,9 @@
 """Headers of MetaImage files, ``.mha`` and ``.mhd``.
 
 Grid and values are those that ITK reads, with these exceptions: ``DistanceUnits``,
-which ITK ignores, are converted to millimetres; and a header that scales the voxels, or
-has them as text, is an error.
+which ITK ignores, are converted to millimetres; packed data are read to their own end
+without ``CompressedDataSize``, too, where ITK may read other voxels; and a header that
+scales the voxels, or has them as text, is an error.
 
 References
 ----------
