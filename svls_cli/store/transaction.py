@@ -99,11 +99,7 @@ def replace_store(
     aside = workspace / _ASIDE[keep_old]
     _flush(new)  # before, so that there is hardly a moment without a store
     root.rename(aside)
-    try:
-        new.rename(root)
-    except OSError:
-        _keep(aside, root)
-        raise
+    new.rename(root)  # where that fails, `_discard` brings the old one back
     _flush_path(root.parent)
     if keep_old:
         return _keep(aside, root)

@@ -66,6 +66,27 @@ def test_old_case_comes_back_if_the_new_one_does_not_arrive(
     assert alone(root)
 
 
+@pytest.mark.parametrize("keep_old", [False, True])
+def test_old_store_comes_back_if_the_new_one_does_not_arrive(
+    keep_old: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(root / "case", "old")
+    original = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name == "store" and target == root:
+            raise OSError(28, "No space left on device")
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with workspace(root) as area:
+        new = build(area / "store", "new")
+        with pytest.raises(OSError, match="No space"):
+            replace_store(root, new, workspace=area, keep_old=keep_old)
+    assert (root / "case" / "data").read_text() == "old"
+    assert alone(root)
+
+
 def test_case_that_another_run_publishes_at_the_same_time(root: Path) -> None:
     with workspace(root) as first, workspace(root) as second:
         publish(build(first / "x", "same"), root / "case", workspace=first)
