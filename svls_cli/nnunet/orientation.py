@@ -12,6 +12,9 @@ import numpy.typing as npt
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 
+# Cosine from which on two axes run along each other.
+_PARALLEL = 0.99
+
 
 @dataclass(frozen=True)
 class Reordering:
@@ -44,14 +47,12 @@ def reordering(source: Geometry, target: Geometry) -> Reordering:
         raise InputError(
             f"soft labels have {source.ndim} axes, nnU-Net's images {target.ndim}"
         )
-    n = source.ndim
-    axes, wanted = _vectors(source), _vectors(target)
-    cosines = wanted @ axes.T
-    order = np.argmax(abs(cosines), axis=1).tolist()
-    if sorted(order) != [*range(n)]:  # oblique to each other: not the same grid
-        order = [*range(n)]
-    flipped = tuple(at for at in range(n) if cosines[at, order[at]] < 0)
-    moved = _moved(source, axes, order, flipped)
+    axes, moved = _vectors(source), source
+    cosines = _vectors(target) @ axes.T
+    order, flipped = np.argmax(abs(cosines), axis=1).tolist(), tuple[int, ...]()
+    if abs(cosines).max(axis=1).min() > _PARALLEL:  # or no order makes them one grid
+        flipped = tuple(at for at, axis in enumerate(order) if cosines[at, axis] < 0)
+        moved = _moved(source, axes, order, flipped)
     if difference := moved.difference(target):
         raise InputError(
             f"soft labels and nnU-Net's images lie on different grids: {difference}"

@@ -117,4 +117,5 @@ class nnUNetTrainerSVLS(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         if wrapper is None:
             return loss
         wrapper.loss = loss
-        return wrapper
+        wrapped: nn.Module = wrapper
+        return wrapped
