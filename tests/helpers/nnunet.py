@@ -13,6 +13,8 @@ from svls_cli.labels.images import open_image_file
 from svls_cli.labels.output import write_image
 
 PLANS = "smallPlans"
+# Folder that makes nnU-Net run beside a CPU build of PyTorch.
+OPERATORS = Path(__file__).with_name("torchvision_operators")
 
 
 @dataclass(frozen=True)
@@ -36,22 +38,24 @@ class NnunetFolders:
     @property
     def environment(self) -> dict[str, str]:
         """What nnU-Net is told, and how it uses little of the machine."""
-        operators = Path(__file__).with_name("torchvision_operators")
+
         return {
             **os.environ,
             "nnUNet_raw": str(self.raw),
             "nnUNet_preprocessed": str(self.preprocessed),
             "nnUNet_results": str(self.results),
             "nnUNet_def_n_proc": "1",
-            "PYTHONPATH": str(operators),
+            "PYTHONPATH": str(OPERATORS),
         }
 
-    def run(self, *words: str, **more: str) -> str:
-        """Run a command of nnU-Net or of ours, and return what it prints."""
-        program = Path(sys.executable).with_name(words[0])
+    def shell(self, line: str, cwd: Path) -> str:
+        """Run a line of commands, nnU-Net's or ours, and return what it prints."""
+        programs = Path(sys.executable).parent
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         result = subprocess.run(
-            [program, *words[1:]],
-            env={**self.environment, **more},
+            ["bash", "-ec", line],
+            cwd=cwd,
+            env={**self.environment, "PATH": path},
             capture_output=True,
             text=True,
             check=False,
@@ -84,10 +88,10 @@ class NnunetFolders:
         """Preprocess a data set, and add plans that a CPU trains in seconds."""
         self.preprocessed.mkdir(exist_ok=True)
         self.results.mkdir(exist_ok=True)
-        one = ["1"] * len(configurations)
-        self.run(
-            *("nnUNetv2_plan_and_preprocess", "-d", number, "-npfp", "1"),
-            *("-c", *configurations, "-np", *one),
+        names, one = " ".join(configurations), " 1" * len(configurations)
+        self.shell(
+            f"nnUNetv2_plan_and_preprocess -d {number} -npfp 1 -c {names} -np{one}",
+            self.root,
         )
         (folder,) = self.preprocessed.glob(f"Dataset{int(number):03d}_*")
         plans = json.loads((folder / "nnUNetPlans.json").read_text())

@@ -12,7 +12,7 @@ import pytest
 
 import svls_cli.nnunet
 from svls_cli import Batch, InputError, InvalidParameterError, Store, nnunet_cases
-from tests.helpers.commands import SAMPLE, Run
+from tests.helpers.commands import ROOT, SAMPLE, Run
 from tests.helpers.nnunet import PLANS, NnunetFolders
 from tests.helpers.stores import smoothed
 
@@ -24,7 +24,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from svls_cli.nnunet.trainer import nnUNetTrainerSVLS
 
 
-class nnUNetTrainerSVLSShort(nnUNetTrainerSVLS):
+class Short(nnUNetTrainerSVLS):
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = 1
@@ -51,47 +51,47 @@ def copy(
     return target
 
 
-def test_end_to_end(nnunet: NnunetFolders, sample_store: Store, tmp_path: Path) -> None:
-    store = str(sample_store.path)
-    told = nnunet.run(
-        "svls-cli", "nnunet", store, "901", "-p", PLANS, nnUNet_extTrainer=""
-    )
-    assert f"{store}: 16 brought onto nnU-Net's grid" in told
+def readme() -> list[str]:
+    """The README's commands, with the plans and the trainer that take seconds."""
+    text = (ROOT / "README.md").read_text("utf-8").split("## nnU-Net\n")[1]
+    lines = text.split("```bash\n")[1].split("```")[0].splitlines()
+    changes = {
+        "nnUNetTrainerSVLS__nnUNetPlans__3d_fullres": f"Short__{PLANS}__2d",
+        "3d_fullres": "2d",
+        "nnUNetTrainerSVLS --npz": f"Short -p {PLANS} -device cpu --npz",
+        "soft.zarr 901": f"soft.zarr 901 -p {PLANS}",
+    }
+    for old, new in changes.items():
+        lines = [line.replace(old, new) for line in lines]
+    return lines
+
+
+def test_end_to_end(sample: NnunetFolders, tmp_path: Path) -> None:
+    smooth, preprocess, ours, export, train, evaluate = readme()
+    assert preprocess == "nnUNetv2_plan_and_preprocess -d 901"  # done by the fixture
+    sample.shell(smooth, tmp_path)
+    told = sample.shell(ours, tmp_path)
+    assert "soft.zarr: 16 brought onto nnU-Net's grid" in told
     assert "nnU-Net's label at 100.00% of the foreground or more" in told
-    (export,) = [line for line in told.splitlines() if line.startswith("export")]
-    trainers = Path(export.partition("=")[2])
+    trainers = Path(sample.shell(f"{export}; echo $nnUNet_extTrainer", tmp_path)[:-1])
+    assert f"export nnUNet_extTrainer={trainers}\n" in told
     assert [path.name for path in trainers.glob("*.py")] == ["nnUNetTrainerSVLS.py"]
     assert f"nnUNetv2_train 901 3d_fullres 0 -p {PLANS} -tr nnUNetTrainerSVLS" in told
-
-    again = nnunet.run(
-        "svls-cli", "nnunet", store, "901", "-p", PLANS, nnUNet_extTrainer=str(trainers)
-    )
+    again = sample.shell(f"{export}; {ours}", tmp_path)
     assert "16 already complete" in again
     assert "export" not in again
 
-    (tmp_path / "nnUNetTrainerSVLSShort.py").write_text(SHORT)
-    more = {
-        "nnUNet_extTrainer": f"{trainers}:{tmp_path}",
-        "nnUNet_n_proc_DA": "0",
-    }
-    trainer = ("-tr", "nnUNetTrainerSVLSShort", "-p", PLANS)
-    log = nnunet.run(
-        *("nnUNetv2_train", "901", "2d", "0", *trainer, "-device", "cpu", "--npz"),
-        **more,
-    )
+    (tmp_path / "short.py").write_text(SHORT)
+    one = "export nnUNet_n_proc_DA=0"
+    log = sample.shell(f"{export}:{tmp_path}; {one}; {train}", tmp_path)
     assert "nnUNetPlans_2d_svls" in log
-    (run,) = nnunet.results.glob(f"*/nnUNetTrainerSVLSShort__{PLANS}__2d")
-    assert (run / "fold_0" / "checkpoint_final.pth").is_file()
+    (run,) = sample.results.glob(f"*/Short__{PLANS}__2d/fold_0")
+    assert (run / "checkpoint_final.pth").is_file()
 
-    references = nnunet.raw / "Dataset901_Sample" / "labelsTr"
-    validation = run / "fold_0" / "validation"
-    told = nnunet.run(
-        *("svls-cli", "evaluate", str(validation), "--json"),
-        *("--reference", str(references)),
-    )
+    told = sample.shell(f"{evaluate} --json", tmp_path)
     records = [json.loads(line) for line in told.splitlines()]
     scored = {r["case"]: r for r in records if r["status"] == "done"}
-    summary = json.loads((validation / "summary.json").read_text())
+    summary = json.loads((run / "validation" / "summary.json").read_text())
     assert len(scored) == len(summary["metric_per_case"]) == 2
     for case in summary["metric_per_case"]:
         name = Path(case["prediction_file"]).name.removesuffix(".nii.gz")
