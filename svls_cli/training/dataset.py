@@ -39,9 +39,9 @@ class SoftLabelDataset(Dataset[Sample]):
 
     ``dataset[i]`` is a patch of case ``dataset.names[i % len(dataset.names)]``. A
     `DataLoader` gives other patches in every epoch, worker and rank, and the same ones
-    after the same `torch.manual_seed`. Workers may be forked or spawned: no file stays
-    open between two patches. Each worker searches a case for its boundaries once; with
-    ``persistent_workers=True`` it need not do so again in the next epoch.
+    after the same `torch.manual_seed`. Workers may be forked or spawned, those that
+    read from an object store spawned only. Each searches a case for its boundaries
+    once; with ``persistent_workers=True`` it need not do so again in every epoch.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
     ``target`` (classes, z, y, x) float32, probabilities; ``weight`` (1, z, y, x) uint8,
