@@ -32,6 +32,12 @@ from svls_cli.training.sampling import Landmarks, corner_of
 
 Sample = dict[str, Any]
 Transform = Callable[[Sample], Any]
+# By the number of axes: world coordinates as a grid has them, (P, L, S) of a slice and
+# (S, P, L), to RAS.
+_TO_RAS = {
+    2: np.array([[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+    3: np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+}
 
 
 class SoftLabelDataset(Dataset[Sample]):
@@ -110,9 +116,10 @@ class SoftLabelDataset(Dataset[Sample]):
     def _check(self) -> None:
         if not self.names:
             raise InputError("no cases")
-        if self.patches_per_case < 1:
+        count = self.patches_per_case
+        if not isinstance(count, int) or count < 1:
             raise InvalidParameterError(
-                f"patches_per_case must be at least 1, found {self.patches_per_case}"
+                f"patches_per_case must be a whole number from 1 on, found {count!r}"
             )
         unrated = [name for name in self.names if not self._cases[name].raters]
         if self.target == "rater" and unrated:
@@ -182,7 +189,8 @@ class SoftLabelDataset(Dataset[Sample]):
             "affine": from_numpy(_affine(case.geometry, corner)),
         }
         if self._stored:
-            sample |= {"target": _tensor(target), "scale": torch.tensor(1 / top)}
+            scale = from_numpy(np.array(1 / top, np.float32))
+            sample |= {"target": _tensor(target), "scale": scale}
         else:
             sample["target"] = _tensor(np.divide(target, top, dtype=np.float32))
         if self._images is not None:
@@ -254,16 +262,10 @@ def _tensor(values: npt.NDArray[Any]) -> Tensor:
 def _affine(geometry: Geometry, corner: Sequence[int]) -> npt.NDArray[np.float32]:
     """From the voxels of a patch, (z, y, x) or (y, x, 0), to RAS in mm, (4, 4)."""
     n = geometry.ndim
-    axes = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm
-    world = np.eye(4)  # rows are (S, P, L) or (P, L, S), as far as the grid has them
-    world[:n, :n] = axes
-    world[:n, 3] = axes @ np.asarray(corner) + geometry.origin_mm
-    if n == 2:
-        world[2, 3] = sum(geometry.plane_mm)  # none or one
-        right, anterior, superior = -world[1], -world[0], world[2]
-    else:
-        right, anterior, superior = -world[2], -world[1], world[0]
-    affine: npt.NDArray[np.float32] = np.array(
-        [right, anterior, superior, world[3]], np.float32
-    )
+    world = np.eye(4)
+    world[:n, :n] = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm
+    world[:n, 3] = world[:n, :n] @ np.asarray(corner) + geometry.origin_mm
+    if geometry.plane_mm:
+        [world[2, 3]] = geometry.plane_mm
+    affine: npt.NDArray[np.float32] = (_TO_RAS[n] @ world).astype(np.float32)
     return affine

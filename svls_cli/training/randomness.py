@@ -17,7 +17,7 @@ def sample_generator(index: int, rank: Rank) -> np.random.Generator:
     `torch.manual_seed` repeats it, and a worker of a `DataLoader` has another one in
     every epoch. Ranks that share a seed differ by their rank.
     """
-    drawn = int(torch.randint(2**63 - 1, ()))
+    drawn = int(torch.randint(2**63 - 1, (), device="cpu"))
     return np.random.default_rng((drawn, index, *rank))
 
 

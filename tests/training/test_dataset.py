@@ -261,7 +261,8 @@ def test_other_types_and_ignored_voxels(
         ({"target": "best"}, "target must be one of"),
         ({"patch_size": (16, 0, -4)}, "patch_size must be"),
         ({"foreground_share": 9}, "foreground_share must be in"),
-        ({"patches_per_case": 0}, "patches_per_case must be at least 1, found 0"),
+        ({"patches_per_case": 0}, "patches_per_case must be a whole number from 1"),
+        ({"patches_per_case": 1.5}, "patches_per_case must be a whole number from 1"),
     ],
 )
 def test_wrong_parameters(options: dict[str, Any], message: str, store: Store) -> None:
@@ -400,3 +401,56 @@ def test_a_disk_that_refuses_an_image_says_why(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+class Subjects(torchio.SubjectsDataset):  # type: ignore[misc]
+    """Patches as the large volumes that TorchIO's queue cuts small ones from."""
+
+    def __init__(self, dataset: SoftLabelDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def dry_iter(self) -> range:
+        return range(len(self))
+
+
+def to_subject(sample: dict[str, Any]) -> Any:
+    changes = [
+        torchio.RandomAffine(default_pad_value=0),
+        torchio.RandomNoise(exclude=["target"]),
+    ]
+    parts = {
+        name: torchio.ScalarImage(tensor=sample[name], affine=sample["affine"])
+        for name in ("image", "target")
+    }
+    return torchio.Compose(changes)(torchio.Subject(parts))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_subjects_in_a_queue_of_torchio(
+    workers: int, store: Store, images: Any
+) -> None:
+    dataset = SoftLabelDataset(
+        store, images, patch_size=PATCH, patches_per_case=4, transform=to_subject
+    )
+    queue = torchio.Queue(
+        Subjects(dataset),
+        max_length=10,
+        samples_per_volume=3,
+        sampler=torchio.UniformSampler((4, 12, 12)),
+        num_workers=workers,
+    )
+    loader = torchio.SubjectsLoader(queue, batch_size=9)
+    for batches in (list(loader), list(loader)):  # two epochs
+        assert [len(batch["image"]["data"]) for batch in batches] == [9, 9, 9, 9]
+        target = torch.cat([batch["target"]["data"] for batch in batches])
+        assert target.shape[2:] == (4, 12, 12)
+        total = target.sum(dim=1)
+        assert target.min() >= 0
+        assert total.max() == pytest.approx(1, abs=1e-4)  # no noise, no other classes
+        assert total.median() == pytest.approx(1, abs=1e-4)
