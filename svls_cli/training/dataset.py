@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
@@ -110,6 +109,7 @@ class SoftLabelDataset(Dataset[Sample]):
         self._stored, self._transform = stored, transform
         self.patch_size, self.target = tuple(patch_size), target
         self.patches_per_case = patches_per_case
+        self._landmarks: dict[str, Landmarks] = {}
         self._rank: Rank | None = None
         self._check()
 
@@ -222,10 +222,6 @@ class SoftLabelDataset(Dataset[Sample]):
         ]
         return np.pad(values, [(0, 0), *missing]) if any(map(any, missing)) else values
 
-    @cached_property
-    def _landmarks(self) -> dict[str, Landmarks]:
-        return {}
-
     def _landmarks_of(self, case: StoredCase) -> Landmarks:
         if case.name not in self._landmarks:
             self._landmarks[case.name] = Landmarks.of(
@@ -236,10 +232,9 @@ class SoftLabelDataset(Dataset[Sample]):
         return self._landmarks[case.name]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A spawned worker has no `torch.distributed` to ask, nor any landmarks yet.
-        state = {**self.__dict__, "_rank": distributed_rank() or self._rank}
-        state.pop("_landmarks", None)
-        return state
+        # Spawned workers cannot ask `torch.distributed`; landmarks are much to send.
+        rank = distributed_rank() or self._rank
+        return {**self.__dict__, "_rank": rank, "_landmarks": {}}
 
 
 def _transformed(transform: Transform, sample: Sample, seed: int) -> Sample:
