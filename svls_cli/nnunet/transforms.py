@@ -13,6 +13,9 @@ from torch.nn.functional import interpolate
 
 from svls_cli.nnunet.soft_files import CERTAIN
 
+# Which classes (c) the patch has, between the first transform and the last.
+_PRESENT = "present_classes"
+
 
 def with_soft_labels(
     stock: Any,
@@ -44,9 +47,9 @@ class SplitTarget(BasicTransform):  # type: ignore[misc]
     """Takes the patch of a `LabelsWithSoft` apart.
 
     ``segmentation`` keeps the label map; ``regression_target``, which is moved and
-    interpolated as images are, becomes the probabilities and, as one channel more, the
-    share that is ignored, if any may be. What lies outside of the volume, -1 to
-    nnU-Net, has none of all these.
+    interpolated as images are, becomes the probabilities of the classes that the patch
+    has and, as one channel more, the share that is ignored, if any may be. What lies
+    outside of the volume, -1 to nnU-Net, has none of all these.
     """
 
     def __init__(self, *, keep_labels: bool, ignores: bool) -> None:
@@ -56,16 +59,17 @@ class SplitTarget(BasicTransform):  # type: ignore[misc]
     def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
         """Split ``segmentation`` (1 + c, z, y, x)."""
         both = data_dict.pop("segmentation")
-        soft = both[1:].float() / CERTAIN
-        outside = soft[:1] < 0
-        soft.clamp_(min=0)
-        if self.ignores:
-            ignored = (1 - soft.sum(dim=0, keepdim=True)).masked_fill_(outside, 0)
-            soft = torch.cat([soft, ignored.clamp_(min=0)])
-        data_dict["regression_target"] = soft
         if self.keep_labels:
             data_dict["segmentation"] = both[:1]
-        return data_dict
+        stored = both[1:]
+        present = stored.flatten(1).amax(dim=1) > 0
+        present[0] = True  # background, if only beyond the volume
+        soft = stored[present].clamp_(min=0).float() / CERTAIN
+        if self.ignores:
+            ignored = 1 - soft.sum(dim=0, keepdim=True)
+            ignored.masked_fill_(stored[:1] < 0, 0).clamp_(min=0)
+            soft = torch.cat([soft, ignored])
+        return {**data_dict, "regression_target": soft, _PRESENT: present}
 
 
 class SoftTarget(BasicTransform):  # type: ignore[misc]
@@ -83,20 +87,24 @@ class SoftTarget(BasicTransform):  # type: ignore[misc]
 
     def apply(self, data_dict: dict[str, Any], **params: Any) -> dict[str, Any]:
         """Replace ``segmentation`` by float16 (c, z, y, x), or a list of these."""
-        target = data_dict.pop("regression_target")
-        missing = 1 - target.sum(dim=0)
-        target = target[:-1] if self.ignores else target
-        target[0] += missing.clamp_(min=0)
-        if self.scales is None:
-            data_dict["segmentation"] = target.half()
-        else:
-            data_dict["segmentation"] = [_means(target, s) for s in self.scales]
+        soft, present = data_dict.pop("regression_target"), data_dict.pop(_PRESENT)
+        missing = 1 - soft.sum(dim=0)
+        soft = soft[:-1] if self.ignores else soft
+        soft[0] += missing.clamp_(min=0)
+        whole = [1.0] * (soft.ndim - 1)
+        targets = [_means(soft, present, s) for s in self.scales or [whole]]
+        data_dict["segmentation"] = targets[0] if self.scales is None else targets
         return data_dict
 
 
-def _means(target: Tensor, scale: Sequence[float]) -> Tensor:
-    """Means of areas (c, z, y, x), so many as nnU-Net's own downsampling has labels."""
-    shape = [round(n * s) for n, s in zip(target.shape[1:], scale, strict=True)]
-    if list(target.shape[1:]) == shape:
-        return target.half()
-    return interpolate(target[None], shape, mode="area")[0].half()
+def _means(soft: Tensor, present: Tensor, scale: Sequence[float]) -> Tensor:
+    """Means over areas (c, z, y, x), as many as nnU-Net's own downsampling has labels.
+
+    ``soft`` are those of the classes that are ``present`` (c); others have none.
+    """
+    shape = [round(n * s) for n, s in zip(soft.shape[1:], scale, strict=True)]
+    if list(soft.shape[1:]) != shape:
+        soft = interpolate(soft[None], shape, mode="area")[0]
+    result = torch.zeros((len(present), *shape), dtype=torch.float16)
+    result[present] = soft.half()
+    return result

@@ -93,6 +93,25 @@ def test_no_change_keeps_every_value() -> None:
     torch.testing.assert_close(found, expected, atol=6e-4, rtol=0)
 
 
+def test_classes_that_a_patch_lacks_have_no_share() -> None:
+    both = patch(0, (16, 16, 16))
+    both[1] = torch.where(both[2] == 255, 255, both[1])  # no class 1
+    both[2] = torch.where(both[2] == 255, 0, both[2])
+    for scales in (None, SCALES):
+        found = run(transforms(nnUNetTrainerSVLS, (16, 16, 16), scales=scales), both, 3)
+        target = found["segmentation"][-1] if scales else found["segmentation"]
+        assert not target[1].any()
+        assert target[0].any()
+        assert target[2].any()
+
+
+def test_a_patch_beyond_the_volume_is_background() -> None:
+    both = torch.full((1 + CLASSES, 8, 8), -1, dtype=torch.int16)
+    found = run(transforms(nnUNetTrainerSVLS, (8, 8)), both, 0)["segmentation"]
+    assert (found[0] == 1).all()
+    assert not found[1:].any()
+
+
 def test_coarser_scales_are_means_of_areas() -> None:
     shape = (16, 16, 16)
     transform = transforms(nnUNetTrainerSVLS, shape, scales=SCALES)
