@@ -72,7 +72,6 @@ def command(
       svls-cli compare --images images/ labels/ --out comparison/
       svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
     """
-    training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
 

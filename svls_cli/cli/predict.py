@@ -67,7 +67,6 @@ def command(
       svls-cli predict run/ images/ pred.zarr
       svls-cli evaluate pred.zarr --reference labels/
     """
-    training_options.need_libraries()
     from svls_cli.training.predict import predict_cases
 
     reporter = console.Reporter(as_json=as_json, done="predicted", where=out)

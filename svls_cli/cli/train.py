@@ -62,8 +62,8 @@ def command(
       svls-cli train out.zarr --images images/ --out run/
       svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500
     """
-    training_options.need_libraries()
-    from svls_cli.training.checkpoint import Checkpoint, RunFolder
+    from svls_cli.training.run_folder import RunFolder
+    from svls_cli.training.run_state import RunState
     from svls_cli.training.train import train
 
     config, more = training_options.config_of(rest)
@@ -86,7 +86,7 @@ def command(
             **more,
         )
     if not as_json:
-        plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
+        plan = RunState.load(RunFolder(out).checkpoint("last")).plan
         console.echo(
             f"{out}: trained on {len(plan.train)} cases, validated on "
             f"{len(plan.validation)}; svls-cli predict {out} IMAGES... OUT.zarr"

@@ -201,23 +201,3 @@ def config_of(rest: Mapping[str, Any]) -> tuple[TrainingConfig, dict[str, Any]]:
     known = TrainingConfig.to_json(TrainingConfig())
     config = TrainingConfig(**{k: v for k, v in rest.items() if k in known})
     return config, {k: v for k, v in rest.items() if k not in known}
-
-
-def need_libraries() -> None:
-    """Complain of a missing extra in one line.
-
-    Raises
-    ------
-    InvalidParameterError
-        If PyTorch, MONAI or matplotlib is not installed.
-    """
-    from svls_cli.figures import check_figure
-
-    try:
-        import svls_cli.training.predict
-        import svls_cli.training.train  # noqa: F401
-    except ImportError as error:
-        raise InvalidParameterError(
-            f"training needs {error.name}: pip install 'svls-cli[train]'"
-        ) from error
-    check_figure(Path("curves.png"))

@@ -24,13 +24,16 @@ from svls_cli.labels.images import file_sha256
 from svls_cli.labels.names import safe_name
 from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
+from svls_cli.soften.devices import parse_device
 from svls_cli.soften.methods import parse_method
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
-from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import clear_cache, find_images
+from svls_cli.training.libraries import check_libraries
 from svls_cli.training.predict import predict_cases
+from svls_cli.training.run_folder import RunFolder
+from svls_cli.training.run_state import RunState
 from svls_cli.training.splitting import split_cases
 from svls_cli.training.train import train
 
@@ -73,11 +76,9 @@ class Experiment:
             device=self.device,
             batch=self.batch,
         )
-        held = Checkpoint.load(run.checkpoint("last")).plan.validation
+        held = RunState.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
-        store = open_store(self.store(method))
-        cases = {name: store[name] for name in held}
-        scans = find_images(cases, self.images, pattern=self.image_pattern)
+        scans = find_images(held, self.images, pattern=self.image_pattern)
         self._predict(run, scans, prediction)
         return Trial(method, seed, self._evaluate(name, prediction, held))
 
@@ -190,6 +191,8 @@ def compare_methods(
     InputError
         If an input is broken, or ``out`` holds another comparison.
     """
+    check_libraries()
+    parse_device(device)
     if seeds < 1:
         raise InvalidParameterError(f"seeds must be at least 1, found {seeds}")
     if not methods or len(set(methods)) < len(methods):
@@ -202,11 +205,13 @@ def compare_methods(
         raise InvalidParameterError(
             f"a comparison needs validation cases, {config.validation!r} gives none"
         )
+    images = [images] if isinstance(images, str | Path) else list(images)
+    find_images(names, images, pattern=image_pattern)
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     experiment = Experiment(
         cases,
-        [images] if isinstance(images, str | Path) else list(images),
+        images,
         image_pattern,
         disk_folder(out),
         config,

@@ -97,7 +97,7 @@ class CachedImage:
 
 
 def find_images(
-    cases: Mapping[str, StoredCase],
+    cases: Iterable[str],
     images: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
@@ -107,7 +107,7 @@ def find_images(
     Parameters
     ----------
     cases
-        By name.
+        Names of the cases; a `Store` will do.
     images, pattern
         As in `find_scans`.
 
@@ -116,8 +116,8 @@ def find_images(
     InputError
         If a case has no image, or other channels than the others.
     """
-    scans = find_scans(images, pattern=pattern, wanted=list(cases))
     names = sorted(cases)
+    scans = find_scans(images, pattern=pattern, wanted=names)
     if missing := [name for name in names if name not in scans]:
         raise InputError(
             f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "

@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan
+from svls_cli.labels.values import listed
 from svls_cli.store.reader import Store, StoredCase
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
-from svls_cli.training.network import (
+from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
-    build_network,
-    choose_levels,
     plan_patch,
     spacing_ratio,
 )
@@ -57,15 +55,17 @@ class Plan:
         assert isinstance(self.config.patch_size, tuple), "a plan has one"
         return self.config.patch_size
 
-    def network(self) -> torch.nn.Module:
-        """Build the network, its weights drawn from the seed."""
-        torch.manual_seed(self.config.seed)
-        return build_network(
-            channels=len(self.channels),
-            classes=len(self.classes),
-            levels=choose_levels(self.patch_size, self.spacing_mm),
-            filters=self.config.filters,
-        )
+    def channel_fault(self, scan: Scan) -> str | None:
+        """What is wrong with the channels of an image to predict; None if nothing."""
+        expected, found = self.channels, scan.channels
+        if len(expected) != len(found):
+            return f"{len(found)} channels; the network was trained on {len(expected)}"
+        if len(expected) > 1 and expected != found:
+            return (
+                f"channels {', '.join(found)}; the network was trained on "
+                f"{', '.join(expected)}"
+            )
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as saved."""
@@ -123,11 +123,12 @@ def plan_training(
     Raises
     ------
     InputError
-        If the store holds 2-D and 3-D cases, or the split leaves no case to train on
-        or to validate on.
+        If the store holds 2-D and 3-D cases, has no raters' label maps to train on, or
+        the split leaves no case to train on or to validate on.
     InvalidParameterError
         If ``config.validation`` describes no split.
     """
+    _check_target(cases, config)
     names, validation = split_cases(
         list(cases), config.validation, seed=config.split_seed
     )
@@ -164,6 +165,15 @@ def plan_training(
         tuple(validation),
         _inputs_hash(store, cases, scans),
     )
+
+
+def _check_target(cases: Mapping[str, StoredCase], config: TrainingConfig) -> None:
+    unrated = [name for name, case in cases.items() if not case.raters]
+    if config.target == "rater" and unrated:
+        raise InputError(
+            "target rater needs a store of fuse-raters, which keeps each rater's "
+            f"label map; there are none for {listed(unrated)}"
+        )
 
 
 def _patch_for(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svls_cli.training.network import build_network, choose_levels, plan_patch
+from svls_cli.training.levels import choose_levels, plan_patch
+from svls_cli.training.network import build_network
 
 
 def test_coarse_axes_wait() -> None:

@@ -15,7 +15,8 @@ from svls_cli.store.verify import verify_case
 from svls_cli.training import TrainingConfig
 from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.image_cache import Scaling
-from svls_cli.training.predict import Predictor
+from svls_cli.training.network import planned_network
+from svls_cli.training.predictor import Predictor
 from tests.helpers.commands import SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
 from tests.helpers.stores import smoothed
@@ -41,11 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictor(run: Path, **more: Any) -> Predictor:
-    loaded = Checkpoint.load(run / "last.pt")
-    network = loaded.plan.network()
-    network.load_state_dict(loaded.network)
-    settings = {"overlap": 0.5, "batch_size": 1, **more}
-    return Predictor(loaded.plan, network.eval(), torch.device("cpu"), **settings)
+    settings = {"device": "cpu", "overlap": 0.5, "batch_size": 1, **more}
+    return Predictor.load(run / "last.pt", **settings)
 
 
 def test_command(trained: Path, tmp_path: Path, run: Run, installed: Run) -> None:
@@ -123,7 +121,8 @@ def test_images_that_cannot_be_used(trained: Path, tmp_path: Path, run: Run) -> 
 def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:
     loaded = Checkpoint.load(trained / "last.pt")
     plan = replace(loaded.plan, channels=("0000", "0001"))
-    other = replace(loaded, plan=plan, network=plan.network().state_dict())
+    network = planned_network(plan).state_dict()
+    other = replace(loaded, state=replace(loaded.state, plan=plan), network=network)
     other.save(tmp_path / "last.pt")
     scan, spacing = blobs((8, 32, 32), 3), (1, 1, 3)
     for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0002"):

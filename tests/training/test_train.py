@@ -23,9 +23,11 @@ from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
-from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.run_folder import RunFolder
+from svls_cli.training.run_state import RunState
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
@@ -504,11 +506,12 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
             r"last\.pt: not a checkpoint of svls",
         ),
         ({"format": "svls-training-run", "format_version": 9}, "9 is newer than this"),
-        ({"format": Malicious(str(mark))}, "damaged, or not a checkpoint"),
+        ({"format": Malicious(str(mark))}, "not a checkpoint of svls-cli train"),
     ):
         torch.save(content, path)
-        with pytest.raises(InputError, match=message):
-            Checkpoint.load(path)
+        for kind in (RunState, Checkpoint):
+            with pytest.raises(InputError, match=message):
+                kind.load(path)
     assert not mark.exists()
 
 
@@ -581,13 +584,84 @@ def test_one_tiny_case_among_others(
         train(store, images, tmp_path / "r", config=replace(config, patch_size=1000))
 
 
+def test_the_state_of_a_run_is_read_without_its_weights(undisturbed: Path) -> None:
+    whole = Checkpoint.load(undisturbed / "last.pt")
+    assert RunState.load(undisturbed / "last.pt") == whole.state
+    assert len(whole.history) == 3
+    assert whole.network
+
+
 def test_torch_is_an_extra(tmp_path: Path, store: Path, run: Run) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('no', name='torch')")
-    arguments = [store, "--images", SAMPLE / "images", "--out", "run"]
-    result = run("train", *arguments, code=2, env={"PYTHONPATH": str(tmp_path)})
-    expected = "svls-cli: training needs torch: pip install 'svls-cli[train]'\n"
-    assert result.stderr == expected
+    arguments = ["train", store, "--images", SAMPLE / "images", "--out", "run"]
+
+    def without(library: str, code: str) -> str:
+        (tmp_path / "sitecustomize.py").write_text(code)
+        env = {"PYTHONPATH": str(tmp_path)}
+        return run(*arguments, code=2, env=env).stderr.replace(library, "LIBRARY")
+
+    expected = "svls-cli: training needs LIBRARY: pip install 'svls-cli[train]'\n"
+    for library in ("torch", "monai", "matplotlib"):
+        missing = f"import sys\nsys.modules[{library!r}] = None\n"
+        assert without(library, missing) == expected
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart is missing')")
+    assert (
+        without("torch", "")
+        == "svls-cli: training needs PyTorch: libcudart is missing\n"
+    )
+    assert not (tmp_path / "run").exists()
     assert len(open_store(store)) == 8
+
+
+def test_arguments_are_checked_before_torch_is_imported(
+    tmp_path: Path, store: Path, undisturbed: Path, run: Run
+) -> None:
+    """Whoever imports the libraries here sees a traceback, and exit code 1."""
+    for library in ("torch", "monai"):
+        (tmp_path / "stub" / f"{library}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "stub" / f"{library}.py").write_text("raise AssertionError('!')")
+    env = {"PYTHONPATH": str(tmp_path / "stub")}
+    trained = Checkpoint.load(undisturbed / "last.pt")
+    plan = replace(trained.plan, channels=("0000", "0001"))
+    (tmp_path / "mri").mkdir()
+    replace(trained, state=RunState(plan, ())).save(tmp_path / "mri" / "last.pt")
+    images, labels = SAMPLE / "images", SAMPLE / "labels"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "two").mkdir()
+    for channel in (0, 1):
+        scan = SAMPLE / "images" / "case_01.nii.gz"
+        shutil.copy(scan, tmp_path / "two" / f"case_01_000{channel}.nii.gz")
+
+    def fails(reason: str, *arguments: str | Path, code: int = 3) -> None:
+        complaint = run(*arguments, code=code, env=env).stderr
+        assert reason in complaint
+        assert complaint.count("\n") == 1
+
+    good: list[str | Path] = ["train", store, "--images", images, "--out", "run"]
+    fails("imagse: no such file", *good[:2], "--images", "imagse", *good[4:])
+    fails("no.zarr: no such store", "train", "no.zarr", *good[2:])
+    fails("at least 4, found 3", *good, "--patch-size", "3", code=2)
+    fails("cases 3 axes", *good, "--patch-size", "8,8", code=2)
+    fails("a folder with other files", *good, "--out", "full")
+    fails("none for case_01", *good, "--target", "rater")
+    fails(
+        "filters is 4 in the run", *good, "--out", undisturbed, *OPTIONS, "--filters=5"
+    )
+    fails("no image for 7 of 8 cases", *good[:3], "two", *good[4:])
+    fails("validation '5/4'", *good, "--validation", "5/4", code=2)
+    fails("device must be", *good, "--device", "meta", code=2)
+    end = [images, "p.zarr"]
+    fails("none/last.pt: no such checkpoint", "predict", "none", *end)
+    fails("imagse: no such file", "predict", undisturbed, "imagse", "p.zarr")
+    fails("1 channels; the network was trained on 2", "predict", "mri", *end)
+    fails("not a Zarr v3 group", "predict", undisturbed, images, "full")
+    fails("overlap must lie", "predict", undisturbed, *end, "--overlap", "2", code=2)
+    fails("labelz: no such file", "compare", "labelz", *good[2:])
+    fails("imagse: no such", "compare", labels, "--images", "imagse", "--out", "cmp")
+    fails("holds something else", "compare", labels, *good[2:], "--out", "full")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "p.zarr").exists()
+    assert not (tmp_path / "cmp").exists()
 
 
 def test_help_names_every_default(run: Run) -> None:
