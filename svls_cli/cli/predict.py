@@ -18,6 +18,13 @@ from svls_cli.training.choices import CHECKPOINTS
 @click.argument("out", metavar="OUT.zarr", type=PATH)
 @training_options.image_pattern
 @option(
+    "--cases",
+    group="Input",
+    metavar="validation|FILE",
+    help="Predict only the cases that the run did not train on, or those that a file "
+    "names, one per line. [default: all images]",
+)
+@option(
     "--checkpoint",
     group="Prediction",
     type=click.Choice(CHECKPOINTS),
@@ -65,6 +72,7 @@ def command(
 
     \b
       svls-cli predict run/ images/ pred.zarr
+      svls-cli predict run/ --cases validation images/ held_out.zarr
       svls-cli evaluate pred.zarr --reference labels/
     """
     from svls_cli.training.predict import predict_cases

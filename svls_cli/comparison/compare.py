@@ -22,7 +22,6 @@ from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.names import safe_name
-from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
 from svls_cli.soften.devices import parse_device
 from svls_cli.soften.methods import parse_method
@@ -31,7 +30,7 @@ from svls_cli.store.reader import open_store
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import clear_cache, find_images
 from svls_cli.training.libraries import check_libraries
-from svls_cli.training.predict import predict_cases
+from svls_cli.training.predict import predict_validation
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
 from svls_cli.training.splitting import split_cases
@@ -76,24 +75,17 @@ class Experiment:
             device=self.device,
             batch=self.batch,
         )
-        held = RunState.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
-        scans = find_images(held, self.images, pattern=self.image_pattern)
-        self._predict(run, scans, prediction)
-        return Trial(method, seed, self._evaluate(name, prediction, held))
-
-    def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
-        records = predict_cases(
-            run.path,
-            scans,
-            out,
-            dtype="uint16",  # steps too small for any score
+        predict_validation(
+            run,
+            self.images,
+            prediction,
+            pattern=self.image_pattern,
             device=self.device,
-            batch=replace(self.batch, fail_fast=True),
+            batch=self.batch,
         )
-        for record in records:
-            if record.status == "failed":
-                raise InputError(f"{record.case}: {record.reason}")
+        held = RunState.load(run.checkpoint("last")).plan.validation
+        return Trial(method, seed, self._evaluate(name, prediction, held))
 
     def _evaluate(
         self, name: str, prediction: Path, held: Sequence[str]

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
 from svls_cli.store.reader import Store, StoredCase
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
+from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
 from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
     plan_patch,
@@ -30,8 +27,6 @@ from svls_cli.training.splitting import split_cases
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
 # Up to so many voxels along an axis a patch may be, however small the cases.
 _SMALL = 32
-# Bytes at each end of an image file that tell it from another.
-_END_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -48,12 +43,24 @@ class Plan:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     inputs_hash: str  # hash of what the soft labels and images were made from, and how
+    # Fingerprints of the images to train on, whatever their names; none in old runs.
+    train_images: frozenset[str] = frozenset()
 
     @property
     def patch_size(self) -> tuple[int, ...]:
         """Voxels per axis."""
         assert isinstance(self.config.patch_size, tuple), "a plan has one"
         return self.config.patch_size
+
+    def was_trained_on(self, scan: Scan) -> bool | None:
+        """Whether the run trains on this image; None for old runs, which do not tell.
+
+        Other data sets have cases of the same names, and an image may be found under
+        another name: its content tells.
+        """
+        if not self.train_images:
+            return None
+        return image_fingerprint(scan) in self.train_images
 
     def channel_fault(self, scan: Scan) -> str | None:
         """What is wrong with the channels of an image to predict; None if nothing."""
@@ -77,6 +84,7 @@ class Plan:
             "train": list(self.train),
             "validation": list(self.validation),
             "inputs_hash": self.inputs_hash,
+            "train_images": sorted(self.train_images),
         }
 
     @classmethod
@@ -90,6 +98,7 @@ class Plan:
             tuple(record["train"]),
             tuple(record["validation"]),
             str(record["inputs_hash"]),
+            frozenset(record.get("train_images", ())),
         )
 
     def difference(self, other: Plan) -> str:
@@ -104,6 +113,7 @@ class Plan:
     def _flat(self) -> dict[str, Any]:
         record = self.to_json()
         record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
+        del record["train_images"]  # the hash is of all images
         classes = (f"{c.value} {c.name}" for c in self.classes.classes)
         record["classes"] = ", ".join(classes)
         for key in ("train", "validation"):
@@ -163,7 +173,8 @@ def plan_training(
         tuple(np.median(spacings, axis=0).tolist()),
         tuple(names),
         tuple(validation),
-        _inputs_hash(store, cases, scans),
+        inputs_hash(store, cases, scans),
+        frozenset(image_fingerprint(scans[name]) for name in names),
     )
 
 
@@ -211,28 +222,3 @@ def _check_patch(size: Sequence[int], largest: Sequence[int]) -> None:
     logging.getLogger(__name__).warning(
         "patches of %s voxels are larger than every case; the rest is empty", patch
     )
-
-
-def _inputs_hash(
-    store: Store, cases: Mapping[str, StoredCase], scans: Mapping[str, Scan]
-) -> str:
-    """Hash of the store's parameters, label maps and images, whatever their folders."""
-    made_from = [
-        [name, cases[name].attributes["inputs"], *map(_fingerprint, scan.paths)]
-        for name, scan in sorted(scans.items())
-    ]
-    content = json.dumps([store.config.hash, made_from])
-    return sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _fingerprint(path: Path) -> list[Any]:
-    """Name, size and hash of both ends of a file; gzip files end in a checksum."""
-    try:
-        check_regular(path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(_END_BYTES)
-        file.seek(max(0, size - _END_BYTES))
-        return [path.name, size, sha256(start + file.read()).hexdigest()]

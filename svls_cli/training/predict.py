@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from svls_cli.batch.records import Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.workers import ThisProcess
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.names import composed
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.soften.devices import parse_device
-from svls_cli.store.destination import open_destination, store_to_replace
+from svls_cli.store.destination import (
+    existing_store,
+    open_destination,
+    store_to_replace,
+)
 from svls_cli.store.objects import folder_at
 from svls_cli.store.schema import PREDICTION, StoreConfig
+from svls_cli.training.choices import VALIDATION
+from svls_cli.training.image_cache import find_images
 from svls_cli.training.libraries import check_libraries, libraries
 from svls_cli.training.plan import Plan
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
+from svls_cli.training.splitting import read_names
 
 
 def predict_cases(
     run: str | Path,
-    images: str | Path | Iterable[str | Path] | Mapping[str, Scan],
+    images: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
+    cases: str | Path | Iterable[str] | None = None,
     checkpoint: str = "last",
     pattern: str | None = None,
     overlap: float = 0.5,
@@ -47,9 +57,12 @@ def predict_cases(
     run
         Folder that `train` wrote.
     images, pattern
-        As in `find_scans`; or the scans that it returned.
+        As in `find_scans`.
     out
         The store.
+    cases
+        Names of the cases to predict, or a file with a name per line; ``"validation"``
+        stands for those that the run did not train on. Default: all images.
     checkpoint
         ``last``, or ``best``: of the highest validation Dice.
     overlap
@@ -73,7 +86,8 @@ def predict_cases(
     InvalidParameterError
         If a parameter is out of its range.
     InputError
-        If the run has no such checkpoint, or there are no images.
+        If the run has no such checkpoint, there are no images, or one of ``cases`` has
+        none.
     StoreError
         If ``out`` is no soft-label store, or one made with other parameters.
     """
@@ -87,21 +101,8 @@ def predict_cases(
     parse_device(device)
     weights = RunFolder(Path(run)).checkpoint(checkpoint)
     plan = RunState.load(weights).plan
-    scans = images
-    if not isinstance(scans, Mapping):
-        scans = find_scans(scans, pattern=pattern, n_channels=len(plan.channels))
-    _check_some(scans, plan)
-    config = StoreConfig(
-        {
-            "name": PREDICTION,
-            "target": plan.config.target,
-            "weights": sha256(weights.read_bytes()).hexdigest(),
-            "overlap": float(overlap),
-        },
-        plan.classes,
-        None,
-        dtype,
-    )
+    scans = _scans(images, plan, cases, pattern)
+    config = _config(weights, plan, overlap=overlap, dtype=dtype)
     # The network is here, not in other processes.
     batch = replace(batch or Batch(), jobs=ThisProcess())
     target = folder_at(out)
@@ -124,9 +125,87 @@ def predict_cases(
     return records
 
 
-def _check_some(scans: Mapping[str, Scan], plan: Plan) -> None:
-    """Raise InputError if no image has the channels that the network expects."""
+def predict_validation(
+    run: RunFolder,
+    images: str | Path | Iterable[str | Path],
+    out: Path,
+    *,
+    pattern: str | None = None,
+    device: str = "auto",
+    batch: Batch | None = None,
+) -> None:
+    """Predict the cases that a run did not train on, with its last weights.
+
+    Parameters are those of `predict_cases`. A store of earlier weights is replaced.
+
+    Raises
+    ------
+    InputError
+        If a case fails; and as `predict_cases`.
+    InvalidParameterError, StoreError
+        As `predict_cases`.
+    """
+    settings: dict[str, Any] = {"overlap": 0.5, "dtype": "uint16"}  # finer than scores
+    weights = run.checkpoint("last")
+    config = _config(weights, RunState.load(weights).plan, **settings)
+    existing = existing_store(out)
+    records = predict_cases(
+        run.path,
+        images,
+        out,
+        cases="validation",
+        pattern=pattern,
+        device=device,
+        overwrite=existing is not None and existing.config.hash != config.hash,
+        batch=replace(batch or Batch(), fail_fast=True),
+        **settings,
+    )
+    for record in records:
+        if record.status == "failed":
+            raise InputError(f"{record.case}: {record.reason}")
+
+
+def _config(weights: Path, plan: Plan, *, overlap: float, dtype: str) -> StoreConfig:
+    """Configuration of a store of predictions."""
+    method = {
+        "name": PREDICTION,
+        "target": plan.config.target,
+        "weights": sha256(weights.read_bytes()).hexdigest(),
+        "overlap": float(overlap),
+    }
+    return StoreConfig(method, plan.classes, None, dtype)
+
+
+def _scans(
+    images: str | Path | Iterable[str | Path],
+    plan: Plan,
+    cases: str | Path | Iterable[str] | None,
+    pattern: str | None,
+) -> dict[str, Scan]:
+    """The images to predict, by case; at least one has the network's channels."""
+    if cases is None:
+        count = len(plan.channels)
+        scans = find_scans(images, pattern=pattern, n_channels=count)
+    else:
+        scans = find_images(_names(cases, plan), images, pattern=pattern)
     faults = {name: plan.channel_fault(scan) for name, scan in scans.items()}
     if all(faults.values()):
         name = next(iter(faults))
         raise InputError(f"no image can be used; {name}: {faults[name]}")
+    return scans
+
+
+def _names(cases: str | Path | Iterable[str], plan: Plan) -> list[str]:
+    if cases == VALIDATION:
+        names, where = list(plan.validation), "the run's validation"
+    elif not isinstance(cases, str | Path):
+        names, where = [composed(name) for name in cases], "cases"
+    elif Path(cases).is_file():
+        names, where = read_names(Path(cases)), str(cases)
+    else:
+        raise InvalidParameterError(
+            f"cases {str(cases)!r} is neither {VALIDATION!r} nor a file of names"
+        )
+    if not names:
+        raise InputError(f"no cases to predict: {where} has none")
+    return names

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from svls_cli.errors import InputError, check_choice
+from svls_cli.errors import InputError, StoreError, check_choice
 from svls_cli.files import UNFINISHED, clear_unfinished, write_csv
+from svls_cli.store.reader import open_store
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
 from svls_cli.training.image_cache import clear_cache
 from svls_cli.training.plan import Plan
 from svls_cli.training.run_state import RunState
+from svls_cli.training.splitting import write_names
 
 if TYPE_CHECKING:
     from svls_cli.training.checkpoint import Checkpoint
@@ -46,6 +50,16 @@ class RunFolder:
         return self.path / "cache"
 
     @property
+    def validation(self) -> Path:
+        """File of the names of the cases that are not trained on."""
+        return self.path / "validation.txt"
+
+    @property
+    def predictions(self) -> Path:
+        """Store of the predictions of these cases, by the last weights."""
+        return self.path / "validation.zarr"
+
+    @property
     def _log(self) -> Path:
         return self.path / "log.csv"
 
@@ -59,11 +73,20 @@ class RunFolder:
         for folder in (self.path, self.cache):
             clear_unfinished(folder)
 
+    def begin(self, plan: Plan) -> None:
+        """Create the folder of a new run, and write down what it holds out."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self.checkpoint("last").exists():
+            write_names(plan.validation, self.validation)
+
     def clear_run(self) -> None:
         """Remove a run's files, except the last checkpoint, which is replaced."""
         events = self.tensorboard.glob("events.out.tfevents.*")
         for path in (self.checkpoint("best"), self._log, self._curves, *events):
             path.unlink(missing_ok=True)
+        with suppress(StoreError):
+            if open_store(self.predictions).config.made_by == "predict":
+                shutil.rmtree(self.predictions)
 
     def check(self, plan: Plan, *, overwrite: bool) -> RunState | None:
         """Check that a plan's run may be here; return the state of one to resume.
@@ -96,7 +119,8 @@ class RunFolder:
 
     def _foreign(self) -> list[str]:
         """Names of files that no run leaves before its first checkpoint."""
-        own = (self.cache.name, self.tensorboard.name)
+        known = (self.cache, self.tensorboard, self.validation)
+        own = [path.name for path in known]
         if not self.path.exists():
             return []
         names = sorted(path.name for path in self.path.iterdir())
@@ -108,7 +132,12 @@ class RunFolder:
         self.derive(checkpoint)
 
     def derive(self, checkpoint: Checkpoint) -> None:
-        """Write the log, the curves and, if the last epoch is the best, ``best.pt``."""
+        """Write all that is known from a checkpoint, but for the predictions.
+
+        These are the names of the validation cases, the log, the curves and, if the
+        last epoch is the best, ``best.pt``.
+        """
+        write_names(checkpoint.plan.validation, self.validation)
         history = checkpoint.history
         known = [each.dice for each in history if each.dice is not None]
         highest = bool(known) and history[-1].dice == max(known)

@@ -109,7 +109,7 @@ def train(
     writer = _summary_writer() if tensorboard else None
     batch, logs = batch or Batch(), list[EpochLog]()
     checkpoint = None
-    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.begin(plan)
     if state is not None:
         checkpoint = Checkpoint.load(folder.checkpoint("last"))
         folder.derive(checkpoint)  # the run may have been ended before it did

@@ -101,9 +101,9 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
             compare_methods(*given, **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "c").exists()
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "a.nrrd").write_bytes(b"nothing")
+    (tmp_path / "labels" / "case_03.nrrd").write_bytes(b"nothing")
     shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
-    with pytest.raises(InputError, match=r"label maps cannot be used: a: not an NRRD"):
+    with pytest.raises(InputError, match=r"cannot be used: case_03: not an NRRD"):
         compare_methods(tmp_path / "labels", *given[1:])
 
 

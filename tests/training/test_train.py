@@ -17,7 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import open_store, train
+from svls_cli import evaluate_cases, open_store, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
@@ -28,6 +28,7 @@ from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
+from svls_cli.training.score import score_run
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
@@ -88,7 +89,8 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     assert logs[-1].validation_loss < logs[0].validation_loss
     assert logs[-1].step == 180
     written = sorted(path.name for path in out.iterdir())
-    assert written == ["best.pt", "curves.png", "last.pt", "log.csv"]
+    expected = ["best.pt", "curves.png", "last.pt", "log.csv", "validation.txt"]
+    assert written == expected
     rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == [log.loss for log in logs]
     dice = [log.dice or 0 for log in logs]
@@ -133,14 +135,16 @@ def test_what_a_killed_run_leaves_is_mended(
     tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
     out = tmp_path / "run"
-    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
+    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first files
+    (out / "validation.txt").write_text("case_01")
     given: dict[str, Any] = {"config": SMALL, "cache": cache}
     train(store, SAMPLE / "images", out, **given)
     assert equal(network_of(out), weights)
     before = tree(out)
     last = Checkpoint.load(out / "last.pt")
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
-    for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
+    lost = ("log.csv", "curves.png", "validation.txt", *["best.pt"] * best_is_last)
+    for name in lost:
         (out / name).unlink()
     train(store, SAMPLE / "images", out, **given)
     after = tree(out)
@@ -159,8 +163,9 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     train(store, SAMPLE / "images", out, config=short, **given)
     given["overwrite"] = True
     (out / "notes.txt").write_text("mine")
+    score_run(out, store, SAMPLE / "images")
     before = tree(out)
-    assert "best.pt" in before
+    assert {"best.pt", "validation.txt", "validation.zarr/zarr.json"} <= {*before}
     # Until the first epoch is done, the old run stays.
     broken = replace(short, learning_rate=1e30)
     with pytest.raises(InputError, match="the loss is no longer a finite number"):
@@ -171,7 +176,10 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     assert [log.epoch for log in logs] == [1]
     after = tree(out)
     assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
-    assert "best.pt" not in after  # there is no validation
+    # There is no validation.
+    assert not any(name.startswith(("best", "validation")) for name in after)
+    with pytest.raises(InputError, match="the run's validation has none"):
+        score_run(out, store, SAMPLE / "images")
     assert after["notes.txt"] == b"mine"
     events = [name for name in after if "tfevents" in name]
     assert len(events) == 1
@@ -213,17 +221,37 @@ def test_command(tmp_path: Path, store: Path, run: Run, installed: Run) -> None:
     assert lines[0].startswith("epoch 1/3  loss ")
     assert "validation" in lines[0]
     assert "Dice" in lines[0]
-    said, then = lines[-1].split("; ")
-    assert said == "run: trained on 6 cases, validated on 2"
-    assert then == "svls-cli predict run IMAGES... OUT.zarr"
+    assert (
+        lines[3] == "run: trained on 6 cases; 2 held out, named in run/validation.txt"
+    )
+    assert lines[4].startswith("2 cases, 1 reference label map each: means over cases")
+    assert lines[-1] == "next: svls-cli predict run IMAGES... OUT.zarr"
     assert not (tmp_path / "run" / "cache").exists()
+    # Nothing is done again, and the scores are those of `evaluate`.
+    before = tree(tmp_path / "run")
+    [record] = map(
+        json.loads, run(*given, "--out", "run", "--json").stdout.splitlines()
+    )
+    assert tree(tmp_path / "run") == before
+    scored = evaluate_cases(tmp_path / "run" / "validation.zarr", store).to_json()
+    assert record["validation"]["summary"] == scored["summary"]
+    assert record["validation"]["summary"]["cases"] == 2
+    assert len(record["validation"]["classes"]) == 3
+    held = (tmp_path / "run" / "validation.txt").read_text().split()
+    assert sorted(open_store(tmp_path / "run" / "validation.zarr")) == held
+    listed = [*given, "--validation", "run/validation.txt", "--no-evaluate"]
+    result = run(*listed, "--out", "again")
+    assert (tmp_path / "again" / "validation.txt").read_text().split() == held
+    assert not (tmp_path / "again" / "validation.zarr").exists()
+    assert "Dice 0" not in result.stdout.splitlines()[-2]
     more = ("--json", "--validation", "0", "--tensorboard", "--cache", "cache")
     result = run(*given, "--out", "json", *more)
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["step"] for record in records] == [3, 6, 9]
     assert records[0]["dice"] is None
     assert list((tmp_path / "json" / "tensorboard").iterdir())
-    assert not (tmp_path / "json" / "best.pt").exists()
+    left_out = ("best.pt", "validation.txt", "validation.zarr")
+    assert not any((tmp_path / "json" / name).exists() for name in left_out)
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 8
 
 
