@@ -81,8 +81,9 @@ parameters = together(
         group="Patches",
         type=options.numbers(int),
         metavar="NUMBER|Z,Y,X",
-        help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
-        "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
+        help="Voxels of a patch: one number, or z,y,x, clipped to the largest case; "
+        "1,Y,X trains on slices. [default: as much of the smallest case as 96 x 96 x "
+        "96 voxels allow]",
     ),
     _number("batch_size", "Patches", "Number of patches in a step."),
     _number(
@@ -130,7 +131,8 @@ parameters = together(
     _number(
         "epochs",
         "Training",
-        "Number of epochs; each ends with a validation and a checkpoint.",
+        "Number of epochs; each ends with a validation and a checkpoint. Given more "
+        "than before, a run goes on, its learning rate laid over all of them.",
     ),
     _number("steps_per_epoch", "Training", "Number of optimiser steps per epoch."),
     _number(

@@ -101,10 +101,33 @@ def plan_patch(shape: Sequence[int], *, voxels: int = 96**3) -> tuple[int, ...]:
     >>> plan_patch((35, 51, 36)), plan_patch((155, 240, 240)), plan_patch((1, 60, 60))
     ((32, 48, 32), (96, 96, 96), (1, 56, 56))
     """
-    units = [next(u for u in (8, 4, 2, 1) if u <= n) for n in shape]
+    units = _units(shape)
     sides = [n - n % unit for n, unit in zip(shape, units, strict=True)]
     while True:
         longest = sides.index(max(sides))
         if math.prod(sides) <= voxels or sides[longest] <= units[longest]:
             return tuple(sides)
         sides[longest] -= units[longest]
+
+
+def enclosing_patch(shape: Sequence[int]) -> tuple[int, ...]:
+    """The smallest patch that a volume and its network fit into.
+
+    Its sides are multiples of the same numbers as those of `plan_patch`.
+
+    Parameters
+    ----------
+    shape
+        Shape of the largest volume.
+
+    Examples
+    --------
+    >>> enclosing_patch((35, 51, 36)), enclosing_patch((1, 60, 64))
+    ((40, 56, 40), (1, 64, 64))
+    """
+    return tuple(-(-n // u) * u for n, u in zip(shape, _units(shape), strict=True))
+
+
+def _units(shape: Sequence[int]) -> list[int]:
+    """What the sides of a patch are multiples of, so that levels can halve them."""
+    return [next(u for u in (8, 4, 2, 1) if u <= n) for n in shape]

@@ -18,6 +18,7 @@ from svls_cli.training.config import LEAST_PATCH, TrainingConfig
 from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
 from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
+    enclosing_patch,
     plan_patch,
     spacing_ratio,
 )
@@ -25,13 +26,11 @@ from svls_cli.training.splitting import split_cases
 
 # Largest number of voxels of an automatic patch, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
-# Up to so many voxels along an axis a patch may be, however small the cases.
-_SMALL = 32
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The network and data of a run; a resumed run must have the same plan."""
+    """The network and data of a run; a resumed one has the same, but for the epochs."""
 
     # Training parameters, with the patch size per axis that was chosen.
     config: TrainingConfig
@@ -136,7 +135,7 @@ def plan_training(
         If the store holds 2-D and 3-D cases, has no raters' label maps to train on, or
         the split leaves no case to train on or to validate on.
     InvalidParameterError
-        If ``config.validation`` describes no split.
+        If ``config.validation`` describes no split, or the patch size is of other axes.
     """
     _check_target(cases, config)
     names, validation = split_cases(
@@ -164,8 +163,8 @@ def plan_training(
             raise InvalidParameterError(
                 f"patch_size has {len(size)} values, the store's cases {axes} axes"
             )
-        config = replace(config, patch_size=size)
-        _check_patch(size, np.max(list(shapes.values()), axis=0).tolist())
+        largest = np.max(list(shapes.values()), axis=0).tolist()
+        config = replace(config, patch_size=_clipped(size, largest))
     return Plan(
         config,
         store.classes,
@@ -210,15 +209,23 @@ def _patch_for(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     return size
 
 
-def _check_patch(size: Sequence[int], largest: Sequence[int]) -> None:
-    """Warn of patches that are larger than every case; refuse them far beyond."""
-    if not any(n > most for n, most in zip(size, largest, strict=True)):
-        return
-    patch, case = (" x ".join(map(str, shape)) for shape in (size, largest))
-    if any(n > max(2 * m, _SMALL) for n, m in zip(size, largest, strict=True)):
+def _clipped(size: Sequence[int], largest: Sequence[int]) -> tuple[int, ...]:
+    """A patch size no larger than what encloses the largest case.
+
+    What lies beyond would be empty, and cost as much as the rest.
+    """
+    clipped = tuple(map(min, size, enclosing_patch(largest)))
+    patch, case, new = (" x ".join(map(str, n)) for n in (size, largest, clipped))
+    if max(clipped) < LEAST_PATCH:
         raise InvalidParameterError(
-            f"patch_size {patch} is far larger than every case: at most {case} voxels"
+            f"patch_size {patch}: the largest case has {case} voxels, and a patch at "
+            f"least {LEAST_PATCH} along an axis"
         )
-    logging.getLogger(__name__).warning(
-        "patches of %s voxels are larger than every case; the rest is empty", patch
-    )
+    if clipped != tuple(size):
+        logging.getLogger(__name__).warning(
+            "patch_size %s reaches beyond the largest case, %s voxels: clipped to %s",
+            patch,
+            case,
+            new,
+        )
+    return clipped

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,8 +94,8 @@ class RunFolder:
         Raises
         ------
         InputError
-            If the folder holds other files, or a run of another plan that is not to be
-            overwritten.
+            If the folder holds other files, or a run of another plan, or of more epochs
+            than the plan's, that is not to be overwritten.
         """
         last = self.checkpoint("last")
         if not last.exists():
@@ -110,10 +110,16 @@ class RunFolder:
         state = RunState.load(last)
         if overwrite:
             return None
-        if difference := state.plan.difference(plan):
+        longer = replace(state.plan.config, epochs=plan.config.epochs)
+        if difference := replace(state.plan, config=longer).difference(plan):
             raise InputError(
                 f"{self.path} holds another run: {difference}. Use the same "
                 "parameters, another folder, or train --overwrite"
+            )
+        if (done := len(state.history)) > plan.config.epochs:
+            raise InputError(
+                f"{self.path} has done {done} epochs, {plan.config.epochs} are fewer: "
+                "give more, another folder, or train --overwrite"
             )
         return state
 

@@ -17,6 +17,7 @@ from svls_cli.training.config import TrainingConfig
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
 from svls_cli.training.libraries import check_libraries, libraries
+from svls_cli.training.memory import check_memory
 from svls_cli.training.plan import plan_training
 from svls_cli.training.run_folder import RunFolder
 
@@ -57,7 +58,8 @@ def train(
         removed when the run is finished.
     overwrite
         Start again, and replace the run in ``out`` once the first epoch is done. By
-        default a run that was ended goes on.
+        default a run that was ended goes on, and so does a finished one if ``config``
+        has more epochs.
     loaders
         Number of processes that read patches ahead; 0: this one reads them.
     device
@@ -85,7 +87,7 @@ def train(
     StoreError
         If the store is none that can be read, or has damaged cases.
     DeviceError
-        If the GPU's memory is too small.
+        If the memory is too small.
     """
     check_libraries()
     parse_device(device)
@@ -106,6 +108,8 @@ def train(
         from svls_cli.training.forward import choose_device
         from svls_cli.training.loop import train_network
     where = choose_device(device)
+    if where.type == "cpu":
+        check_memory(plan)
     writer = _summary_writer() if tensorboard else None
     batch, logs = batch or Batch(), list[EpochLog]()
     checkpoint = None

@@ -26,6 +26,7 @@ from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.memory import memory_bytes
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
 from svls_cli.training.score import score_run
@@ -608,8 +609,72 @@ def test_one_tiny_case_among_others(
     alone = replace(config, validation=str(tmp_path / "names.txt"))
     with pytest.raises(InputError, match="case 'tiny' has 1 x 1 x 1 voxels, and a"):
         train(store, images, tmp_path / "run2", config=alone)
-    with pytest.raises(InvalidParameterError, match="1000 x 1000 x 1000 is far larger"):
-        train(store, images, tmp_path / "r", config=replace(config, patch_size=1000))
+    with pytest.raises(
+        InvalidParameterError, match="largest case has 1 x 1 x 1 voxels"
+    ):
+        train(store, images, tmp_path / "r", config=replace(alone, patch_size=8))
+
+
+def test_patches_beyond_the_largest_case_are_clipped(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, shape in (("a", (3, 40, 30)), ("b", (3, 20, 37)), ("c", (3, 20, 30))):
+        for folder in ("labels", "images"):
+            write_image(tmp_path / folder / f"{name}.nrrd", blobs(shape, 2))
+    smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    given = ["train", "a.zarr", "--images", "images", "--out", "run", "--filters", "4"]
+    given += ["--epochs", "1", "--steps-per-epoch", "1", "--validation", "0"]
+    result = run(*given, "--patch-size", "256,256,16")
+    note = (
+        "patch_size 256 x 256 x 16 reaches beyond the largest case, 3 x 40 x 37 voxels"
+    )
+    assert result.stderr == f"{note}: clipped to 4 x 40 x 16\n"
+    before = tree(tmp_path / "run")
+    assert RunState.load(tmp_path / "run" / "last.pt").plan.patch_size == (4, 40, 16)
+    run(*given, "--patch-size", "256,256,16")
+    assert tree(tmp_path / "run") == before
+    # What cannot fit into memory is told, not tried.
+    monkeypatch.setattr("svls_cli.training.memory.memory_bytes", lambda: 1e6)
+    big = run(*given, "--patch-size", "256", "--overwrite", "--device", "cpu", code=3)
+    reason = "2 patches of 4 x 40 x 40 voxels takes at least 0.0 GB with 4 filters"
+    assert reason in big.stderr
+    assert tree(tmp_path / "run") == before
+
+
+def test_memory_of_this_machine() -> None:
+    assert 1e8 < memory_bytes() < 1e14
+
+
+def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> None:
+    out, given = tmp_path / "run", {"cache": cache}
+    images = SAMPLE / "images"
+
+    def go_on(epochs: int) -> list[EpochLog]:
+        return train(store, images, out, config=replace(SMALL, epochs=epochs), **given)
+
+    first = go_on(1)
+    score_run(out, store, images)
+    before = tree(out)
+    rest = go_on(3)
+    assert [log.epoch for log in first + rest] == [1, 2, 3]
+    # From there on the learning rate is that of a longer run: 9 steps.
+    rates = [1e-3 * (1 - step / 9) ** 0.9 for step in (5, 8)]
+    assert [log.learning_rate for log in rest] == pytest.approx(rates)
+    assert RunState.load(out / "last.pt").plan.config == SMALL
+    assert not equal(network_of(out), weights)  # its first epoch had other rates
+    # Its predictions are made anew.
+    assert score_run(out, store, images).scores
+    after = tree(out)
+    changed = {name for name in before if after[name] != before[name]}
+    assert {"last.pt", "log.csv", "validation.zarr/zarr.json"} <= changed
+    assert before["validation.txt"] == after["validation.txt"]
+    for epochs, reason in ((2, "has done 3 epochs, 2 are fewer"), (0, "from 1 to")):
+        with pytest.raises((InputError, InvalidParameterError), match=reason):
+            go_on(epochs)
+    longer = replace(SMALL, epochs=5, filters=5)
+    with pytest.raises(InputError, match="another run: filters is 4 in the run, 5 now"):
+        train(store, images, out, config=longer, cache=cache)
+    assert tree(out) == after
 
 
 def test_the_state_of_a_run_is_read_without_its_weights(undisturbed: Path) -> None:
