@@ -63,7 +63,9 @@ def command(
     """Predict class probabilities of images, as a store.
 
     RUN is the folder of a training run; IMAGES are image files or folders of them, with
-    the channels that the network was trained on. OUT.zarr becomes a store that inspect,
+    the channels that the network was trained on; or - to read one path, or one JSON
+    record {"case": ..., "image": ...} or {"case": ..., "images": [...]} with its
+    channels, per line of standard input. OUT.zarr becomes a store that inspect,
     export, evaluate and viewers take like any store of soft labels.
 
     Cases that OUT.zarr holds already, predicted from the same files with the same
@@ -79,5 +81,13 @@ def command(
 
     reporter = console.Reporter(as_json=as_json, done="predicted", where=out)
     with console.batch(rest, on_record=reporter) as batch:
-        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **rest)
+        predict_cases(
+            run,
+            images,
+            out,
+            pattern=image_pattern,
+            lines=console.stdin_lines(images),
+            batch=batch,
+            **rest,
+        )
     return reporter.finish()

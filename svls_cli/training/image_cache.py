@@ -101,6 +101,7 @@ def find_images(
     images: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
+    lines: Iterable[str] = (),
 ) -> dict[str, Scan]:
     """Find each case's image.
 
@@ -108,7 +109,7 @@ def find_images(
     ----------
     cases
         Names of the cases; a `Store` will do.
-    images, pattern
+    images, pattern, lines
         As in `find_scans`.
 
     Raises
@@ -117,7 +118,7 @@ def find_images(
         If a case has no image, or other channels than the others.
     """
     names = sorted(cases)
-    scans = find_scans(images, pattern=pattern, wanted=names)
+    scans = find_scans(images, pattern=pattern, lines=lines, wanted=names)
     if missing := [name for name in names if name not in scans]:
         raise InputError(
             f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "

@@ -12,6 +12,8 @@ _LEAST_LEVELS, _MOST_LEVELS = 3, 6
 _LEAST_VOXELS = 4
 # Ratio of spacings beyond which sizes in voxels say little of sizes in mm.
 LARGEST_SPACING_RATIO = 1.5
+# What brings images to another spacing.
+RESAMPLERS = "SimpleITK's Resample or MONAI's Spacing"
 
 
 def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
@@ -29,6 +31,17 @@ def spacing_ratio(spacings_mm: Sequence[Sequence[float]]) -> float:
     """
     ratios: list[float] = [max(a) / min(a) for a in zip(*spacings_mm, strict=True)]
     return max(ratios)
+
+
+def shown_mm(spacing_mm: Sequence[float]) -> str:
+    """A spacing for messages.
+
+    Examples
+    --------
+    >>> shown_mm((3, 0.9765625, 0.9765625))
+    '3 x 0.977 x 0.977 mm'
+    """
+    return " x ".join(f"{mm:.3g}" for mm in spacing_mm) + " mm"
 
 
 @dataclass(frozen=True)

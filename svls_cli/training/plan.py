@@ -18,8 +18,10 @@ from svls_cli.training.config import LEAST_PATCH, TrainingConfig
 from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
 from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
+    RESAMPLERS,
     enclosing_patch,
     plan_patch,
+    shown_mm,
     spacing_ratio,
 )
 from svls_cli.training.splitting import split_cases
@@ -66,7 +68,7 @@ class Plan:
         expected, found = self.channels, scan.channels
         if len(expected) != len(found):
             return f"{len(found)} channels; the network was trained on {len(expected)}"
-        if len(expected) > 1 and expected != found:
+        if len(expected) > 1 and any(found) and expected != found:
             return (
                 f"channels {', '.join(found)}; the network was trained on "
                 f"{', '.join(expected)}"
@@ -146,12 +148,16 @@ def plan_training(
     if others:
         raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
     spacings = [grid.spacing_mm for grid in grids]
+    median = tuple(np.median(spacings, axis=0).tolist())
     ratio = spacing_ratio(spacings)
     if ratio > LARGEST_SPACING_RATIO:
         logging.getLogger(__name__).warning(
             "voxels of one case are %.1f times as long as another's; the network sees "
-            "voxels, not mm: resample images and labels to one spacing first",
+            "voxels, not mm: first resample images and labels to one spacing, such as "
+            "%s, with %s",
             ratio,
+            shown_mm(median),
+            RESAMPLERS,
         )
     shapes = {name: cases[name].geometry.shape for name in names}
     if config.patch_size is None:
@@ -169,7 +175,7 @@ def plan_training(
         config,
         store.classes,
         next(iter(scans.values())).channels,
-        tuple(np.median(spacings, axis=0).tolist()),
+        median,
         tuple(names),
         tuple(validation),
         inputs_hash(store, cases, scans),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -39,6 +39,7 @@ def predict_cases(
     cases: str | Path | Iterable[str] | None = None,
     checkpoint: str = "last",
     pattern: str | None = None,
+    lines: Iterable[str] = (),
     overlap: float = 0.5,
     batch_size: int = 1,
     dtype: str = "uint8",
@@ -56,7 +57,7 @@ def predict_cases(
     ----------
     run
         Folder that `train` wrote.
-    images, pattern
+    images, pattern, lines
         As in `find_scans`.
     out
         The store.
@@ -101,7 +102,12 @@ def predict_cases(
     parse_device(device)
     weights = RunFolder(Path(run)).checkpoint(checkpoint)
     plan = RunState.load(weights).plan
-    scans = _scans(images, plan, cases, pattern)
+    where: dict[str, Any] = {"pattern": pattern, "lines": lines}
+    if cases is None:
+        scans = find_scans(images, n_channels=len(plan.channels), **where)
+    else:
+        scans = find_images(_names(cases, plan), images, **where)
+    _check_some(scans, plan)
     config = _config(weights, plan, overlap=overlap, dtype=dtype)
     # The network is here, not in other processes.
     batch = replace(batch or Batch(), jobs=ThisProcess())
@@ -176,23 +182,12 @@ def _config(weights: Path, plan: Plan, *, overlap: float, dtype: str) -> StoreCo
     return StoreConfig(method, plan.classes, None, dtype)
 
 
-def _scans(
-    images: str | Path | Iterable[str | Path],
-    plan: Plan,
-    cases: str | Path | Iterable[str] | None,
-    pattern: str | None,
-) -> dict[str, Scan]:
-    """The images to predict, by case; at least one has the network's channels."""
-    if cases is None:
-        count = len(plan.channels)
-        scans = find_scans(images, pattern=pattern, n_channels=count)
-    else:
-        scans = find_images(_names(cases, plan), images, pattern=pattern)
+def _check_some(scans: Mapping[str, Scan], plan: Plan) -> None:
+    """Raise InputError if no image has the channels that the network expects."""
     faults = {name: plan.channel_fault(scan) for name, scan in scans.items()}
     if all(faults.values()):
         name = next(iter(faults))
         raise InputError(f"no image can be used; {name}: {faults[name]}")
-    return scans
 
 
 def _names(cases: str | Path | Iterable[str], plan: Plan) -> list[str]:

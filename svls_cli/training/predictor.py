@@ -30,7 +30,12 @@ from svls_cli.training.forward import (
     uses_amp,
 )
 from svls_cli.training.image_cache import Scaling
-from svls_cli.training.levels import LARGEST_SPACING_RATIO, spacing_ratio
+from svls_cli.training.levels import (
+    LARGEST_SPACING_RATIO,
+    RESAMPLERS,
+    shown_mm,
+    spacing_ratio,
+)
 from svls_cli.training.plan import Plan
 
 
@@ -129,11 +134,11 @@ def _unlike_training(geometry: Geometry, plan: Plan) -> str | None:
     """A note if the voxels are much longer or shorter than in training."""
     if spacing_ratio([geometry.spacing_mm, plan.spacing_mm]) <= LARGEST_SPACING_RATIO:
         return None
-    actual, expected = (
-        " x ".join(f"{mm:.3g}" for mm in spacing)
-        for spacing in (geometry.spacing_mm, plan.spacing_mm)
+    return (
+        f"voxels of {shown_mm(geometry.spacing_mm)}; the network was trained on "
+        f"{shown_mm(plan.spacing_mm)}: resample the image to that with {RESAMPLERS}, "
+        "and the prediction back"
     )
-    return f"voxels of {actual} mm; the network was trained on {expected} mm"
 
 
 def _write(

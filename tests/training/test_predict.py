@@ -96,6 +96,22 @@ def test_only_some_cases(trained: Path, tmp_path: Path, run: Run) -> None:
     assert not out.exists()
 
 
+def test_records_on_standard_input(trained: Path, tmp_path: Path, run: Run) -> None:
+    image = str(SAMPLE / "images" / "case_01.nii.gz")
+    lines = [json.dumps({"case": "patient 7", "image": image}), image]
+    run("predict", trained, "-", "p.zarr", input="\n".join(lines))
+    assert sorted(open_store(tmp_path / "p.zarr")) == ["case_01", "patient 7"]
+    # The order of the channels is what whoever lists them says.
+    loaded = Checkpoint.load(trained / "last.pt")
+    plan = replace(loaded.plan, channels=("t1", "t2"))
+    network = planned_network(plan).state_dict()
+    state = replace(loaded.state, plan=plan)
+    replace(loaded, state=state, network=network).save(tmp_path / "last.pt")
+    both = json.dumps({"case": "b", "images": [image, image]})
+    [record] = predict_cases(tmp_path, "-", tmp_path / "q.zarr", lines=[both])
+    assert (record.case, record.status) == ("b", "done")
+
+
 def test_cases_that_were_trained_on_are_told(
     tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -211,7 +227,10 @@ def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
     result = run("predict", trained, "images", "pred.zarr")
     assert result.stdout.startswith("pred.zarr: 2 predicted")
     trained_on = "the network was trained on 3 x 1 x 1 mm"
-    assert result.stderr == f"note: thick: voxels of 8 x 1 x 1 mm; {trained_on}\n"
+    note, advice = result.stderr.split(": resample the image to that with ")
+    assert note == f"note: thick: voxels of 8 x 1 x 1 mm; {trained_on}"
+    advised = "SimpleITK's Resample or MONAI's Spacing, and the prediction back\n"
+    assert advice == advised
 
 
 def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:

@@ -591,6 +591,7 @@ def test_spacings_that_vary(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     out = tmp_path / "run"
     train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     assert "4.0 times as long as another's" in caplog.text
+    assert "one spacing, such as 1 x 1 x 1 mm, with SimpleITK's" in caplog.text
 
 
 def test_one_tiny_case_among_others(
