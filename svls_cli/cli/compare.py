@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,10 @@ def command(
 
     config, more = training_options.config_of(rest)
 
+    def begin(label: str) -> None:
+        if not sys.stderr.isatty():  # where progress has no bar to say it
+            console.echo(label, err=True)
+
     def tell(trial: Trial) -> None:
         if as_json:
             console.print_json(trial.to_json())
@@ -94,6 +99,7 @@ def command(
             methods=methods.split(","),
             config=config,
             classes=options.classes_of(classes),
+            on_start=begin,
             on_trial=tell,
             batch=batch,
             **more,

@@ -7,7 +7,7 @@ piece is kept, so a comparison that was ended is simply run again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,14 @@ class Experiment:
     def store(self, method: str) -> Path:
         """Soft labels of a method."""
         return self.out / "stores" / f"{safe_name(method)}.zarr"
+
+    def labelled(self, label: str) -> Experiment:
+        """The same, whose progress says of which trial it is."""
+
+        def show(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
+            return self.batch.progress(items, total, f"{label}: {doing}")
+
+        return replace(self, batch=replace(self.batch, progress=show))
 
     def run(self, method: str, seed: int) -> Trial:
         """Train, predict and evaluate; what is there already is not done again."""
@@ -137,6 +145,7 @@ def compare_methods(
     band_mm: float = 2.0,
     loaders: int = 0,
     device: str = "auto",
+    on_start: Callable[[str], None] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     batch: Batch | None = None,
 ) -> Comparison:
@@ -166,6 +175,8 @@ def compare_methods(
         As in `evaluate_cases`.
     loaders, device
         As in `train`.
+    on_start
+        Called with a line that says which trial of how many begins.
     on_trial
         Called with each trial as soon as it is finished.
     batch
@@ -232,11 +243,14 @@ def compare_methods(
         # The first store's classes serve all: one look at the label maps is enough.
         classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
     trials = []
-    for seed in range(seeds):
-        for name in softened:
-            trials.append(experiment.run(name, seed))
-            if on_trial is not None:
-                on_trial(trials[-1])
+    planned = [(name, seed) for seed in range(seeds) for name in softened]
+    for number, (name, seed) in enumerate(planned, start=1):
+        label = f"[{number}/{len(planned)}] {name} seed {seed}"
+        if on_start is not None:
+            on_start(label)
+        trials.append(experiment.labelled(label).run(name, seed))
+        if on_trial is not None:
+            on_trial(trials[-1])
     clear_cache(experiment.out / "cache")
     return Comparison(tuple(trials))
 

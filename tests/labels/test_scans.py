@@ -166,12 +166,7 @@ def test_paths_and_records_of_a_list(tmp_path: Path) -> None:
         "\n",
         json.dumps({"image": str(tmp_path / "c_0000.nii.gz")}) + "\r\n",
         json.dumps({"case": "p 7/x", "image": str(tmp_path / "a.nii.gz")}),
-        json.dumps(
-            {
-                "case": "b",
-                "images": [str(tmp_path / f"b_{t}.nrrd") for t in ("t2", "t1")],
-            }
-        ),
+        json.dumps({"case": "b", "images": channels}),
     ]
     assert names(find_scans("-", lines=lines)) == {
         "a": ["a.nii.gz"],
