@@ -90,4 +90,7 @@ def command(
             batch=batch,
             **rest,
         )
-    return reporter.finish()
+    code = reporter.finish()
+    if not as_json:
+        console.echo(f"next: svls-cli evaluate {out} --reference LABELS")
+    return code

@@ -105,22 +105,28 @@ class Plan:
     def difference(self, other: Plan) -> str:
         """Differences from another plan, for an error message; empty without any."""
         mine, theirs = self._flat(), other._flat()
-        return "; ".join(
+        parts = [
             f"{key} is {mine[key]} in the run, {theirs[key]} now"
             for key in mine
             if mine[key] != theirs[key]
-        )
+        ]
+        for key in ("train", "validation"):
+            before, now = set(getattr(self, key)), set(getattr(other, key))
+            for names, when in ((before - now, "in the run"), (now - before, "now")):
+                if names:
+                    parts.append(f"{key} cases only {when}: {listed(sorted(names), 3)}")
+        return "; ".join(parts)
 
     def _flat(self) -> dict[str, Any]:
-        record = self.to_json()
-        record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
-        del record["train_images"]  # the hash is of all images
+        """One readable entry for each parameter, and for what was read."""
         classes = (f"{c.value} {c.name}" for c in self.classes.classes)
-        record["classes"] = ", ".join(classes)
-        for key in ("train", "validation"):
-            names = record.pop(key)
-            record[f"{key} cases"] = f"{len(names)} ({', '.join(names)})"
-        return {**record.pop("config"), **record}
+        return {
+            **self.config.to_json(),
+            "classes": ", ".join(classes),
+            "channels": ", ".join(self.channels),
+            "spacing": shown_mm(self.spacing_mm),
+            "what labels and images were made from": self.inputs_hash[:8],
+        }
 
 
 def plan_training(

@@ -100,6 +100,8 @@ def predict_cases(
         )
     check_libraries()
     parse_device(device)
+    if Path(run).is_file():
+        raise InputError(f"{run}: a file; expected the folder of a run")
     weights = RunFolder(Path(run)).checkpoint(checkpoint)
     plan = RunState.load(weights).plan
     where: dict[str, Any] = {"pattern": pattern, "lines": lines}
@@ -192,15 +194,15 @@ def _check_some(scans: Mapping[str, Scan], plan: Plan) -> None:
 
 def _names(cases: str | Path | Iterable[str], plan: Plan) -> list[str]:
     if cases == VALIDATION:
-        names, where = list(plan.validation), "the run's validation"
+        names, where = list(plan.validation), "the run held out"
     elif not isinstance(cases, str | Path):
-        names, where = [composed(name) for name in cases], "cases"
+        names, where = [composed(name) for name in cases], "cases names"
     elif Path(cases).is_file():
-        names, where = read_names(Path(cases)), str(cases)
+        names, where = read_names(Path(cases)), f"{cases} names"
     else:
         raise InvalidParameterError(
             f"cases {str(cases)!r} is neither {VALIDATION!r} nor a file of names"
         )
     if not names:
-        raise InputError(f"no cases to predict: {where} has none")
+        raise InputError(f"no cases to predict: {where} none")
     return names

@@ -91,7 +91,7 @@ def test_only_some_cases(trained: Path, tmp_path: Path, run: Run) -> None:
         predict_cases(tmp_path, one, out, cases="validation")
     with pytest.raises(InvalidParameterError, match="'x' is neither 'validation' nor"):
         predict_cases(tmp_path, one, out, cases="x")
-    with pytest.raises(InputError, match="the run's validation has none"):
+    with pytest.raises(InputError, match="the run held out none"):
         predict_cases(trained, one, out, cases="validation")
     assert not out.exists()
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import evaluate_cases, open_store, train
+from svls_cli import evaluate_cases, open_store, score_run, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
@@ -29,7 +29,6 @@ from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.memory import memory_bytes
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
-from svls_cli.training.score import score_run
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
@@ -179,7 +178,7 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
     # There is no validation.
     assert not any(name.startswith(("best", "validation")) for name in after)
-    with pytest.raises(InputError, match="the run's validation has none"):
+    with pytest.raises(InputError, match="the run held out none"):
         score_run(out, store, SAMPLE / "images")
     assert after["notes.txt"] == b"mine"
     events = [name for name in after if "tfevents" in name]
@@ -481,6 +480,8 @@ def test_bad_input_changes_nothing(
 
     given = [store, "--images", images, "--out", out, *settings]
     fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
+    reason = "validation is 0.25 in the run, 0 now; train cases only now: case_0"
+    fails(reason, *given, "--validation", "0")
     assert run(*given, code=0) == ""
     assert tree(out) == before
     fails("epochs must be from 1 to", *given, "--epochs", "0", code=2)
@@ -749,6 +750,7 @@ def test_arguments_are_checked_before_torch_is_imported(
     fails("imagse: no such file", "predict", undisturbed, "imagse", "p.zarr")
     fails("1 channels; the network was trained on 2", "predict", "mri", *end)
     fails("not a Zarr v3 group", "predict", undisturbed, images, "full")
+    fails("last.pt: a file; expected", "predict", undisturbed / "last.pt", *end)
     fails("overlap must lie", "predict", undisturbed, *end, "--overlap", "2", code=2)
     fails("labelz: no such file", "compare", "labelz", *good[2:])
     fails("imagse: no such", "compare", labels, "--images", "imagse", "--out", "cmp")
