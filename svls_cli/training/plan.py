@@ -14,6 +14,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
 from svls_cli.store.reader import Store, StoredCase
+from svls_cli.training.choices import Target
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
 from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
 from svls_cli.training.levels import (
@@ -145,7 +146,7 @@ def plan_training(
     InvalidParameterError
         If ``config.validation`` describes no split, or the patch size is of other axes.
     """
-    _check_target(cases, config)
+    check_target(cases, config.target)
     names, validation = split_cases(
         list(cases), config.validation, seed=config.split_seed
     )
@@ -189,9 +190,10 @@ def plan_training(
     )
 
 
-def _check_target(cases: Mapping[str, StoredCase], config: TrainingConfig) -> None:
+def check_target(cases: Mapping[str, StoredCase], target: Target) -> None:
+    """Raise InputError unless every case has what the network learns."""
     unrated = [name for name, case in cases.items() if not case.raters]
-    if config.target == "rater" and unrated:
+    if target == "rater" and unrated:
         raise InputError(
             "target rater needs a store of fuse-raters, which keeps each rater's "
             f"label map; there are none for {listed(unrated)}"
