@@ -4,7 +4,7 @@ What the commands do, for Python. `smooth` works on arrays; all others on files,
 and folders, with a `Batch` that says how they go through the cases: `find_cases` and
 `smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train` and
 `score_run`, `predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`,
-`export_cases`.
+`export_cases`, `nnunet_cases`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from svls_cli.labels.cases import find_cases as find_cases
     from svls_cli.labels.class_files import parse_classes as parse_classes
     from svls_cli.labels.raters import find_rated_cases as find_rated_cases
+    from svls_cli.nnunet.nnunet import nnunet_cases as nnunet_cases
     from svls_cli.raters.fusion import Fusion as Fusion
     from svls_cli.raters.measuring import measure_cases as measure_cases
     from svls_cli.raters.report import AgreementReport as AgreementReport
@@ -69,6 +70,7 @@ _HOME = {
     "fuse_cases": "compiling.fuse",
     "inspect_cases": "store.inspect",
     "measure_cases": "raters.measuring",
+    "nnunet_cases": "nnunet.nnunet",
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
     "predict_cases": "training.predict",

@@ -12,7 +12,7 @@ from svls_cli.cli.command import PATH, Command, option
 
 
 @click.command("evaluate", cls=Command)
-@click.argument("prediction", metavar="PRED.zarr", type=PATH)
+@click.argument("prediction", metavar="PREDICTIONS", type=PATH)
 @option(
     "--reference",
     group="Input",
@@ -71,8 +71,9 @@ def command(
 ) -> int:
     """Measure soft labels against reference label maps.
 
-    PRED.zarr is a store of predictions, or of any soft labels. Cases are compared with
-    references of the same name: Dice, surface Dice, HD95; NLL, Brier score, ECE and
+    PREDICTIONS is a store of predictions, or of any soft labels; or a folder that
+    nnU-Net predicted with --save_probabilities. Cases are compared with references of
+    the same name: Dice, surface Dice, HD95; NLL, Brier score, ECE and
     TACE over the whole volume, in the foreground and near boundaries; and, against
     several raters, soft Dice and generalised energy distance (GED).
 

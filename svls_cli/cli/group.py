@@ -28,6 +28,7 @@ COMMANDS = (
     "compare",
     "inspect",
     "export",
+    "nnunet",
 )
 
 INTERRUPTED = "interrupted; run the same command again to go on"

@@ -11,19 +11,23 @@ from svls_cli.batch.records import Finished, Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
+from svls_cli.evaluation.predictions import (
+    PredictedCase,
+    Predictions,
+    find_predictions,
+)
 from svls_cli.evaluation.references import Reference, References, find_references
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.labels.values import listed
-from svls_cli.store.reader import Store, StoredCase, open_store
 
 
 @dataclass(frozen=True)
 class Pair:
     """A predicted case and its reference."""
 
-    prediction: StoredCase
+    prediction: PredictedCase
     reference: Reference
 
     @property
@@ -73,7 +77,7 @@ def evaluate_cases(
     seed: int = 0,
     batch: Batch | None = None,
 ) -> EvaluationReport:
-    """Measure the cases of a store against label maps of the same name.
+    """Measure predicted cases against label maps of the same name.
 
     Overlaps and distances are those of the most probable class (of equal ones the
     first), soft Dice and GED those of the probabilities. Calibration is measured over
@@ -87,7 +91,8 @@ def evaluate_cases(
     Parameters
     ----------
     prediction
-        A soft-label store.
+        A soft-label store; or a folder of nnU-Net's predictions, saved with their
+        probabilities.
     reference
         Label map files or folders, as `find_cases` takes them; or a soft-label store.
     raters
@@ -130,13 +135,13 @@ def evaluate_cases(
     measures = Measures(tolerance_mm, band_mm, bins, paper_compat)
     if seed < 0:
         raise InvalidParameterError(f"seed must be at least 0, found {seed}")
-    store = open_store(prediction)
+    predictions = find_predictions(prediction)
     references = find_references(reference, raters=raters, pattern=pattern, lines=lines)
-    references.check_classes(store.classes)
-    check_ignore_label(ignore_label, store.classes)
-    ignored = (ignore_label, references.ignore_label, store.config.ignore_label)
+    references.check_classes(predictions.classes)
+    check_ignore_label(ignore_label, predictions.classes)
+    ignored = (ignore_label, references.ignore_label, predictions.ignore_label)
     ignore_label = next((label for label in ignored if label is not None), None)
-    pairs, others = _match(store, references)
+    pairs, others = _match(predictions, references)
     evaluator, batch = CaseEvaluator(measures, ignore_label), batch or Batch()
     if batch.fail_fast and any(each.record.status == "failed" for each in others):
         pairs = []
@@ -151,7 +156,7 @@ def evaluate_cases(
     evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
     return EvaluationReport(
         parameters={
-            "prediction": str(store.path),
+            "prediction": predictions.location,
             "reference": references.location,
             "raters": None if raters is None else list(raters),
             "ignore_label": ignore_label,
@@ -165,12 +170,12 @@ def evaluate_cases(
 
 
 def _match(
-    store: Store, references: References
+    predictions: Predictions, references: References
 ) -> tuple[list[Pair], list[Finished[CaseEvaluation]]]:
     """Cases that have both, and records of those that are damaged or lack one."""
-    cases, damaged = dict(store), dict[str, str]()
+    cases, damaged = predictions.cases, dict[str, str]()
     for where, found in (
-        ("prediction", store.incomplete()),
+        ("prediction", predictions.damaged),
         ("reference", references.damaged),
     ):
         for name, damage in found.items():
@@ -178,7 +183,7 @@ def _match(
     both = [name for name in cases if name in references.cases]
     if not both and not damaged:
         raise InputError(
-            f"no case of {store.path} has a reference of the same name in "
+            f"no case of {predictions.location} has a reference of the same name in "
             f"{references.location}"
         )
     lonely = {

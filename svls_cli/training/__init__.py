@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from svls_cli.training.losses import as_probabilities as as_probabilities
     from svls_cli.training.losses import soft_cross_entropy as soft_cross_entropy
     from svls_cli.training.losses import soft_dice_loss as soft_dice_loss
+    from svls_cli.training.sequence import PatchSequence as PatchSequence
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
     "CachedImage": "image_cache",
+    "PatchSequence": "sequence",
     "SoftLabelDataset": "dataset",
     "TrainingConfig": "config",
     "as_probabilities": "losses",

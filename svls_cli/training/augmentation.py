@@ -18,7 +18,7 @@ from monai.transforms.spatial.dictionary import RandFlipd
 class Augmentation:
     """Random mirroring of a sample; random scale, shift and noise of its image.
 
-    The same seed makes the same changes. Soft labels are moved, never interpolated.
+    Soft labels are moved, never interpolated.
 
     Parameters
     ----------
@@ -38,9 +38,12 @@ class Augmentation:
             ]
         )
 
-    def __call__(self, sample: dict[str, Any], seed: int) -> dict[str, Any]:
-        """Return a changed sample; its ``affine`` ignores the mirroring."""
+    def set_random_state(self, seed: int) -> None:
+        """Seed the next changes."""
         self._changes.set_random_state(seed=seed)
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Return a changed sample; its ``affine`` ignores the mirroring."""
         changed = self._changes(sample)
         return {key: _plain(value) for key, value in changed.items()}
 

@@ -13,6 +13,7 @@ from svls_cli.store.reader import StoredCase
 from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.image_cache import CachedImage
 from svls_cli.training.plan import Plan
+from svls_cli.training.sequence import PatchSequence
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,26 @@ class Data:
     # Number of processes that read patches ahead; 0 reads them in this process.
     loaders: int = 0
 
-    def dataset(
-        self, plan: Plan, names: tuple[str, ...], **more: Any
-    ) -> SoftLabelDataset:
+    def patches(
+        self, plan: Plan, names: tuple[str, ...], *, seed: int = 0, **more: Any
+    ) -> PatchSequence:
         """Patches of the named cases; ``more`` as in `SoftLabelDataset`."""
-        return SoftLabelDataset(
+        dataset = SoftLabelDataset(
             {name: self.cases[name] for name in names},
             {name: self.images[name] for name in names},
             patch_size=plan.patch_size,
             target=plan.config.target,
             foreground_share=plan.config.foreground_share,
             boundary_share=plan.config.boundary_share,
+            stored=True,
             **more,
         )
+        return PatchSequence(dataset, seed=seed)
 
-    def batches(self, dataset: SoftLabelDataset, numbers: range, size: int) -> Any:
+    def batches(self, patches: PatchSequence, numbers: range, size: int) -> Any:
         """Batches of the patches with these numbers."""
         return DataLoader(
-            dataset,
+            patches,
             batch_size=size,
             sampler=numbers,
             num_workers=self.loaders,

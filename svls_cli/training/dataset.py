@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor, from_numpy
 from torch.utils.data import Dataset
 
-from svls_cli.arrays import FloatArray, Region
+from svls_cli.arrays import Region
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import listed
 from svls_cli.soften.levels import levels
@@ -20,30 +21,40 @@ from svls_cli.store.reader import StoredCase
 from svls_cli.training.choices import Target
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import CachedImage
+from svls_cli.training.plan import check_target
+from svls_cli.training.randomness import (
+    Rank,
+    distributed_rank,
+    launched_rank,
+    sample_generator,
+)
 from svls_cli.training.sampling import Landmarks, corner_of
 
 Sample = dict[str, Any]
-# Streams of random numbers: positions of patches, order of cases.
-_PATCH, _ORDER = 1, 2
-# Called with a sample and a seed of its own.
-Transform = Callable[[Sample, int], Sample]
+Transform = Callable[[Sample], Any]
+# By the number of axes: world coordinates as a grid has them, (P, L, S) of a slice and
+# (S, P, L), to RAS.
+_TO_RAS = {
+    2: np.array([[0, -1, 0, 0], [-1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]),
+    3: np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+}
 
 
 class SoftLabelDataset(Dataset[Sample]):
-    """An endless, repeatable sequence of patches; ``len`` is one pass over the cases.
+    """Random patches of a store's cases: ``dataset[i]`` draws a new one each time.
 
-    Patch n is the same whenever and wherever it is asked for, so any sampler, number of
-    workers or resumed run sees the same ones: ``dataset[n]`` is defined for every
-    n >= 0, and each case comes once in ``len(cases)`` of them. No file stays open
-    between two patches or travels to a worker, so workers may be forked or spawned.
+    ``dataset[i]`` is a patch of case ``dataset.names[i % len(dataset.names)]``. A
+    `DataLoader` gives other patches in every epoch, worker and rank, and the same ones
+    after the same `torch.manual_seed`. Workers may be forked or spawned, those that
+    read from an object store spawned only. Each searches a case for its boundaries
+    once; with ``persistent_workers=True`` it need not do so again in every epoch.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
-    ``target`` (classes, z, y, x) as stored: uint8, where 255 is certain, takes a
-    quarter of the bytes of probabilities (`as_probabilities` makes them on the device;
-    uint16 comes as int32); ``weight`` (1, z, y, x) uint8, 0 where the voxel is ignored
-    or outside the volume, so that its target is all 0; ``case``; ``corner``, the
-    patch's first voxel; ``affine`` (4, 4) or (3, 3), from the patch's voxels to mm, in
-    array order (z, y, x) and (S, P, L).
+    ``target`` (classes, z, y, x) float32, probabilities; ``weight`` (1, z, y, x) uint8,
+    0 where the voxel is ignored or outside the volume, so that its target is all 0;
+    ``case``, its name; ``corner``, the patch's first voxel; ``affine`` (4, 4) float32,
+    from the patch's voxels (z, y, x) to RAS in mm, as MONAI and TorchIO have it. That
+    of a slice is for (y, x, 0): its third axis is S, 1 mm per voxel.
 
     Parameters
     ----------
@@ -53,12 +64,17 @@ class SoftLabelDataset(Dataset[Sample]):
         Images by name, from `unpack_images`; None for targets only.
     patch_size
         Voxels per spatial axis; what reaches beyond the volume is 0.
+    patches_per_case
+        Number of patches of each case in an epoch.
     target, foreground_share, boundary_share
         As in `TrainingConfig`.
-    seed
-        Seed of the order of the cases and of the positions of patches.
+    stored
+        Leave ``target`` as it is stored, for loops that `as_probabilities` on the
+        device: uint8, where 255 is certain, is a quarter of the bytes (uint16 comes as
+        int32). The sample's ``scale``, () float32, times it is a probability.
     transform
-        Function applied to each sample, with a seed of its own.
+        Function applied to each sample. PyTorch's generator is seeded for it, and its
+        own if it has `set_random_state`, as MONAI's transforms do.
 
     Raises
     ------
@@ -74,38 +90,41 @@ class SoftLabelDataset(Dataset[Sample]):
         images: Mapping[str, CachedImage] | None = None,
         *,
         patch_size: Sequence[int],
+        patches_per_case: int = 1,
         target: Target = "soft",
         foreground_share: float = 0.33,
         boundary_share: float = 0.33,
-        seed: int = 0,
+        stored: bool = False,
         transform: Transform | None = None,
     ) -> None:
         self._cases = dict(cases)
         self._images = None if images is None else dict(images)
-        self._names = sorted(self._cases)
+        self.names = tuple(sorted(self._cases))
         TrainingConfig(  # knows what is out of range
             target=target,
             patch_size=tuple(patch_size),
             foreground_share=foreground_share,
             boundary_share=boundary_share,
-            seed=seed,
         )
         self._shares = foreground_share, boundary_share
-        self._seed, self._transform = seed, transform
+        self._stored, self._transform = stored, transform
         self.patch_size, self.target = tuple(patch_size), target
+        self.patches_per_case = patches_per_case
+        self._landmarks: dict[str, Landmarks] = {}
+        self._rank: Rank | None = None
         self._check()
 
     def _check(self) -> None:
-        if not self._names:
+        if not self.names:
             raise InputError("no cases")
-        unrated = [name for name in self._names if not self._cases[name].raters]
-        if self.target == "rater" and unrated:
-            raise InputError(
-                "target rater needs a store of fuse-raters, which keeps each rater's "
-                f"label map; there are none for {listed(unrated)}"
+        count = self.patches_per_case
+        if not isinstance(count, int) or count < 1:
+            raise InvalidParameterError(
+                f"patches_per_case must be a whole number from 1 on, found {count!r}"
             )
+        check_target(self._cases, self.target)
         if self._images is not None and (
-            lost := sorted({*self._names} - {*self._images})
+            lost := sorted({*self.names} - {*self._images})
         ):
             raise InputError(f"no image for {listed(lost)}")
         for name, case in self._cases.items():
@@ -116,16 +135,27 @@ class SoftLabelDataset(Dataset[Sample]):
                 )
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self.names) * self.patches_per_case
 
     def __iter__(self) -> Iterator[Sample]:
-        """One pass over the cases."""
+        """One epoch, in order."""
         return map(self.__getitem__, range(len(self)))
 
-    def __getitem__(self, number: int) -> Sample:
-        """Return patch ``number``, any whole number from 0 on."""
-        rng = np.random.default_rng((self._seed, _PATCH, number))
-        name = self._name(number)
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        """Draw a patch of a case, or a list of them for a slice."""
+        chosen = range(len(self))[index]  # any integer, and what is wrong raises
+        if isinstance(chosen, range):
+            return [self[each] for each in chosen]
+        rank = distributed_rank() or self._rank or launched_rank()
+        rng = sample_generator(chosen, rank)
+        return self.draw(self.names[chosen % len(self.names)], rng)
+
+    def draw(self, name: str, rng: np.random.Generator) -> Sample:
+        """Draw a patch of a case, by these random numbers alone."""
         case = self._cases[name]
         foreground, boundary = self._shares
         centre = self._landmarks_of(case).centre(
@@ -133,16 +163,9 @@ class SoftLabelDataset(Dataset[Sample]):
         )
         corner = corner_of(rng, case.geometry.shape, self.patch_size, centre)
         sample = self._sample(case, corner, rng)
-        if self._transform is not None:
-            sample = self._transform(sample, int(rng.integers(2**32)))
-        return sample
-
-    def _name(self, number: int) -> str:
-        """Name of the case of a patch; each pass has an order of its own."""
-        passed, at = divmod(number, len(self._names))
-        rng = np.random.default_rng((self._seed, _ORDER, passed))
-        order: list[int] = rng.permutation(len(self._names)).tolist()
-        return self._names[order[at]]
+        if self._transform is None:
+            return sample
+        return _transformed(self._transform, sample, int(rng.integers(2**32)))
 
     def _sample(
         self, case: StoredCase, corner: Sequence[int], rng: np.random.Generator
@@ -154,13 +177,18 @@ class SoftLabelDataset(Dataset[Sample]):
         )
         target = self._padded(self._target(case, region, rng), corner, shape)
         weight = np.any(target, axis=0, keepdims=True).astype(np.uint8)
+        top = levels(target.dtype)
         sample: Sample = {
-            "target": _tensor(target),
             "weight": _tensor(weight),
             "case": case.name,
             "corner": from_numpy(np.array(corner)),
-            "affine": from_numpy(_affine(case, corner)),
+            "affine": from_numpy(_affine(case.geometry, corner)),
         }
+        if self._stored:
+            scale = from_numpy(np.array(1 / top, np.float32))
+            sample |= {"target": _tensor(target), "scale": scale}
+        else:
+            sample["target"] = _tensor(np.divide(target, top, dtype=np.float32))
         if self._images is not None:
             image = self._images[case.name].patch(region)
             sample["image"] = _tensor(self._padded(image, corner, shape))
@@ -190,10 +218,6 @@ class SoftLabelDataset(Dataset[Sample]):
         ]
         return np.pad(values, [(0, 0), *missing]) if any(map(any, missing)) else values
 
-    @cached_property
-    def _landmarks(self) -> dict[str, Landmarks]:
-        return {}
-
     def _landmarks_of(self, case: StoredCase) -> Landmarks:
         if case.name not in self._landmarks:
             self._landmarks[case.name] = Landmarks.of(
@@ -204,7 +228,19 @@ class SoftLabelDataset(Dataset[Sample]):
         return self._landmarks[case.name]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_landmarks"}
+        # Spawned workers cannot ask `torch.distributed`; landmarks are much to send.
+        rank = distributed_rank() or self._rank
+        return {**self.__dict__, "_rank": rank, "_landmarks": {}}
+
+
+def _transformed(transform: Transform, sample: Sample, seed: int) -> Sample:
+    """A changed sample; the same seed makes the same changes."""
+    if hasattr(transform, "set_random_state"):
+        transform.set_random_state(seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # and not those of all devices
+        changed: Sample = transform(sample)
+        return changed
 
 
 def _tensor(values: npt.NDArray[Any]) -> Tensor:
@@ -214,9 +250,13 @@ def _tensor(values: npt.NDArray[Any]) -> Tensor:
     return from_numpy(np.ascontiguousarray(values))
 
 
-def _affine(case: StoredCase, corner: Sequence[int]) -> FloatArray:
-    geometry, n = case.geometry, case.geometry.ndim
-    affine = np.eye(n + 1)
-    affine[:n, :n] = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm
-    affine[:n, n] = affine[:n, :n] @ np.asarray(corner) + geometry.origin_mm
+def _affine(geometry: Geometry, corner: Sequence[int]) -> npt.NDArray[np.float32]:
+    """From the voxels of a patch, (z, y, x) or (y, x, 0), to RAS in mm, (4, 4)."""
+    n = geometry.ndim
+    world = np.eye(4)
+    world[:n, :n] = np.reshape(geometry.direction, (n, n)) * geometry.spacing_mm
+    world[:n, 3] = world[:n, :n] @ np.asarray(corner) + geometry.origin_mm
+    if geometry.plane_mm:
+        [world[2, 3]] = geometry.plane_mm
+    affine: npt.NDArray[np.float32] = (_TO_RAS[n] @ world).astype(np.float32)
     return affine

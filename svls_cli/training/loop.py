@@ -117,9 +117,9 @@ def _batches(plan: Plan, data: Data, *, first_step: int) -> Iterator[Sample]:
     """Batches of all steps from the first on, the same ones in a resumed run."""
     config, axes = plan.config, len(plan.patch_size)
     change = Augmentation(config.mirrored(axes)) if config.augment else None
-    dataset = data.dataset(plan, plan.train, seed=config.seed, transform=change)
+    patches = data.patches(plan, plan.train, seed=config.seed, transform=change)
     numbers = range(first_step * config.batch_size, config.steps * config.batch_size)
-    return iter(data.batches(dataset, numbers, config.batch_size))
+    return iter(data.batches(patches, numbers, config.batch_size))
 
 
 def _step(

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from svls_cli.training.data import Data
-from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.losses import soft_cross_entropy
 from svls_cli.training.plan import Plan
+from svls_cli.training.sequence import PatchSequence
 
 # Number of passes over the cases, and the largest number of patches.
 _PASSES, _PATCHES = 2, 100
@@ -23,14 +23,14 @@ class Validation:
 
     plan: Plan
     data: Data
-    # The validation cases; kept, so that each is searched for landmarks once.
-    dataset: SoftLabelDataset
+    # Of the validation cases; kept, so that each is searched for landmarks once.
+    patches: PatchSequence
 
     @classmethod
     def of(cls, plan: Plan, data: Data) -> Validation:
         """Validation of a run, its patches read in this process."""
         here = Data(data.cases, data.images)  # workers would not keep landmarks
-        return cls(plan, here, here.dataset(plan, plan.validation))
+        return cls(plan, here, here.patches(plan, plan.validation))
 
     @torch.no_grad()
     def scores(
@@ -40,8 +40,8 @@ class Validation:
         network.eval()
         plan, losses = self.plan, []
         overlap = torch.zeros(3, len(plan.classes), device=device)
-        numbers = range(min(_PASSES * len(self.dataset), _PATCHES))
-        for batch in self.data.batches(self.dataset, numbers, plan.config.batch_size):
+        numbers = range(min(_PASSES * len(self.patches), _PATCHES))
+        for batch in self.data.batches(self.patches, numbers, plan.config.batch_size):
             with enough_memory():
                 image, target = batch["image"].to(device), batch["target"].to(device)
                 logits = predict_logits(network, image, amp=uses_amp(plan, device))

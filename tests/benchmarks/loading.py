@@ -5,9 +5,9 @@
 Our dataset draws patches of a store of BraTS-sized cases; the others make the same ones
 in float32: read from one `.nii.gz` file per class, as whole volumes or by SimpleITK no
 more than the patch; or the published method, on PyTorch, recomputes them from the
-hard label map, a `.nii.gz` file or a memory-mapped array. Ours also as float32: by
-default it hands on bytes, and the device makes probabilities of them. All in turn in
-every round, by workers that run already; medians of patches per second.
+hard label map, a `.nii.gz` file or a memory-mapped array. Ours also as stored: bytes,
+of which the device makes probabilities. All in turn in every round, by workers that run
+already; medians of patches per second.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from svls_cli import find_cases, open_store, smooth_cases
-from svls_cli.training import SoftLabelDataset, as_probabilities
+from svls_cli.training import PatchSequence, SoftLabelDataset, as_probabilities
 
 N_CLASSES = 4
 Region = tuple[slice, ...]
@@ -102,11 +102,6 @@ def soften(labels: npt.NDArray[np.uint8], draw: Draw) -> npt.NDArray[np.float32]
     return soft_labels(labels, N_CLASSES)[(slice(None), *draw.inner)]
 
 
-def in_float32(sample: dict[str, Any], _seed: int) -> dict[str, Any]:
-    """A sample of ours as the others have it."""
-    return {**sample, "target": as_probabilities(sample["target"])}
-
-
 def write_files(paths: Sequence[Path], folder: Path) -> None:
     """What the others read: hard and soft labels beside the store."""
     for path in paths:
@@ -131,16 +126,17 @@ def make_datasets(
         assert record.status == "done", record.reason
     store = open_store(folder / "a.zarr")
     size = (edge,) * len(shape)
-    ours = SoftLabelDataset(store, patch_size=size)
+    ours, stored = (
+        PatchSequence(SoftLabelDataset(store, patch_size=size, stored=kept))
+        for kept in (False, True)
+    )
     draws = []
     for sample in map(ours.__getitem__, range(n_patches)):
         region = tuple(slice(at, at + edge) for at in sample["corner"].tolist())
         draws.append(Draw(folder / sample["case"], region, labels.shape))
     return {
         "ours": ours,
-        "ours, as float32": SoftLabelDataset(
-            store, patch_size=size, transform=in_float32
-        ),
+        "ours, as stored": stored,
         "whole .nii.gz": Patches(read_whole, draws),
         "part of .nii.gz": Patches(read_part, draws),
         "SVLS of .nii.gz": Patches(soften_file, draws),

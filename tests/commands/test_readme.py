@@ -5,6 +5,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,14 @@ from tests.helpers.commands import ROOT, SAMPLE, shell
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+SECTIONS = re.split(r"^#{2,3} ", README, flags=re.MULTILINE)
+# The Python examples of a section go on from its first one.
+EXAMPLES = [found for found in (blocks("python", text) for text in SECTIONS) if found]
+LIGHTNING = "import lightning"
 # Set-up is what .ci/run does; the benchmarks' commands are run by test_benchmarks.py.
 SHELL = [
     line
@@ -53,11 +59,26 @@ def test_shell_commands(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_python_examples(folder: Path) -> None:
+    assert len(EXAMPLES) == 3
+    for examples in EXAMPLES:
+        run_script((each for each in examples if LIGHTNING not in each), folder)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    find_spec("lightning") is None, reason="lightning is too large for the extra `test`"
+)
+def test_lightning_example(folder: Path) -> None:
+    [examples] = [each for each in EXAMPLES if LIGHTNING in "".join(each)]
+    [lightning] = [each for each in examples if LIGHTNING in each]
+    run_script([examples[0], lightning], folder)
+
+
+def run_script(examples: Iterable[str], folder: Path) -> None:
     script = folder / "example.py"
-    for example in blocks("python"):
-        # A script that starts workers needs no guard; it must not be run again by them.
-        script.write_text(example)
-        subprocess.run([sys.executable, script], cwd=folder, check=True)
+    # A script that starts workers needs no guard; it must not be run again by them.
+    script.write_text("\n".join(examples))
+    subprocess.run([sys.executable, script], cwd=folder, check=True)
 
 
 def test_every_command_is_documented() -> None:

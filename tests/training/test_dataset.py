@@ -1,20 +1,29 @@
 """Patches for training loops."""
 
-import pickle
 import resource
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from torch.utils.data import DataLoader
+import torchio
+from monai.data import MetaTensor, list_data_collate
+from monai.transforms import LoadImage, Orientation
+from scipy.spatial.transform import Rotation
+from torch.utils.data import default_collate
 
 from svls_cli import Batch, Store, find_rated_cases, fuse_cases, open_store
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.scans import Scan
-from svls_cli.training import SoftLabelDataset, find_images, unpack_images
+from svls_cli.training import (
+    SoftLabelDataset,
+    as_probabilities,
+    find_images,
+    unpack_images,
+)
 from svls_cli.training.image_cache import (
     ImageUnpacker,
     Scaling,
@@ -45,12 +54,8 @@ def unpacked(store: Store, images: Path, cache: Path) -> Any:
     return unpack_images(store, scans, cache, batch=Batch(jobs=1))
 
 
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    return all(np.array_equal(value, other[key]) for key, value in one.items())
-
-
 def test_a_sample(store: Store, images: Any) -> None:
-    sample = SoftLabelDataset(store, images, patch_size=PATCH)[5]
+    sample = SoftLabelDataset(store, images, patch_size=PATCH, stored=True)[2]
     case, corner = store[sample["case"]], sample["corner"].numpy()
     region = tuple(map(slice, corner, corner + PATCH))
     np.testing.assert_array_equal(sample["target"], case.patch(region))
@@ -61,39 +66,131 @@ def test_a_sample(store: Store, images: Any) -> None:
     assert whole.mean() == pytest.approx(0, abs=1e-5)
     assert whole.std() == pytest.approx(1, abs=1e-5)
     np.testing.assert_allclose(sample["image"], whole[(slice(None), *region)])
-    geometry = case.geometry
-    direction = np.reshape(geometry.direction, (3, 3))
-    origin = geometry.origin_mm + direction @ (corner * geometry.spacing_mm)
-    np.testing.assert_allclose(sample["affine"].numpy()[:3, 3], origin)
 
 
-def test_patches_are_the_same_for_everybody(store: Store, images: Any) -> None:
-    dataset = SoftLabelDataset(store, images, patch_size=PATCH, seed=3)
-    twin = pickle.loads(pickle.dumps(dataset))
-    for number in (0, 7, 10**9):
-        assert same(dataset[number], twin[number])
-    other = SoftLabelDataset(store, images, patch_size=PATCH, seed=4)
-    assert not same(dataset[0], other[0])
-    loader = DataLoader(
-        dataset, sampler=range(4, 10), num_workers=2, multiprocessing_context="spawn"
-    )
-    for number, batch in zip(range(4, 10), loader, strict=True):
-        assert torch.equal(batch["image"][0], dataset[number]["image"])
-        assert torch.equal(batch["target"][0], dataset[number]["target"])
+def test_targets_are_probabilities(store: Store) -> None:
+    torch.manual_seed(0)
+    sample = SoftLabelDataset(store, patch_size=PATCH)[1]
+    torch.manual_seed(0)
+    stored = SoftLabelDataset(store, patch_size=PATCH, stored=True)[1]
+    assert sample["target"].dtype == torch.float32
+    assert "image" not in sample
+    assert "scale" not in sample
+    assert torch.equal(sample["target"], as_probabilities(stored["target"]))
+    torch.testing.assert_close(sample["target"], stored["target"] * stored["scale"])
 
 
-def test_each_case_comes_once_in_a_pass(store: Store) -> None:
-    dataset = SoftLabelDataset(store, patch_size=PATCH)
-    assert len(dataset) == 3
-    orders = [[dataset[3 * n + k]["case"] for k in range(3)] for n in range(6)]
-    assert all(sorted(order) == sorted(store) for order in orders)
-    assert len(set(map(tuple, orders))) > 1
-    assert [sample["case"] for sample in dataset] == orders[0]
-    assert "image" not in dataset[0]
+def test_nothing_in_a_batch_is_float64(store: Store, images: Any) -> None:
+    """Apple's GPUs have none."""
+    for stored in (False, True):
+        dataset = SoftLabelDataset(store, images, patch_size=PATCH, stored=stored)
+        for collate in (default_collate, list_data_collate):
+            batch = collate(dataset[:2])
+            assert batch["case"] == ["case_01", "case_02"]
+            tensors = [v for v in batch.values() if isinstance(v, torch.Tensor)]
+            assert len(tensors) == len(batch) - 1
+            assert all(len(tensor) == 2 for tensor in tensors)
+            assert torch.float64 not in {tensor.dtype for tensor in tensors}
+
+
+def test_indices(store: Store) -> None:
+    dataset = SoftLabelDataset(store, patch_size=PATCH, patches_per_case=2)
+    assert len(dataset) == 6
+    assert dataset.names == ("case_01", "case_02", "case_03")
+    numbers: list[Any] = [4, -2, np.int64(4), np.uint8(4), torch.tensor(4)]
+    assert {dataset[number]["case"] for number in numbers} == {"case_02"}
+    names = [*dataset.names, *dataset.names]
+    assert [sample["case"] for sample in dataset] == names
+    assert [sample["case"] for sample in dataset[-1:0:-2]] == names[-1:0:-2]
+    assert dataset[6:] == []
+    for outside in (6, -7, torch.tensor(6)):
+        with pytest.raises(IndexError, match="out of range"):
+            dataset[outside]
+    wrong: list[Any] = [1.0, "1", None, [0, 1], torch.tensor(1.0), torch.arange(2)]
+    for index in wrong:
+        with pytest.raises(TypeError, match="integer"):
+            dataset[index]
+
+
+# Columns are a NIfTI file's axes: straight, flipped, permuted, oblique.
+AXES = [
+    np.diag([1.0, 2.0, 3.0]),
+    np.diag([-1.0, -2.0, 3.0]),
+    np.array([[0, 0, -2.5], [0.7, 0, 0], [0, 1.1, 0]]),
+    Rotation.from_euler("xyz", [20, -35, 50], degrees=True).as_matrix()
+    @ np.diag([0.5, -0.8, 2.0]),
+]
+
+
+def nifti(path: Path, axes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Write label values to a file; return its affine."""
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = axes, (-31.5, 70, 12.25)
+    nibabel.save(nibabel.Nifti1Image(blobs((12, 14, 16), 2), affine), path)
+    return affine
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_affines_are_those_of_nibabel(
+    axes: npt.NDArray[np.float64], tmp_path: Path
+) -> None:
+    affine = nifti(tmp_path / "a.nii", axes)
+    store = smoothed(tmp_path / "a.nii", tmp_path / "a.zarr")
+    sizes = [(5, 6, 7), (16, 14, 20)]  # inside, and beyond the volume
+    for sample in (SoftLabelDataset(store, patch_size=size)[0] for size in sizes):
+        for z, y, x in [(0, 0, 0), (4, 0, 6), (1, 2, 3)]:
+            found = sample["affine"].numpy() @ (z, y, x, 1)
+            k, j, i = np.add(sample["corner"].numpy(), (z, y, x))
+            np.testing.assert_allclose(found, affine @ (i, j, k, 1), atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_affines_are_those_of_monai_and_torchio(
+    axes: npt.NDArray[np.float64], tmp_path: Path
+) -> None:
+    """Turned to RAS by either library, a sample is what the library reads."""
+    path = tmp_path / "a.nii"
+    nifti(path, axes)
+    store = smoothed(path, tmp_path / "a.zarr")
+    sample = SoftLabelDataset(store, patch_size=(16, 14, 12), target="hard")[0]
+    hard, affine = sample["target"][1:], sample["affine"]
+    straight = Orientation("RAS", labels=None)
+    theirs = straight(LoadImage(image_only=True, ensure_channel_first=True)(path))
+    ours = straight(MetaTensor(hard, affine=affine))
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    straight = torchio.ToCanonical()
+    theirs = straight(torchio.ScalarImage(path))
+    ours = straight(torchio.ScalarImage(tensor=hard, affine=affine))
+    np.testing.assert_array_equal(ours.data, theirs.data)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+
+
+@pytest.mark.parametrize("plane", [None, 42.0])
+def test_affines_of_slices(plane: float | None, tmp_path: Path) -> None:
+    affine = np.array([[-2.0, 0, 0, 5], [0, 3, 0, -7], [0, 0, 1, 0], [0, 0, 0, 1]])
+    labels = blobs((12, 14), 2)
+    if plane is None:
+        path = write_image(
+            tmp_path / "a.nrrd",
+            labels.T,
+            spacing=(2, 3),
+            origin=(-5, 7),
+            direction=(1, 0, 0, -1),
+        )
+    else:
+        affine[2, 3], path = plane, tmp_path / "a.nii"
+        nibabel.save(nibabel.Nifti1Image(labels, affine), path)
+    sample = SoftLabelDataset(smoothed(path, tmp_path / "a.zarr"), patch_size=(5, 6))[0]
+    y, x = sample["corner"].tolist()
+    found = sample["affine"].numpy() @ (3, 4, 0, 1)
+    np.testing.assert_allclose(found, affine @ (x + 4, y + 3, 0, 1), atol=1e-5)
+    assert sample["target"].shape == (2, 5, 6)
 
 
 def test_what_lies_outside_weighs_nothing(store: Store, images: Any) -> None:
-    sample = SoftLabelDataset(store, images, patch_size=(24, 64, 64))[0]
+    dataset = SoftLabelDataset(store, images, patch_size=(24, 64, 64), stored=True)
+    sample = dataset[0]
     assert sample["corner"].tolist() == [-2, -4, -2]
     inside = (slice(2, 22), slice(4, 60), slice(2, 62))
     weight = torch.zeros(24, 64, 64, dtype=torch.uint8)
@@ -106,10 +203,12 @@ def test_what_lies_outside_weighs_nothing(store: Store, images: Any) -> None:
 
 
 def test_hard_targets(store: Store) -> None:
+    torch.manual_seed(0)
     soft = SoftLabelDataset(store, patch_size=PATCH)[0]
+    torch.manual_seed(0)
     hard = SoftLabelDataset(store, patch_size=PATCH, target="hard")[0]
     assert hard["corner"].tolist() == soft["corner"].tolist()
-    assert set(hard["target"].unique().tolist()) == {0, 255}
+    assert set(hard["target"].unique().tolist()) == {0, 1}
     assert torch.equal(hard["target"].argmax(dim=0), soft["target"].argmax(dim=0))
     assert not torch.equal(hard["target"], soft["target"])
 
@@ -119,10 +218,11 @@ def test_rater_targets(tmp_path: Path, store: Store) -> None:
     records = fuse_cases(cases, tmp_path / "f.zarr", batch=Batch(jobs=1))
     assert all(record.status == "done" for record in records)
     fused = open_store(tmp_path / "f.zarr")
-    dataset = SoftLabelDataset(fused, patch_size=(20, 56, 60), target="rater")
+    dataset = SoftLabelDataset(
+        fused, patch_size=(20, 56, 60), target="rater", patches_per_case=30
+    )
     drawn: dict[str, set[str]] = {name: set() for name in fused}
-    for number in range(30):
-        sample = dataset[number]
+    for sample in dataset[:30]:
         case = fused[sample["case"]]
         values = case.classes.values[sample["target"].argmax(dim=0).numpy()]
         [rater] = [r for r in case.raters if (case.label_patch(r) == values).all()]
@@ -144,30 +244,14 @@ def test_other_types_and_ignored_voxels(
     path = write_image(tmp_path / "a.nrrd", labels)
     store = smoothed(path, tmp_path / "a.zarr", dtype=dtype, ignore_label=7)
     for target in ("soft", "hard"):
-        sample = SoftLabelDataset(store, patch_size=(8, 10, 12), target=target)[0]
+        dataset = SoftLabelDataset(
+            store, patch_size=(8, 10, 12), target=target, stored=True
+        )
+        sample = dataset[0]
         assert sample["target"].dtype == expected
         assert sample["target"].max() == top
+        assert sample["scale"] * top == 1
         np.testing.assert_array_equal(sample["weight"][0], labels != 7)
-
-
-def test_slices(tmp_path: Path) -> None:
-    store = smoothed(SAMPLE / "slice", tmp_path / "a.zarr")
-    sample = SoftLabelDataset(store, patch_size=(16, 16))[0]
-    assert sample["target"].shape == (4, 16, 16)
-    assert sample["affine"].shape == (3, 3)
-
-
-def test_transforms_have_a_seed(store: Store) -> None:
-    seeds: list[int] = []
-
-    def note(sample: dict[str, Any], seed: int) -> dict[str, Any]:
-        seeds.append(seed)
-        return sample
-
-    dataset = SoftLabelDataset(store, patch_size=PATCH, transform=note)
-    assert [dataset[0]["case"], dataset[1]["case"]]
-    assert dataset[0]
-    assert seeds[0] == seeds[2] != seeds[1]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +261,8 @@ def test_transforms_have_a_seed(store: Store) -> None:
         ({"target": "best"}, "target must be one of"),
         ({"patch_size": (16, 0, -4)}, "patch_size must be"),
         ({"foreground_share": 9}, "foreground_share must be in"),
+        ({"patches_per_case": 0}, "patches_per_case must be a whole number from 1"),
+        ({"patches_per_case": 1.5}, "patches_per_case must be a whole number from 1"),
     ],
 )
 def test_wrong_parameters(options: dict[str, Any], message: str, store: Store) -> None:
@@ -315,3 +401,56 @@ def test_a_disk_that_refuses_an_image_says_why(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+class Subjects(torchio.SubjectsDataset):  # type: ignore[misc]
+    """Patches as the large volumes that TorchIO's queue cuts small ones from."""
+
+    def __init__(self, dataset: SoftLabelDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[index]
+
+    def dry_iter(self) -> range:
+        return range(len(self))
+
+
+def to_subject(sample: dict[str, Any]) -> Any:
+    changes = [
+        torchio.RandomAffine(default_pad_value=0),
+        torchio.RandomNoise(exclude=["target"]),
+    ]
+    parts = {
+        name: torchio.ScalarImage(tensor=sample[name], affine=sample["affine"])
+        for name in ("image", "target")
+    }
+    return torchio.Compose(changes)(torchio.Subject(parts))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_subjects_in_a_queue_of_torchio(
+    workers: int, store: Store, images: Any
+) -> None:
+    dataset = SoftLabelDataset(
+        store, images, patch_size=PATCH, patches_per_case=4, transform=to_subject
+    )
+    queue = torchio.Queue(
+        Subjects(dataset),
+        max_length=10,
+        samples_per_volume=3,
+        sampler=torchio.UniformSampler((4, 12, 12)),
+        num_workers=workers,
+    )
+    loader = torchio.SubjectsLoader(queue, batch_size=9)
+    for batches in (list(loader), list(loader)):  # two epochs
+        assert [len(batch["image"]["data"]) for batch in batches] == [9, 9, 9, 9]
+        target = torch.cat([batch["target"]["data"] for batch in batches])
+        assert target.shape[2:] == (4, 12, 12)
+        total = target.sum(dim=1)
+        assert target.min() >= 0
+        assert total.max() == pytest.approx(1, abs=1e-4)  # no noise, no other classes
+        assert total.median() == pytest.approx(1, abs=1e-4)

@@ -69,6 +69,15 @@ def test_dice_on_hard_labels_is_monai_s() -> None:
     torch.testing.assert_close(soft_dice_loss(logits, hard.float()), expected)
 
 
+def test_dice_on_soft_labels_is_monai_s() -> None:
+    logits, target = torch.randn(2, 3, 6, 6), random_soft(0, 2, 3, 6, 6)
+    target[:, :, :2] = 0  # no loss there
+    theirs = DiceLoss(soft_label=True, batch=True, smooth_nr=0, smooth_dr=0)
+    weight = (target.sum(dim=1, keepdim=True) > 0).to(torch.uint8)
+    expected = theirs(logits.softmax(dim=1) * weight, target)
+    torch.testing.assert_close(soft_dice_loss(logits, target), expected)
+
+
 @given(st.integers(0, 2**31))
 def test_dice_is_least_at_the_soft_label_itself(seed: int) -> None:
     target = random_soft(seed, 1, 3, 4, 4)
