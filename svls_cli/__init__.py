@@ -2,9 +2,9 @@
 
 What the commands do, for Python. `smooth` works on arrays; all others on files, stores
 and folders, with a `Batch` that says how they go through the cases: `find_cases` and
-`smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train`,
-`predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`, `export_cases`,
-`nnunet_cases`.
+`smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train` and
+`score_run`, `predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`,
+`export_cases`, `nnunet_cases`.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from svls_cli.store.reader import StoredCase as StoredCase
     from svls_cli.store.reader import open_store as open_store
     from svls_cli.training.predict import predict_cases as predict_cases
+    from svls_cli.training.score import score_run as score_run
     from svls_cli.training.train import train as train
     from svls_cli.tuning.result import TuningResult as TuningResult
     from svls_cli.tuning.tune import tune_smoothing as tune_smoothing
@@ -73,6 +74,7 @@ _HOME = {
     "open_store": "store.reader",
     "parse_classes": "labels.class_files",
     "predict_cases": "training.predict",
+    "score_run": "training.score",
     "smooth": "soften.volume",
     "smooth_cases": "compiling.smooth",
     "svls_kernel": "soften.kernel",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +73,14 @@ def command(
       svls-cli compare --images images/ labels/ --out comparison/
       svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
     """
-    training_options.need_libraries()
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
 
     config, more = training_options.config_of(rest)
+
+    def begin(label: str) -> None:
+        if not sys.stderr.isatty():  # where progress has no bar to say it
+            console.echo(label, err=True)
 
     def tell(trial: Trial) -> None:
         if as_json:
@@ -95,6 +99,7 @@ def command(
             methods=methods.split(","),
             config=config,
             classes=options.classes_of(classes),
+            on_start=begin,
             on_trial=tell,
             batch=batch,
             **more,

@@ -18,6 +18,13 @@ from svls_cli.training.choices import CHECKPOINTS
 @click.argument("out", metavar="OUT.zarr", type=PATH)
 @training_options.image_pattern
 @option(
+    "--cases",
+    group="Input",
+    metavar="validation|FILE",
+    help="Predict only the cases that the run did not train on, or those that a file "
+    "names, one per line. [default: all images]",
+)
+@option(
     "--checkpoint",
     group="Prediction",
     type=click.Choice(CHECKPOINTS),
@@ -56,7 +63,9 @@ def command(
     """Predict class probabilities of images, as a store.
 
     RUN is the folder of a training run; IMAGES are image files or folders of them, with
-    the channels that the network was trained on. OUT.zarr becomes a store that inspect,
+    the channels that the network was trained on; or - to read one path, or one JSON
+    record {"case": ..., "image": ...} or {"case": ..., "images": [...]} with its
+    channels, per line of standard input. OUT.zarr becomes a store that inspect,
     export, evaluate and viewers take like any store of soft labels.
 
     Cases that OUT.zarr holds already, predicted from the same files with the same
@@ -65,12 +74,23 @@ def command(
 
     \b
       svls-cli predict run/ images/ pred.zarr
+      svls-cli predict run/ --cases validation images/ held_out.zarr
       svls-cli evaluate pred.zarr --reference labels/
     """
-    training_options.need_libraries()
     from svls_cli.training.predict import predict_cases
 
     reporter = console.Reporter(as_json=as_json, done="predicted", where=out)
     with console.batch(rest, on_record=reporter) as batch:
-        predict_cases(run, images, out, pattern=image_pattern, batch=batch, **rest)
-    return reporter.finish()
+        predict_cases(
+            run,
+            images,
+            out,
+            pattern=image_pattern,
+            lines=console.stdin_lines(images),
+            batch=batch,
+            **rest,
+        )
+    code = reporter.finish()
+    if not as_json:
+        console.echo(f"next: svls-cli evaluate {out} --reference LABELS")
+    return code

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svls_cli.cli import console, options, training_options
+from svls_cli.cli import console, evaluate_tables, options, training_options
 from svls_cli.cli.command import PATH, Command, option
 
 if TYPE_CHECKING:
+    from svls_cli.evaluation.report import EvaluationReport
     from svls_cli.training.epoch_log import EpochLog
+    from svls_cli.training.plan import Plan
+    from svls_cli.training.run_folder import RunFolder
 
 
 @click.command("train", cls=Command)
@@ -32,6 +35,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also log to RUN/tensorboard (requires tensorboard).",
 )
+@option(
+    "--evaluate/--no-evaluate",
+    group="Output",
+    default=True,
+    help="At the end, predict the validation cases into RUN/validation.zarr and print "
+    "their scores.",
+)
 @options.json_lines("epoch")
 @training_options.target
 @training_options.parameters
@@ -46,24 +56,28 @@ def command(
     out: Path,
     as_json: bool,
     image_pattern: str | None,
+    evaluate: bool,
     **rest: Any,
-) -> None:
+) -> int:
     """Train a U-Net on the soft labels of a store.
 
     Every case of STORE.zarr needs an image of its name on its own grid: CASE.nii.gz
     (NIfTI, NRRD, MetaImage), or channels CASE_0000.nii.gz, CASE_0001.nii.gz, ...
 
     RUN gets last.pt and best.pt (of the highest validation Dice), which hold the
-    weights with all parameters; log.csv; and curves.png. To resume a run that was
-    ended, run the same command again; other parameters are refused. Requires pip
-    install 'svls-cli[train]'.
+    weights with all parameters; validation.txt, the names of the cases that were held
+    out, and validation.zarr, the last weights' predictions of them, whose scores are
+    printed; log.csv; and curves.png. To resume a run that was ended, run the same
+    command again; other parameters are refused. Requires pip install
+    'svls-cli[train]'.
 
     \b
       svls-cli train out.zarr --images images/ --out run/
       svls-cli train out.zarr --images imagesTr/ --out run/ --epochs 500
     """
-    training_options.need_libraries()
-    from svls_cli.training.checkpoint import Checkpoint, RunFolder
+    from svls_cli.training.run_folder import RunFolder
+    from svls_cli.training.run_state import RunState
+    from svls_cli.training.score import score_run
     from svls_cli.training.train import train
 
     config, more = training_options.config_of(rest)
@@ -85,12 +99,42 @@ def command(
             batch=batch,
             **more,
         )
+        folder = RunFolder(out)
+        plan = RunState.load(folder.checkpoint("last")).plan
+        if not as_json:
+            console.echo(_held_out(folder, plan))
+        report = None
+        if evaluate and plan.validation:
+            report = score_run(
+                out,
+                store,
+                images,
+                pattern=image_pattern,
+                device=more["device"],
+                batch=batch,
+            )
+    if report is not None:
+        _show(report, as_json=as_json)
     if not as_json:
-        plan = Checkpoint.load(RunFolder(out).checkpoint("last")).plan
-        console.echo(
-            f"{out}: trained on {len(plan.train)} cases, validated on "
-            f"{len(plan.validation)}; svls-cli predict {out} IMAGES... OUT.zarr"
-        )
+        console.echo(f"next: svls-cli predict {out} IMAGES... OUT.zarr")
+    return console.EXIT_SOME_FAILED if report and report.failed else 0
+
+
+def _held_out(folder: RunFolder, plan: Plan) -> str:
+    held = "no validation cases"
+    if plan.validation:
+        held = f"{len(plan.validation)} held out, named in {folder.validation}"
+    return f"{folder.path}: trained on {len(plan.train)} cases; {held}"
+
+
+def _show(report: EvaluationReport, *, as_json: bool) -> None:
+    console.complain("failed", report.failed)
+    if as_json:
+        scores = report.to_json()
+        kept = ("parameters", "summary", "classes")
+        console.print_json({"validation": {key: scores[key] for key in kept}})
+    elif report.scores:
+        evaluate_tables.show_evaluation(report)
 
 
 def _line(log: EpochLog, epochs: int) -> str:

@@ -81,8 +81,9 @@ parameters = together(
         group="Patches",
         type=options.numbers(int),
         metavar="NUMBER|Z,Y,X",
-        help="Voxels of a patch: one number, or z,y,x; 1,Y,X trains on slices. "
-        "[default: as much of the smallest case as 96 x 96 x 96 voxels allow]",
+        help="Voxels of a patch: one number, or z,y,x, clipped to the largest case; "
+        "1,Y,X trains on slices. [default: as much of the smallest case as 96 x 96 x "
+        "96 voxels allow]",
     ),
     _number("batch_size", "Patches", "Number of patches in a step."),
     _number(
@@ -130,7 +131,8 @@ parameters = together(
     _number(
         "epochs",
         "Training",
-        "Number of epochs; each ends with a validation and a checkpoint.",
+        "Number of epochs; each ends with a validation and a checkpoint. Given more "
+        "than before, a run goes on, its learning rate laid over all of them.",
     ),
     _number("steps_per_epoch", "Training", "Number of optimiser steps per epoch."),
     _number(
@@ -201,23 +203,3 @@ def config_of(rest: Mapping[str, Any]) -> tuple[TrainingConfig, dict[str, Any]]:
     known = TrainingConfig.to_json(TrainingConfig())
     config = TrainingConfig(**{k: v for k, v in rest.items() if k in known})
     return config, {k: v for k, v in rest.items() if k not in known}
-
-
-def need_libraries() -> None:
-    """Complain of a missing extra in one line.
-
-    Raises
-    ------
-    InvalidParameterError
-        If PyTorch, MONAI or matplotlib is not installed.
-    """
-    from svls_cli.figures import check_figure
-
-    try:
-        import svls_cli.training.predict
-        import svls_cli.training.train  # noqa: F401
-    except ImportError as error:
-        raise InvalidParameterError(
-            f"training needs {error.name}: pip install 'svls-cli[train]'"
-        ) from error
-    check_figure(Path("curves.png"))

@@ -7,7 +7,7 @@ piece is kept, so a comparison that was ended is simply run again.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,17 @@ from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.names import safe_name
-from svls_cli.labels.scans import Scan
 from svls_cli.labels.values import listed
+from svls_cli.soften.devices import parse_device
 from svls_cli.soften.methods import parse_method
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
-from svls_cli.training.checkpoint import Checkpoint, RunFolder
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import clear_cache, find_images
-from svls_cli.training.predict import predict_cases
+from svls_cli.training.libraries import check_libraries
+from svls_cli.training.predict import predict_validation
+from svls_cli.training.run_folder import RunFolder
+from svls_cli.training.run_state import RunState
 from svls_cli.training.splitting import split_cases
 from svls_cli.training.train import train
 
@@ -58,6 +60,14 @@ class Experiment:
         """Soft labels of a method."""
         return self.out / "stores" / f"{safe_name(method)}.zarr"
 
+    def labelled(self, label: str) -> Experiment:
+        """The same, whose progress says of which trial it is."""
+
+        def show(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
+            return self.batch.progress(items, total, f"{label}: {doing}")
+
+        return replace(self, batch=replace(self.batch, progress=show))
+
     def run(self, method: str, seed: int) -> Trial:
         """Train, predict and evaluate; what is there already is not done again."""
         name = f"{safe_name(method)}_seed_{seed}"
@@ -73,26 +83,17 @@ class Experiment:
             device=self.device,
             batch=self.batch,
         )
-        held = Checkpoint.load(run.checkpoint("last")).plan.validation
         prediction = self.out / "predictions" / f"{name}.zarr"
-        store = open_store(self.store(method))
-        cases = {name: store[name] for name in held}
-        scans = find_images(cases, self.images, pattern=self.image_pattern)
-        self._predict(run, scans, prediction)
-        return Trial(method, seed, self._evaluate(name, prediction, held))
-
-    def _predict(self, run: RunFolder, scans: dict[str, Scan], out: Path) -> None:
-        records = predict_cases(
-            run.path,
-            scans,
-            out,
-            dtype="uint16",  # steps too small for any score
+        predict_validation(
+            run,
+            self.images,
+            prediction,
+            pattern=self.image_pattern,
             device=self.device,
-            batch=replace(self.batch, fail_fast=True),
+            batch=self.batch,
         )
-        for record in records:
-            if record.status == "failed":
-                raise InputError(f"{record.case}: {record.reason}")
+        held = RunState.load(run.checkpoint("last")).plan.validation
+        return Trial(method, seed, self._evaluate(name, prediction, held))
 
     def _evaluate(
         self, name: str, prediction: Path, held: Sequence[str]
@@ -144,6 +145,7 @@ def compare_methods(
     band_mm: float = 2.0,
     loaders: int = 0,
     device: str = "auto",
+    on_start: Callable[[str], None] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     batch: Batch | None = None,
 ) -> Comparison:
@@ -173,6 +175,8 @@ def compare_methods(
         As in `evaluate_cases`.
     loaders, device
         As in `train`.
+    on_start
+        Called with a line that says which trial of how many begins.
     on_trial
         Called with each trial as soon as it is finished.
     batch
@@ -190,6 +194,8 @@ def compare_methods(
     InputError
         If an input is broken, or ``out`` holds another comparison.
     """
+    check_libraries()
+    parse_device(device)
     if seeds < 1:
         raise InvalidParameterError(f"seeds must be at least 1, found {seeds}")
     if not methods or len(set(methods)) < len(methods):
@@ -202,11 +208,13 @@ def compare_methods(
         raise InvalidParameterError(
             f"a comparison needs validation cases, {config.validation!r} gives none"
         )
+    images = [images] if isinstance(images, str | Path) else list(images)
+    find_images(names, images, pattern=image_pattern)
     if ignore_label is None and classes is not None:
         ignore_label = classes.ignore_label
     experiment = Experiment(
         cases,
-        [images] if isinstance(images, str | Path) else list(images),
+        images,
         image_pattern,
         disk_folder(out),
         config,
@@ -235,11 +243,14 @@ def compare_methods(
         # The first store's classes serve all: one look at the label maps is enough.
         classes = ClassSpec(open_store(experiment.store(name)).classes, ignore_label)
     trials = []
-    for seed in range(seeds):
-        for name in softened:
-            trials.append(experiment.run(name, seed))
-            if on_trial is not None:
-                on_trial(trials[-1])
+    planned = [(name, seed) for seed in range(seeds) for name in softened]
+    for number, (name, seed) in enumerate(planned, start=1):
+        label = f"[{number}/{len(planned)}] {name} seed {seed}"
+        if on_start is not None:
+            on_start(label)
+        trials.append(experiment.labelled(label).run(name, seed))
+        if on_trial is not None:
+            on_trial(trials[-1])
     clear_cache(experiment.out / "cache")
     return Comparison(tuple(trials))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from svls_cli.evaluation.references import Reference, References, find_reference
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation
 from svls_cli.labels.classes import check_ignore_label
+from svls_cli.labels.values import listed
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,14 @@ def evaluate_cases(
     evaluator, batch = CaseEvaluator(measures, ignore_label), batch or Batch()
     if batch.fail_fast and any(each.record.status == "failed" for each in others):
         pairs = []
+    trained_on = [p.name for p in pairs if p.prediction.attributes.get("trained_on")]
+    if trained_on:
+        logging.getLogger(__name__).warning(
+            "%d of %d cases were trained on, and say little of new ones: %s",
+            len(trained_on),
+            len(pairs),
+            listed(trained_on, 3),
+        )
     evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
     return EvaluationReport(
         parameters={
@@ -155,6 +165,7 @@ def evaluate_cases(
         },
         cases=sorted([*evaluated, *others], key=lambda each: each.record.case),
         seed=seed,
+        trained_on=frozenset(trained_on),
     )
 
 

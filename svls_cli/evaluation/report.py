@@ -88,11 +88,14 @@ class EvaluationReport:
         reference lacks them, and failed.
     seed
         Seed of the bootstrap.
+    trained_on
+        Names of the cases that the network that predicted them was trained on.
     """
 
     parameters: Mapping[str, Any]
     cases: Sequence[Finished[CaseEvaluation]]
     seed: int = 0
+    trained_on: frozenset[str] = frozenset()
 
     @cached_property
     def scores(self) -> tuple[CaseEvaluation, ...]:
@@ -161,6 +164,7 @@ class EvaluationReport:
             "parameters": dict(self.parameters),
             "summary": {
                 "cases": len(self.scores),
+                "trained_on": len(self.trained_on),
                 **{name: asdict(each) for name, each in self.overlaps.items()},
                 "regions": calibration,
                 **({"paper": published} if published else {}),
@@ -204,7 +208,9 @@ class EvaluationReport:
     def case_records(self) -> list[dict[str, Any]]:
         """Each case's record with its scores, if it has any: the lines of `--json`."""
         return [
-            case.record.to_json() | (case.result.to_json() if case.result else {})
+            case.record.to_json()
+            | (case.result.to_json() if case.result else {})
+            | ({"trained_on": True} if case.record.case in self.trained_on else {})
             for case in self.cases
         ]
 

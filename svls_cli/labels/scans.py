@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import find_cases, list_images
+from svls_cli.labels.cases import case_name, each_once, find_cases, list_images
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import ImageFile, open_image_file
-from svls_cli.labels.names import check_letter_case
+from svls_cli.labels.names import check_letter_case, safe_name
 
 # nnU-Net's channels: case_0000.nii.gz, case_0001.nii.gz, ...
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -27,7 +28,7 @@ class Scan:
 
     name: str
     paths: tuple[Path, ...]  # an image file per channel
-    # Names of the channels; one alone is ``""`` or the like.
+    # Names of the channels; ``""`` where there is one, or only their order is known.
     channels: tuple[str, ...] = ("",)
 
     @property
@@ -64,6 +65,7 @@ def find_scans(
     inputs: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
+    lines: Iterable[str] = (),
     wanted: Collection[str] = (),
     n_channels: int | None = None,
 ) -> dict[str, Scan]:
@@ -76,11 +78,14 @@ def find_scans(
     Parameters
     ----------
     inputs
-        Image files and folders of them.
+        Image files and folders of them; ``-`` stands for ``lines``.
     pattern
         Path inside a folder, as in `list_images`, with ``{case}`` and, unless there is
         one channel, ``{channel}``; channels are in the order of their names. Or a glob
         that picks files in folders.
+    lines
+        A path; or a JSON record ``{"case": ..., "image": path}``, or with ``"images":
+        [path, ...]`` in the order of the channels, per line.
     wanted
         Cases that there should be: numbers at the names' ends are channels if more of
         these are found so.
@@ -90,10 +95,38 @@ def find_scans(
     Raises
     ------
     InputError
-        If there are none, an input does not exist, or two files have one name, or names
-        that differ only in the case of letters.
+        If there are none, an input does not exist, a line is not understood, or two
+        files have one name, or names that differ only in the case of letters.
     """
-    given = [Path(p) for p in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    paths, scans = list[Path](), list[Scan]()
+    for given in [inputs] if isinstance(inputs, str | Path) else inputs:
+        if str(given) != "-":
+            paths.append(Path(given))
+            continue
+        for text in (line.rstrip("\r\n") for line in lines if line.strip()):
+            if text.lstrip().startswith("{"):
+                scans.append(_parse_record(text))
+            else:
+                paths.append(Path(text))
+    found = {}
+    if paths or not scans:
+        found = _find(paths, pattern, wanted, n_channels)
+    for scan in scans:
+        if found.setdefault(scan.name, scan) != scan:
+            raise InputError(
+                f"two images are case {scan.name!r}: "
+                f"{', '.join(found[scan.name].inputs)} and {', '.join(scan.inputs)}"
+            )
+    check_letter_case([(s.name, s.paths[0]) for s in found.values()], "cases")
+    return found
+
+
+def _find(
+    given: list[Path],
+    pattern: str | None,
+    wanted: Collection[str],
+    n_channels: int | None,
+) -> dict[str, Scan]:
     if pattern and "{" in pattern:
         files: dict[tuple[str, ...], Path] = {}
         for folder in given:
@@ -117,6 +150,23 @@ def find_scans(
     count = len(next(iter(numbers)))
     complete = numbers == {tuple(range(count))}
     return found if complete and n_channels in (None, count) else plain
+
+
+def _parse_record(text: str) -> Scan:
+    try:
+        record = json.loads(text, object_pairs_hook=each_once)
+        images = [record["image"]] if "image" in record else record["images"]
+        if not (isinstance(images, list) and images) or "\0" in "".join(images):
+            raise TypeError("images are a list of paths")
+        paths = tuple(map(Path, images))
+        name = record["case"] if len(paths) > 1 else record.get("case", None)
+        name = case_name(paths[0]) if name is None else safe_name(name)
+        return Scan(name, paths, ("",) * len(paths))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(
+            'standard input: expected a path, {"case": ..., "image": path} or '
+            f'{{"case": ..., "images": [path, ...]}} per line, found {text[:200]!r}'
+        ) from error
 
 
 def _by_case(files: Mapping[tuple[str, ...], Path]) -> dict[str, Scan]:

@@ -159,16 +159,18 @@ def case_attributes(
     inputs: list[dict[str, Any]],
     checksums: Mapping[str, str],
     raters: list[dict[str, Any]] | None = None,
+    trained_on: bool | None = None,
 ) -> dict[str, Any]:
     """The `svls` attributes of a complete case, except the sha256 of its document.
 
     ``name`` is that of the case's folder. ``window`` is the method's
     `Method.window_json` on this case's grid. ``inputs`` are ``name``, ``rater`` and
     ``sha256`` of each file, ``raters`` are ``name`` and ``weight`` of each rater, for
-    fused cases. ``checksums`` are the crc32c of every other file of the case, by its
-    path inside the case.
+    fused cases. ``trained_on`` is, for predictions, whether the network was trained on
+    the case's image. ``checksums`` are the crc32c of every other file of the case, by
+    its path inside the case.
     """
-    rated = {} if raters is None else {"raters": raters}
+    more = {"raters": raters, "trained_on": trained_on}
     return {
         "format_version": FORMAT_VERSION,
         "case": name,
@@ -176,7 +178,7 @@ def case_attributes(
         **config.to_json(),
         "method": {**config.method, **window},
         "inputs": inputs,
-        **rated,
+        **{key: value for key, value in more.items() if value is not None},
         "config_hash": config.hash,
         "tool_version": __version__,
         "crc32c": dict(sorted(checksums.items())),

@@ -115,6 +115,7 @@ class CaseWriter:
         *,
         window: Mapping[str, Any] | None = None,
         raters: list[dict[str, Any]] | None = None,
+        trained_on: bool | None = None,
     ) -> int:
         """Mark the case complete, the last thing written, and return its size in bytes.
 
@@ -128,6 +129,7 @@ class CaseWriter:
             inputs=inputs,
             checksums=self._checksums,
             raters=raters,
+            trained_on=trained_on,
         )
         group = metadata.group({"ome": self._image, "svls": attributes})
         content = metadata.write(self._folder, sealed(group), indent=None)

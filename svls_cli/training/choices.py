@@ -1,4 +1,4 @@
-"""Names of what a network learns, and of a run's checkpoints."""
+"""Names of what a network learns, of a run's checkpoints and of its cases."""
 
 from __future__ import annotations
 
@@ -7,3 +7,5 @@ from typing import Literal, get_args
 Target = Literal["soft", "hard", "rater"]
 TARGETS: tuple[str, ...] = get_args(Target)
 CHECKPOINTS = ("last", "best")
+# The cases that a run does not train on, in the place of a file of their names.
+VALIDATION = "validation"

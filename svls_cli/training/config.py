@@ -34,13 +34,15 @@ class TrainingConfig:
         Target of the network: ``soft``, the store's soft labels; ``hard``, its hard
         label map; ``rater``, one of the case's raters' label map, drawn for each patch.
     patch_size : one int, one per spatial axis in array order, or None
-        Voxels of a patch; one int stands for every axis. By default as much of the
-        smallest case as `plan_patch` allows.
+        Voxels of a patch; one int stands for every axis. What would reach beyond the
+        largest case is clipped. By default as much of the smallest case as `plan_patch`
+        allows.
     batch_size
         Number of patches in a step.
     epochs
         Number of epochs; each ends with a validation, a checkpoint and a line in the
-        log.
+        log. A run can be resumed with more: its learning rate is from there on that of
+        a run of so many.
     steps_per_epoch
         Number of optimiser steps in an epoch.
     learning_rate

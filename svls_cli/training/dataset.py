@@ -21,6 +21,7 @@ from svls_cli.store.reader import StoredCase
 from svls_cli.training.choices import Target
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.image_cache import CachedImage
+from svls_cli.training.plan import check_target
 from svls_cli.training.randomness import (
     Rank,
     distributed_rank,
@@ -121,12 +122,7 @@ class SoftLabelDataset(Dataset[Sample]):
             raise InvalidParameterError(
                 f"patches_per_case must be a whole number from 1 on, found {count!r}"
             )
-        unrated = [name for name in self.names if not self._cases[name].raters]
-        if self.target == "rater" and unrated:
-            raise InputError(
-                "target rater needs a store of fuse-raters, which keeps each rater's "
-                f"label map; there are none for {listed(unrated)}"
-            )
+        check_target(self._cases, self.target)
         if self._images is not None and (
             lost := sorted({*self.names} - {*self._images})
         ):

@@ -1,4 +1,4 @@
-"""Forward passes of the network on a device: precision and memory."""
+"""Forward passes of the network on a device: which one, precision and memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,30 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from svls_cli.errors import DeviceError
+from svls_cli.errors import DeviceError, InvalidParameterError
+from svls_cli.soften.devices import parse_device
 from svls_cli.training.plan import Plan
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by its name, as in `parse_device`; ``auto`` is a GPU where there is one.
+
+    Raises
+    ------
+    InvalidParameterError
+        If there is no such device.
+    """
+    device = parse_device(name)
+    absent = device.kind == "auto" and not torch.cuda.is_available()
+    if device.kind == "cpu" or absent:
+        return torch.device("cpu")
+    chosen = torch.device("cuda", device.number)
+    try:
+        torch.zeros(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidParameterError(f"device {name!r}: {reason}") from error
+    return chosen
 
 
 def predict_logits(network: torch.nn.Module, image: Tensor, *, amp: bool) -> Tensor:

@@ -97,18 +97,19 @@ class CachedImage:
 
 
 def find_images(
-    cases: Mapping[str, StoredCase],
+    cases: Iterable[str],
     images: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
+    lines: Iterable[str] = (),
 ) -> dict[str, Scan]:
     """Find each case's image.
 
     Parameters
     ----------
     cases
-        By name.
-    images, pattern
+        Names of the cases; a `Store` will do.
+    images, pattern, lines
         As in `find_scans`.
 
     Raises
@@ -116,8 +117,8 @@ def find_images(
     InputError
         If a case has no image, or other channels than the others.
     """
-    scans = find_scans(images, pattern=pattern, wanted=list(cases))
     names = sorted(cases)
+    scans = find_scans(images, pattern=pattern, lines=lines, wanted=names)
     if missing := [name for name in names if name not in scans]:
         raise InputError(
             f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "

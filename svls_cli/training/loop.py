@@ -19,7 +19,9 @@ from svls_cli.training.dataset import Sample
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.forward import enough_memory, predict_logits, uses_amp
 from svls_cli.training.losses import soft_cross_entropy, soft_dice_loss
+from svls_cli.training.network import planned_network
 from svls_cli.training.plan import Plan
+from svls_cli.training.run_state import RunState
 from svls_cli.training.validation import Validation
 
 # Largest norm of a gradient, as in nnU-Net: rarely reached, and then it saves the run.
@@ -84,16 +86,17 @@ def train_network(
             dice=scores.get("dice"),
         )
         history.append(log)
-        yield Checkpoint(
-            plan, tuple(history), network.state_dict(), optimizer.state_dict()
-        )
+        state = RunState(plan, tuple(history))
+        yield Checkpoint(state, network.state_dict(), optimizer.state_dict())
 
 
 def _restored(
     plan: Plan, checkpoint: Checkpoint | None, device: torch.device
 ) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     """Network and optimizer, new or as they were at a checkpoint."""
-    network = plan.network() if checkpoint is None else checkpoint.trained_network()
+    network = (
+        planned_network(plan) if checkpoint is None else checkpoint.trained_network()
+    )
     network = network.to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(),

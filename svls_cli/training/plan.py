@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan
+from svls_cli.labels.values import listed
 from svls_cli.store.reader import Store, StoredCase
+from svls_cli.training.choices import Target
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
-from svls_cli.training.network import (
+from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
+from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
-    build_network,
-    choose_levels,
+    RESAMPLERS,
+    enclosing_patch,
     plan_patch,
+    shown_mm,
     spacing_ratio,
 )
 from svls_cli.training.splitting import split_cases
 
 # Largest number of voxels of an automatic patch, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
-# Up to so many voxels along an axis a patch may be, however small the cases.
-_SMALL = 32
-# Bytes at each end of an image file that tell it from another.
-_END_BYTES = 4096
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The network and data of a run; a resumed run must have the same plan."""
+    """The network and data of a run; a resumed one has the same, but for the epochs."""
 
     # Training parameters, with the patch size per axis that was chosen.
     config: TrainingConfig
@@ -50,6 +45,8 @@ class Plan:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     inputs_hash: str  # hash of what the soft labels and images were made from, and how
+    # Fingerprints of the images to train on, whatever their names; none in old runs.
+    train_images: frozenset[str] = frozenset()
 
     @property
     def patch_size(self) -> tuple[int, ...]:
@@ -57,15 +54,27 @@ class Plan:
         assert isinstance(self.config.patch_size, tuple), "a plan has one"
         return self.config.patch_size
 
-    def network(self) -> torch.nn.Module:
-        """Build the network, its weights drawn from the seed."""
-        torch.manual_seed(self.config.seed)
-        return build_network(
-            channels=len(self.channels),
-            classes=len(self.classes),
-            levels=choose_levels(self.patch_size, self.spacing_mm),
-            filters=self.config.filters,
-        )
+    def was_trained_on(self, scan: Scan) -> bool | None:
+        """Whether the run trains on this image; None for old runs, which do not tell.
+
+        Other data sets have cases of the same names, and an image may be found under
+        another name: its content tells.
+        """
+        if not self.train_images:
+            return None
+        return image_fingerprint(scan) in self.train_images
+
+    def channel_fault(self, scan: Scan) -> str | None:
+        """What is wrong with the channels of an image to predict; None if nothing."""
+        expected, found = self.channels, scan.channels
+        if len(expected) != len(found):
+            return f"{len(found)} channels; the network was trained on {len(expected)}"
+        if len(expected) > 1 and any(found) and expected != found:
+            return (
+                f"channels {', '.join(found)}; the network was trained on "
+                f"{', '.join(expected)}"
+            )
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """The plan as saved."""
@@ -77,6 +86,7 @@ class Plan:
             "train": list(self.train),
             "validation": list(self.validation),
             "inputs_hash": self.inputs_hash,
+            "train_images": sorted(self.train_images),
         }
 
     @classmethod
@@ -90,26 +100,34 @@ class Plan:
             tuple(record["train"]),
             tuple(record["validation"]),
             str(record["inputs_hash"]),
+            frozenset(record.get("train_images", ())),
         )
 
     def difference(self, other: Plan) -> str:
         """Differences from another plan, for an error message; empty without any."""
         mine, theirs = self._flat(), other._flat()
-        return "; ".join(
+        parts = [
             f"{key} is {mine[key]} in the run, {theirs[key]} now"
             for key in mine
             if mine[key] != theirs[key]
-        )
+        ]
+        for key in ("train", "validation"):
+            before, now = set(getattr(self, key)), set(getattr(other, key))
+            for names, when in ((before - now, "in the run"), (now - before, "now")):
+                if names:
+                    parts.append(f"{key} cases only {when}: {listed(sorted(names), 3)}")
+        return "; ".join(parts)
 
     def _flat(self) -> dict[str, Any]:
-        record = self.to_json()
-        record["what labels and images were made from"] = record.pop("inputs_hash")[:8]
+        """One readable entry for each parameter, and for what was read."""
         classes = (f"{c.value} {c.name}" for c in self.classes.classes)
-        record["classes"] = ", ".join(classes)
-        for key in ("train", "validation"):
-            names = record.pop(key)
-            record[f"{key} cases"] = f"{len(names)} ({', '.join(names)})"
-        return {**record.pop("config"), **record}
+        return {
+            **self.config.to_json(),
+            "classes": ", ".join(classes),
+            "channels": ", ".join(self.channels),
+            "spacing": shown_mm(self.spacing_mm),
+            "what labels and images were made from": self.inputs_hash[:8],
+        }
 
 
 def plan_training(
@@ -123,11 +141,12 @@ def plan_training(
     Raises
     ------
     InputError
-        If the store holds 2-D and 3-D cases, or the split leaves no case to train on
-        or to validate on.
+        If the store holds 2-D and 3-D cases, has no raters' label maps to train on, or
+        the split leaves no case to train on or to validate on.
     InvalidParameterError
-        If ``config.validation`` describes no split.
+        If ``config.validation`` describes no split, or the patch size is of other axes.
     """
+    check_target(cases, config.target)
     names, validation = split_cases(
         list(cases), config.validation, seed=config.split_seed
     )
@@ -136,12 +155,16 @@ def plan_training(
     if others:
         raise InputError(f"{store.path} holds 2-D and 3-D cases; train on one kind")
     spacings = [grid.spacing_mm for grid in grids]
+    median = tuple(np.median(spacings, axis=0).tolist())
     ratio = spacing_ratio(spacings)
     if ratio > LARGEST_SPACING_RATIO:
         logging.getLogger(__name__).warning(
             "voxels of one case are %.1f times as long as another's; the network sees "
-            "voxels, not mm: resample images and labels to one spacing first",
+            "voxels, not mm: first resample images and labels to one spacing, such as "
+            "%s, with %s",
             ratio,
+            shown_mm(median),
+            RESAMPLERS,
         )
     shapes = {name: cases[name].geometry.shape for name in names}
     if config.patch_size is None:
@@ -153,17 +176,28 @@ def plan_training(
             raise InvalidParameterError(
                 f"patch_size has {len(size)} values, the store's cases {axes} axes"
             )
-        config = replace(config, patch_size=size)
-        _check_patch(size, np.max(list(shapes.values()), axis=0).tolist())
+        largest = np.max(list(shapes.values()), axis=0).tolist()
+        config = replace(config, patch_size=_clipped(size, largest))
     return Plan(
         config,
         store.classes,
         next(iter(scans.values())).channels,
-        tuple(np.median(spacings, axis=0).tolist()),
+        median,
         tuple(names),
         tuple(validation),
-        _inputs_hash(store, cases, scans),
+        inputs_hash(store, cases, scans),
+        frozenset(image_fingerprint(scans[name]) for name in names),
     )
+
+
+def check_target(cases: Mapping[str, StoredCase], target: Target) -> None:
+    """Raise InputError unless every case has what the network learns."""
+    unrated = [name for name, case in cases.items() if not case.raters]
+    if target == "rater" and unrated:
+        raise InputError(
+            "target rater needs a store of fuse-raters, which keeps each rater's "
+            f"label map; there are none for {listed(unrated)}"
+        )
 
 
 def _patch_for(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
@@ -189,40 +223,23 @@ def _patch_for(shapes: Mapping[str, Sequence[int]]) -> tuple[int, ...]:
     return size
 
 
-def _check_patch(size: Sequence[int], largest: Sequence[int]) -> None:
-    """Warn of patches that are larger than every case; refuse them far beyond."""
-    if not any(n > most for n, most in zip(size, largest, strict=True)):
-        return
-    patch, case = (" x ".join(map(str, shape)) for shape in (size, largest))
-    if any(n > max(2 * m, _SMALL) for n, m in zip(size, largest, strict=True)):
+def _clipped(size: Sequence[int], largest: Sequence[int]) -> tuple[int, ...]:
+    """A patch size no larger than what encloses the largest case.
+
+    What lies beyond would be empty, and cost as much as the rest.
+    """
+    clipped = tuple(map(min, size, enclosing_patch(largest)))
+    patch, case, new = (" x ".join(map(str, n)) for n in (size, largest, clipped))
+    if max(clipped) < LEAST_PATCH:
         raise InvalidParameterError(
-            f"patch_size {patch} is far larger than every case: at most {case} voxels"
+            f"patch_size {patch}: the largest case has {case} voxels, and a patch at "
+            f"least {LEAST_PATCH} along an axis"
         )
-    logging.getLogger(__name__).warning(
-        "patches of %s voxels are larger than every case; the rest is empty", patch
-    )
-
-
-def _inputs_hash(
-    store: Store, cases: Mapping[str, StoredCase], scans: Mapping[str, Scan]
-) -> str:
-    """Hash of the store's parameters, label maps and images, whatever their folders."""
-    made_from = [
-        [name, cases[name].attributes["inputs"], *map(_fingerprint, scan.paths)]
-        for name, scan in sorted(scans.items())
-    ]
-    content = json.dumps([store.config.hash, made_from])
-    return sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _fingerprint(path: Path) -> list[Any]:
-    """Name, size and hash of both ends of a file; gzip files end in a checksum."""
-    try:
-        check_regular(path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(_END_BYTES)
-        file.seek(max(0, size - _END_BYTES))
-        return [path.name, size, sha256(start + file.read()).hexdigest()]
+    if clipped != tuple(size):
+        logging.getLogger(__name__).warning(
+            "patch_size %s reaches beyond the largest case, %s voxels: clipped to %s",
+            patch,
+            case,
+            new,
+        )
+    return clipped

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.files import replacing
 from svls_cli.labels.names import composed
 from svls_cli.labels.texts import read_text
 from svls_cli.labels.values import listed
@@ -74,8 +75,29 @@ def _listed(path: Path, known: set[str]) -> set[str]:
             f"validation {str(path)!r} is neither a share such as 0.2, nor a fold such "
             "as 1/5, nor a file of case names"
         )
-    lines = read_text(path, errors="surrogateescape").splitlines()
-    held = {composed(line.strip()) for line in lines if line.strip()}
+    held = set(read_names(path))
     if unknown := sorted(held - known):
         raise InputError(f"{path} names unknown cases: {listed(unknown)}")
     return held
+
+
+def read_names(path: Path) -> list[str]:
+    """Names of cases in a file, one per line.
+
+    Raises
+    ------
+    InputError, OSError
+        As `read_text`.
+    """
+    lines = read_text(path, errors="surrogateescape").splitlines()
+    return [composed(line.strip()) for line in lines if line.strip()]
+
+
+def write_names(names: Iterable[str], path: Path) -> None:
+    """Write names of cases as `read_names` reads them; no file if there are none."""
+    content = "".join(f"{name}\n" for name in names)
+    if not content:
+        path.unlink(missing_ok=True)
+        return
+    with replacing(path) as part:
+        part.write_text(content, encoding="utf-8", errors="surrogateescape")

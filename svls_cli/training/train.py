@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from svls_cli.batch.run import Batch
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.labels.values import listed
 from svls_cli.soften.devices import parse_device
 from svls_cli.store.objects import Folder, disk_folder
-from svls_cli.store.reader import open_store
-from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.store.reader import Store, StoredCase, open_store
 from svls_cli.training.config import TrainingConfig
-from svls_cli.training.data import Data
-from svls_cli.training.dataset import SoftLabelDataset
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.image_cache import find_images, unpack_images
-from svls_cli.training.loop import train_network
+from svls_cli.training.libraries import check_libraries, libraries
+from svls_cli.training.memory import check_memory
 from svls_cli.training.plan import plan_training
+from svls_cli.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from svls_cli.training.checkpoint import Checkpoint
 
 
 def train(
@@ -57,7 +58,8 @@ def train(
         removed when the run is finished.
     overwrite
         Start again, and replace the run in ``out`` once the first epoch is done. By
-        default a run that was ended goes on.
+        default a run that was ended goes on, and so does a finished one if ``config``
+        has more epochs.
     loaders
         Number of processes that read patches ahead; 0: this one reads them.
     device
@@ -85,35 +87,39 @@ def train(
     StoreError
         If the store is none that can be read, or has damaged cases.
     DeviceError
-        If the GPU's memory is too small.
+        If the memory is too small.
     """
-    where = choose_device(device)
-    writer = _summary_writer() if tensorboard else None
-    config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
-    batch, logs = batch or Batch(), list[EpochLog]()
-    opened = open_store(store)
-    if damaged := [f"{name}: {why}" for name, why in opened.incomplete().items()]:
-        raise StoreError(
-            f"{store}: cases are damaged; run the command that made the store again, "
-            f"or remove their folders: {listed(damaged)}"
+    check_libraries()
+    parse_device(device)
+    if tensorboard and find_spec("tensorboard") is None:
+        raise InvalidParameterError(
+            "--tensorboard requires tensorboard: pip install tensorboard"
         )
-    cases = dict(opened)
-    if not cases:
-        raise InputError(f"{store}: the store has no complete case")
+    config, folder = config or TrainingConfig(), RunFolder(disk_folder(out))
+    unpacked_in = folder.cache if cache is None else disk_folder(cache)
+    opened, cases = _open(store)
     scans = find_images(cases, images, pattern=pattern)
     plan = plan_training(opened, cases, scans, config)
-    # What is wrong with patch and target is wrong before any image is read.
-    SoftLabelDataset(cases, patch_size=plan.patch_size, target=config.target)
-    checkpoint = folder.prepare(plan, overwrite=overwrite)
-    if checkpoint is not None:
+    state = folder.check(plan, overwrite=overwrite)
+    # All arguments are right: now it is worth the seconds that PyTorch takes.
+    with libraries():
+        from svls_cli.training.checkpoint import Checkpoint
+        from svls_cli.training.data import Data
+        from svls_cli.training.forward import choose_device
+        from svls_cli.training.loop import train_network
+    where = choose_device(device)
+    if where.type == "cpu":
+        check_memory(plan)
+    writer = _summary_writer() if tensorboard else None
+    batch, logs = batch or Batch(), list[EpochLog]()
+    checkpoint = None
+    folder.begin(plan)
+    if state is not None:
+        checkpoint = Checkpoint.load(folder.checkpoint("last"))
         folder.derive(checkpoint)  # the run may have been ended before it did
-    if checkpoint is None or len(checkpoint.history) < config.epochs:
+    if state is None or len(state.history) < config.epochs:
         unpacked = unpack_images(
-            cases,
-            scans,
-            folder.cache if cache is None else cache,
-            window=config.window,
-            batch=batch,
+            cases, scans, unpacked_in, window=config.window, batch=batch
         )
         data = Data(cases, unpacked, loaders)
         events = None
@@ -133,35 +139,24 @@ def train(
     return logs
 
 
+def _open(store: str | Folder) -> tuple[Store, dict[str, StoredCase]]:
+    """A store and its cases, none of them damaged."""
+    opened = open_store(store)
+    if damaged := [f"{name}: {why}" for name, why in opened.incomplete().items()]:
+        raise StoreError(
+            f"{store}: cases are damaged; run the command that made the store again, "
+            f"or remove their folders: {listed(damaged)}"
+        )
+    cases = dict(opened)
+    if not cases:
+        raise InputError(f"{store}: the store has no complete case")
+    return opened, cases
+
+
 def _summary_writer() -> Callable[[str], Any]:
-    try:
+    with libraries():
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InvalidParameterError(
-            "--tensorboard requires tensorboard: pip install tensorboard"
-        ) from error
     return SummaryWriter
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by its name, as in `parse_device`; ``auto`` is a GPU where there is one.
-
-    Raises
-    ------
-    InvalidParameterError
-        If there is no such device.
-    """
-    device = parse_device(name)
-    absent = device.kind == "auto" and not torch.cuda.is_available()
-    if device.kind == "cpu" or absent:
-        return torch.device("cpu")
-    chosen = torch.device("cuda", device.number)
-    try:
-        torch.zeros(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidParameterError(f"device {name!r}: {reason}") from error
-    return chosen
 
 
 def _keep(checkpoint: Checkpoint, folder: RunFolder, events: Any) -> EpochLog:

@@ -2,16 +2,20 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from svls_cli import Batch
 from svls_cli.comparison.compare import compare_methods
 from svls_cli.comparison.result import Comparison, Spread, Trial
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.soften.methods import Method, parse_method
 from svls_cli.training import TrainingConfig
+from svls_cli.training.run_state import RunState
 from tests.helpers.commands import SAMPLE, Run, tree
 from tests.helpers.stores import edit_svls
 
@@ -63,6 +67,12 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     lines = result.stdout.splitlines()
     begun = [line.split(":")[0] for line in lines[:4]]
     assert begun == ["onehot seed 0", "svls", "onehot seed 1", "svls"]
+    assert result.stderr.splitlines() == [
+        "[1/4] onehot seed 0",
+        "[2/4] svls:strength=0.8 seed 0",
+        "[3/4] onehot seed 1",
+        "[4/4] svls:strength=0.8 seed 1",
+    ]
     table = (tmp_path / "c" / "comparison.md").read_text(encoding="utf-8")
     assert table in result.stdout
     assert table.count("| onehot |") == 3
@@ -101,9 +111,9 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
             compare_methods(*given, **wrong)  # type: ignore[arg-type]
     assert not (tmp_path / "c").exists()
     (tmp_path / "labels").mkdir()
-    (tmp_path / "labels" / "a.nrrd").write_bytes(b"nothing")
+    (tmp_path / "labels" / "case_03.nrrd").write_bytes(b"nothing")
     shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
-    with pytest.raises(InputError, match=r"label maps cannot be used: a: not an NRRD"):
+    with pytest.raises(InputError, match=r"cannot be used: case_03: not an NRRD"):
         compare_methods(tmp_path / "labels", *given[1:])
 
 
@@ -118,8 +128,26 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
     settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
     out = tmp_path / "c"
-    comparison = compare_methods(labels, SAMPLE / "images", out, **settings)
+    shown: list[str] = []
+
+    def progress(items: Iterator[Any], total: int, doing: str) -> Iterator[Any]:
+        shown.append(doing)
+        return items
+
+    batch = Batch(jobs=1, progress=progress)
+    given = (labels, SAMPLE / "images", out)
+    comparison = compare_methods(*given, batch=batch, **settings)
     assert len(comparison.trials) == 1
+    of_trial = [doing for doing in shown if doing.startswith("[1/1] svls seed 0: ")]
+    expected = ["read images", "epoch 1/1", "predict", "evaluate"]
+    assert [doing.split(": ")[1] for doing in of_trial] == expected
+    # With more epochs all that follows is done anew.
+    settings["config"] = replace(config, epochs=2)
+    longer = compare_methods(*given, **settings)
+    assert longer.trials[0].report["summary"] != comparison.trials[0].report["summary"]
+    assert (
+        RunState.load(out / "runs" / "svls_seed_0" / "last.pt").history[-1].epoch == 2
+    )
     before = tree(out)
     # Another case of the store is made again, as the trial needs it.
     edit_svls(

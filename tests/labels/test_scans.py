@@ -1,5 +1,6 @@
 """Images: which belong to a case, and what they may hold."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -155,3 +156,51 @@ def test_colour_is_no_image(tmp_path: Path) -> None:
     sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
     with pytest.raises(InputError, match="not an image: 3 components per voxel"):
         Scan("a", (tmp_path / "a.nrrd",)).read()
+
+
+def test_paths_and_records_of_a_list(tmp_path: Path) -> None:
+    files(tmp_path, "a.nii.gz", "b_t1.nrrd", "b_t2.nrrd", "c_0000.nii.gz")
+    channels = [str(tmp_path / name) for name in ("b_t2.nrrd", "b_t1.nrrd")]
+    lines = [
+        f"{tmp_path / 'a.nii.gz'}\n",
+        "\n",
+        json.dumps({"image": str(tmp_path / "c_0000.nii.gz")}) + "\r\n",
+        json.dumps({"case": "p 7/x", "image": str(tmp_path / "a.nii.gz")}),
+        json.dumps({"case": "b", "images": channels}),
+    ]
+    assert names(find_scans("-", lines=lines)) == {
+        "a": ["a.nii.gz"],
+        "c_0000": ["c_0000.nii.gz"],
+        "p 7_x": ["a.nii.gz"],
+        "b": ["b_t2.nrrd", "b_t1.nrrd"],
+    }
+    assert sorted(find_scans(["-", tmp_path / "b_t1.nrrd"], lines=lines[2:3])) == [
+        "b_t1",
+        "c_0000",
+    ]
+    other = json.dumps({"case": "a", "image": str(tmp_path / "b_t1.nrrd")})
+    with pytest.raises(InputError, match=r"two images are case 'a': .*a\.nii\.gz and"):
+        find_scans("-", lines=[lines[0], other])
+    with pytest.raises(InputError, match="differ only in the case of letters"):
+        find_scans("-", lines=[lines[0], other.replace('"a"', '"A"')])
+    with pytest.raises(InputError, match="no image files found"):
+        find_scans("-", lines=[])
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"case": "a"}',
+        '{"case": "a", "images": []}',
+        '{"case": "a", "images": "a.nii.gz"}',
+        '{"images": ["a.nii.gz", "b.nii.gz"]}',
+        '{"case": 1, "image": "a.nii.gz"}',
+        '{"case": "a", "image": 1}',
+        '{"case": "a", "image": "a\\u0000.nii.gz"}',
+        '{"case": "a", "case": "b", "image": "a.nii.gz"}',
+        '{"case": "a", "image": "a.nii.gz"',
+    ],
+)
+def test_records_that_are_none(record: str) -> None:
+    with pytest.raises(InputError, match="standard input: expected a path, "):
+        find_scans("-", lines=[record])

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from svls_cli.training.network import build_network, choose_levels, plan_patch
+from svls_cli.training.levels import choose_levels, enclosing_patch, plan_patch
+from svls_cli.training.network import build_network
 
 
 def test_coarse_axes_wait() -> None:
@@ -41,6 +42,14 @@ def test_patches_fit(shape: list[int], voxels: int) -> None:
     assert all(1 <= side <= n for side, n in zip(patch, shape, strict=True))
     assert all(side % 8 == 0 or n < 8 for side, n in zip(patch, shape, strict=True))
     assert math.prod(patch) <= voxels
+
+
+@given(st.lists(st.integers(1, 600), min_size=2, max_size=3))
+def test_patches_enclose(shape: list[int]) -> None:
+    patch = enclosing_patch(shape)
+    assert all(n <= side < n + 8 for side, n in zip(patch, shape, strict=True))
+    assert enclosing_patch(patch) == patch
+    assert plan_patch(patch, voxels=600**3) == patch
 
 
 @pytest.mark.parametrize("filters", [4, 200])

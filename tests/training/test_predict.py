@@ -1,5 +1,7 @@
 """`svls-cli predict`: a network's probabilities as a store."""
 
+import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,16 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from svls_cli import open_store, predict_cases, train
+from svls_cli import evaluate_cases, open_store, predict_cases, train
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.store.verify import verify_case
 from svls_cli.training import TrainingConfig
 from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.image_cache import Scaling
-from svls_cli.training.predict import Predictor
+from svls_cli.training.network import planned_network
+from svls_cli.training.predictor import Predictor
 from tests.helpers.commands import SAMPLE, Run, records, tree
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.stores import edit_svls, reseal, smoothed
 
 Predict = Callable[..., Path]
 
@@ -41,11 +44,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictor(run: Path, **more: Any) -> Predictor:
-    loaded = Checkpoint.load(run / "last.pt")
-    network = loaded.plan.network()
-    network.load_state_dict(loaded.network)
-    settings = {"overlap": 0.5, "batch_size": 1, **more}
-    return Predictor(loaded.plan, network.eval(), torch.device("cpu"), **settings)
+    settings = {"device": "cpu", "overlap": 0.5, "batch_size": 1, **more}
+    return Predictor.load(run / "last.pt", **settings)
 
 
 def test_command(trained: Path, tmp_path: Path, run: Run, installed: Run) -> None:
@@ -72,6 +72,89 @@ def test_command(trained: Path, tmp_path: Path, run: Run, installed: Run) -> Non
     assert tree(tmp_path / "pred.zarr") == before
     run("export", "pred.zarr", "case_01", "out/")
     assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_only_some_cases(trained: Path, tmp_path: Path, run: Run) -> None:
+    loaded = Checkpoint.load(trained / "last.pt")
+    plan = replace(loaded.plan, validation=("case_02", "case_07"))
+    replace(loaded, state=replace(loaded.state, plan=plan)).save(tmp_path / "last.pt")
+    images = SAMPLE / "images"
+    run("predict", ".", "--cases", "validation", images, "held.zarr")
+    assert sorted(open_store(tmp_path / "held.zarr")) == ["case_02", "case_07"]
+    (tmp_path / "names.txt").write_text("case_07\n\ncase_01\n")
+    run("predict", ".", "--cases", "names.txt", images, "named.zarr")
+    assert sorted(open_store(tmp_path / "named.zarr")) == ["case_01", "case_07"]
+    predict_cases(tmp_path, images, tmp_path / "a.zarr", cases=["case_04"])
+    assert sorted(open_store(tmp_path / "a.zarr")) == ["case_04"]
+    one, out = images / "case_02.nii.gz", tmp_path / "b.zarr"
+    with pytest.raises(InputError, match="no image for 1 of 2 cases: case_07; there"):
+        predict_cases(tmp_path, one, out, cases="validation")
+    with pytest.raises(InvalidParameterError, match="'x' is neither 'validation' nor"):
+        predict_cases(tmp_path, one, out, cases="x")
+    with pytest.raises(InputError, match="the run held out none"):
+        predict_cases(trained, one, out, cases="validation")
+    assert not out.exists()
+
+
+def test_records_on_standard_input(trained: Path, tmp_path: Path, run: Run) -> None:
+    image = str(SAMPLE / "images" / "case_01.nii.gz")
+    lines = [json.dumps({"case": "patient 7", "image": image}), image]
+    run("predict", trained, "-", "p.zarr", input="\n".join(lines))
+    assert sorted(open_store(tmp_path / "p.zarr")) == ["case_01", "patient 7"]
+    # The order of the channels is what whoever lists them says.
+    loaded = Checkpoint.load(trained / "last.pt")
+    plan = replace(loaded.plan, channels=("t1", "t2"))
+    network = planned_network(plan).state_dict()
+    state = replace(loaded.state, plan=plan)
+    replace(loaded, state=state, network=network).save(tmp_path / "last.pt")
+    both = json.dumps({"case": "b", "images": [image, image]})
+    [record] = predict_cases(tmp_path, "-", tmp_path / "q.zarr", lines=[both])
+    assert (record.case, record.status) == ("b", "done")
+
+
+def test_cases_that_were_trained_on_are_told(
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, labels = SAMPLE / "images", SAMPLE / "labels"
+    config = TrainingConfig(
+        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.4"
+    )
+    smoothed(labels, tmp_path / "a.zarr")
+    train(tmp_path / "a.zarr", images, tmp_path / "run", config=config)
+    held = (tmp_path / "run" / "validation.txt").read_text().split()
+    # Known by their content: under another name, and not another image of the name.
+    known = sorted({path.name[:7] for path in images.iterdir()} - {*held})
+    assert (len(known), len(held)) == (5, 3)
+    other, *same = known
+    scans = {path.name[:7]: path for path in images.iterdir()}
+    mine = tmp_path / "mine"
+    write_image(mine / f"{other}.nrrd", blobs((20, 56, 60), 3).astype(np.float32))
+    for name in (*same, *held):
+        shutil.copy(scans[name], mine)
+    renamed = f"renamed{''.join(scans[other].suffixes)}"
+    shutil.copy(scans[other], mine / renamed)
+    predict_cases(tmp_path / "run", mine, tmp_path / "p.zarr")
+    stored = open_store(tmp_path / "p.zarr")
+    found = {name for name, case in stored.items() if case.attributes["trained_on"]}
+    assert found == {*same, "renamed"}
+    given = ("--reference", labels, "--report", "r.json")
+    result = run("evaluate", "p.zarr", *given, code=4)  # one lies elsewhere
+    warning = f"4 of 8 cases were trained on, and say little of new ones: {same[0]}, "
+    assert result.stderr.count(warning) == 1
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["summary"]["trained_on"] == 4
+    marked = [case["case"] for case in report["cases"] if case.get("trained_on")]
+    assert marked == same
+    # Old stores and old runs do not tell.
+    edit_svls(tmp_path / "p.zarr" / same[0], lambda svls: svls.pop("trained_on"))
+    reseal(tmp_path / "p.zarr" / same[0])
+    evaluate_cases(tmp_path / "p.zarr", labels)
+    assert "3 of 8 cases were trained on" in caplog.text
+    loaded = Checkpoint.load(tmp_path / "run" / "last.pt")
+    plan = replace(loaded.plan, train_images=frozenset())
+    replace(loaded, state=replace(loaded.state, plan=plan)).save(tmp_path / "last.pt")
+    predict_cases(tmp_path, scans[held[0]], tmp_path / "q.zarr")
+    assert "trained_on" not in open_store(tmp_path / "q.zarr")[held[0]].attributes
 
 
 def test_one_window_is_the_network_itself(trained: Path) -> None:
@@ -123,7 +206,8 @@ def test_images_that_cannot_be_used(trained: Path, tmp_path: Path, run: Run) -> 
 def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:
     loaded = Checkpoint.load(trained / "last.pt")
     plan = replace(loaded.plan, channels=("0000", "0001"))
-    other = replace(loaded, plan=plan, network=plan.network().state_dict())
+    network = planned_network(plan).state_dict()
+    other = replace(loaded, state=replace(loaded.state, plan=plan), network=network)
     other.save(tmp_path / "last.pt")
     scan, spacing = blobs((8, 32, 32), 3), (1, 1, 3)
     for name in ("a_0000", "a_0001", "b_0000", "c_0000", "c_0002"):
@@ -143,7 +227,10 @@ def test_other_spacing_is_told(trained: Path, tmp_path: Path, run: Run) -> None:
     result = run("predict", trained, "images", "pred.zarr")
     assert result.stdout.startswith("pred.zarr: 2 predicted")
     trained_on = "the network was trained on 3 x 1 x 1 mm"
-    assert result.stderr == f"note: thick: voxels of 8 x 1 x 1 mm; {trained_on}\n"
+    note, advice = result.stderr.split(": resample the image to that with ")
+    assert note == f"note: thick: voxels of 8 x 1 x 1 mm; {trained_on}"
+    advised = "SimpleITK's Resample or MONAI's Spacing, and the prediction back\n"
+    assert advice == advised
 
 
 def test_other_weights_are_not_mixed_in(trained: Path, tmp_path: Path) -> None:

@@ -17,15 +17,18 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from svls_cli import open_store, train
+from svls_cli import evaluate_cases, open_store, score_run, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
 from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
-from svls_cli.training.checkpoint import Checkpoint, RunFolder
+from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.memory import memory_bytes
+from svls_cli.training.run_folder import RunFolder
+from svls_cli.training.run_state import RunState
 from svls_cli.training.splitting import split_cases
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
@@ -86,7 +89,8 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     assert logs[-1].validation_loss < logs[0].validation_loss
     assert logs[-1].step == 180
     written = sorted(path.name for path in out.iterdir())
-    assert written == ["best.pt", "curves.png", "last.pt", "log.csv"]
+    expected = ["best.pt", "curves.png", "last.pt", "log.csv", "validation.txt"]
+    assert written == expected
     rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == [log.loss for log in logs]
     dice = [log.dice or 0 for log in logs]
@@ -131,14 +135,16 @@ def test_what_a_killed_run_leaves_is_mended(
     tmp_path: Path, store: Path, cache: Path, weights: Any
 ) -> None:
     out = tmp_path / "run"
-    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first file
+    (out / ".svls-abc").mkdir(parents=True)  # killed while it wrote its first files
+    (out / "validation.txt").write_text("case_01")
     given: dict[str, Any] = {"config": SMALL, "cache": cache}
     train(store, SAMPLE / "images", out, **given)
     assert equal(network_of(out), weights)
     before = tree(out)
     last = Checkpoint.load(out / "last.pt")
     best_is_last = last.history[-1].dice == max(log.dice or 0 for log in last.history)
-    for name in ("log.csv", "curves.png", *["best.pt"] * best_is_last):
+    lost = ("log.csv", "curves.png", "validation.txt", *["best.pt"] * best_is_last)
+    for name in lost:
         (out / name).unlink()
     train(store, SAMPLE / "images", out, **given)
     after = tree(out)
@@ -157,8 +163,9 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     train(store, SAMPLE / "images", out, config=short, **given)
     given["overwrite"] = True
     (out / "notes.txt").write_text("mine")
+    score_run(out, store, SAMPLE / "images")
     before = tree(out)
-    assert "best.pt" in before
+    assert {"best.pt", "validation.txt", "validation.zarr/zarr.json"} <= {*before}
     # Until the first epoch is done, the old run stays.
     broken = replace(short, learning_rate=1e30)
     with pytest.raises(InputError, match="the loss is no longer a finite number"):
@@ -169,7 +176,10 @@ def test_overwriting_replaces_a_run_and_nothing_else(
     assert [log.epoch for log in logs] == [1]
     after = tree(out)
     assert Checkpoint.load(out / "last.pt").plan.config.filters == 5
-    assert "best.pt" not in after  # there is no validation
+    # There is no validation.
+    assert not any(name.startswith(("best", "validation")) for name in after)
+    with pytest.raises(InputError, match="the run held out none"):
+        score_run(out, store, SAMPLE / "images")
     assert after["notes.txt"] == b"mine"
     events = [name for name in after if "tfevents" in name]
     assert len(events) == 1
@@ -211,17 +221,37 @@ def test_command(tmp_path: Path, store: Path, run: Run, installed: Run) -> None:
     assert lines[0].startswith("epoch 1/3  loss ")
     assert "validation" in lines[0]
     assert "Dice" in lines[0]
-    said, then = lines[-1].split("; ")
-    assert said == "run: trained on 6 cases, validated on 2"
-    assert then == "svls-cli predict run IMAGES... OUT.zarr"
+    assert (
+        lines[3] == "run: trained on 6 cases; 2 held out, named in run/validation.txt"
+    )
+    assert lines[4].startswith("2 cases, 1 reference label map each: means over cases")
+    assert lines[-1] == "next: svls-cli predict run IMAGES... OUT.zarr"
     assert not (tmp_path / "run" / "cache").exists()
+    # Nothing is done again, and the scores are those of `evaluate`.
+    before = tree(tmp_path / "run")
+    [record] = map(
+        json.loads, run(*given, "--out", "run", "--json").stdout.splitlines()
+    )
+    assert tree(tmp_path / "run") == before
+    scored = evaluate_cases(tmp_path / "run" / "validation.zarr", store).to_json()
+    assert record["validation"]["summary"] == scored["summary"]
+    assert record["validation"]["summary"]["cases"] == 2
+    assert len(record["validation"]["classes"]) == 3
+    held = (tmp_path / "run" / "validation.txt").read_text().split()
+    assert sorted(open_store(tmp_path / "run" / "validation.zarr")) == held
+    listed = [*given, "--validation", "run/validation.txt", "--no-evaluate"]
+    result = run(*listed, "--out", "again")
+    assert (tmp_path / "again" / "validation.txt").read_text().split() == held
+    assert not (tmp_path / "again" / "validation.zarr").exists()
+    assert "Dice 0" not in result.stdout.splitlines()[-2]
     more = ("--json", "--validation", "0", "--tensorboard", "--cache", "cache")
     result = run(*given, "--out", "json", *more)
     records = [json.loads(line) for line in result.stdout.splitlines()]
     assert [record["step"] for record in records] == [3, 6, 9]
     assert records[0]["dice"] is None
     assert list((tmp_path / "json" / "tensorboard").iterdir())
-    assert not (tmp_path / "json" / "best.pt").exists()
+    left_out = ("best.pt", "validation.txt", "validation.zarr")
+    assert not any((tmp_path / "json" / name).exists() for name in left_out)
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 8
 
 
@@ -452,6 +482,8 @@ def test_bad_input_changes_nothing(
 
     given = [store, "--images", images, "--out", out, *settings]
     fails("filters is 4 in the run, 5 now. Use the same", *given, "--filters", "5")
+    reason = "validation is 0.25 in the run, 0 now; train cases only now: case_0"
+    fails(reason, *given, "--validation", "0")
     assert run(*given, code=0) == ""
     assert tree(out) == before
     fails("epochs must be from 1 to", *given, "--epochs", "0", code=2)
@@ -506,11 +538,12 @@ def test_checkpoints_from_elsewhere(tmp_path: Path) -> None:
             r"last\.pt: not a checkpoint of svls",
         ),
         ({"format": "svls-training-run", "format_version": 9}, "9 is newer than this"),
-        ({"format": Malicious(str(mark))}, "damaged, or not a checkpoint"),
+        ({"format": Malicious(str(mark))}, "not a checkpoint of svls-cli train"),
     ):
         torch.save(content, path)
-        with pytest.raises(InputError, match=message):
-            Checkpoint.load(path)
+        for kind in (RunState, Checkpoint):
+            with pytest.raises(InputError, match=message):
+                kind.load(path)
     assert not mark.exists()
 
 
@@ -561,6 +594,7 @@ def test_spacings_that_vary(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     out = tmp_path / "run"
     train(tmp_path / "a.zarr", tmp_path / "images", out, config=config)
     assert "4.0 times as long as another's" in caplog.text
+    assert "one spacing, such as 1 x 1 x 1 mm, with SimpleITK's" in caplog.text
 
 
 def test_one_tiny_case_among_others(
@@ -579,17 +613,153 @@ def test_one_tiny_case_among_others(
     alone = replace(config, validation=str(tmp_path / "names.txt"))
     with pytest.raises(InputError, match="case 'tiny' has 1 x 1 x 1 voxels, and a"):
         train(store, images, tmp_path / "run2", config=alone)
-    with pytest.raises(InvalidParameterError, match="1000 x 1000 x 1000 is far larger"):
-        train(store, images, tmp_path / "r", config=replace(config, patch_size=1000))
+    with pytest.raises(
+        InvalidParameterError, match="largest case has 1 x 1 x 1 voxels"
+    ):
+        train(store, images, tmp_path / "r", config=replace(alone, patch_size=8))
+
+
+def test_patches_beyond_the_largest_case_are_clipped(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, shape in (("a", (3, 40, 30)), ("b", (3, 20, 37)), ("c", (3, 20, 30))):
+        for folder in ("labels", "images"):
+            write_image(tmp_path / folder / f"{name}.nrrd", blobs(shape, 2))
+    smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    given = ["train", "a.zarr", "--images", "images", "--out", "run", "--filters", "4"]
+    given += ["--epochs", "1", "--steps-per-epoch", "1", "--validation", "0"]
+    result = run(*given, "--patch-size", "256,256,16")
+    note = (
+        "patch_size 256 x 256 x 16 reaches beyond the largest case, 3 x 40 x 37 voxels"
+    )
+    assert result.stderr == f"{note}: clipped to 4 x 40 x 16\n"
+    before = tree(tmp_path / "run")
+    assert RunState.load(tmp_path / "run" / "last.pt").plan.patch_size == (4, 40, 16)
+    run(*given, "--patch-size", "256,256,16")
+    assert tree(tmp_path / "run") == before
+    # What cannot fit into memory is told, not tried.
+    monkeypatch.setattr("svls_cli.training.memory.memory_bytes", lambda: 1e6)
+    big = run(*given, "--patch-size", "256", "--overwrite", "--device", "cpu", code=3)
+    reason = "2 patches of 4 x 40 x 40 voxels takes at least 0.0 GB with 4 filters"
+    assert reason in big.stderr
+    assert tree(tmp_path / "run") == before
+
+
+def test_memory_of_this_machine() -> None:
+    assert 1e8 < memory_bytes() < 1e14
+
+
+def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> None:
+    out, given = tmp_path / "run", {"cache": cache}
+    images = SAMPLE / "images"
+
+    def go_on(epochs: int) -> list[EpochLog]:
+        return train(store, images, out, config=replace(SMALL, epochs=epochs), **given)
+
+    first = go_on(1)
+    score_run(out, store, images)
+    before = tree(out)
+    rest = go_on(3)
+    assert [log.epoch for log in first + rest] == [1, 2, 3]
+    # From there on the learning rate is that of a longer run: 9 steps.
+    rates = [1e-3 * (1 - step / 9) ** 0.9 for step in (5, 8)]
+    assert [log.learning_rate for log in rest] == pytest.approx(rates)
+    assert RunState.load(out / "last.pt").plan.config == SMALL
+    assert not equal(network_of(out), weights)  # its first epoch had other rates
+    # Its predictions are made anew.
+    assert score_run(out, store, images).scores
+    after = tree(out)
+    changed = {name for name in before if after[name] != before[name]}
+    assert {"last.pt", "log.csv", "validation.zarr/zarr.json"} <= changed
+    assert before["validation.txt"] == after["validation.txt"]
+    for epochs, reason in ((2, "has done 3 epochs, 2 are fewer"), (0, "from 1 to")):
+        with pytest.raises((InputError, InvalidParameterError), match=reason):
+            go_on(epochs)
+    longer = replace(SMALL, epochs=5, filters=5)
+    with pytest.raises(InputError, match="another run: filters is 4 in the run, 5 now"):
+        train(store, images, out, config=longer, cache=cache)
+    assert tree(out) == after
+
+
+def test_the_state_of_a_run_is_read_without_its_weights(undisturbed: Path) -> None:
+    whole = Checkpoint.load(undisturbed / "last.pt")
+    assert RunState.load(undisturbed / "last.pt") == whole.state
+    assert len(whole.history) == 3
+    assert whole.network
 
 
 def test_torch_is_an_extra(tmp_path: Path, store: Path, run: Run) -> None:
-    (tmp_path / "torch.py").write_text("raise ImportError('no', name='torch')")
-    arguments = [store, "--images", SAMPLE / "images", "--out", "run"]
-    result = run("train", *arguments, code=2, env={"PYTHONPATH": str(tmp_path)})
-    expected = "svls-cli: training needs torch: pip install 'svls-cli[train]'\n"
-    assert result.stderr == expected
+    arguments = ["train", store, "--images", SAMPLE / "images", "--out", "run"]
+
+    def without(library: str, code: str) -> str:
+        (tmp_path / "sitecustomize.py").write_text(code)
+        env = {"PYTHONPATH": str(tmp_path)}
+        return run(*arguments, code=2, env=env).stderr.replace(library, "LIBRARY")
+
+    expected = "svls-cli: training needs LIBRARY: pip install 'svls-cli[train]'\n"
+    for library in ("torch", "monai", "matplotlib"):
+        missing = f"import sys\nsys.modules[{library!r}] = None\n"
+        assert without(library, missing) == expected
+    (tmp_path / "torch.py").write_text("raise ImportError('libcudart is missing')")
+    assert (
+        without("torch", "")
+        == "svls-cli: training needs PyTorch: libcudart is missing\n"
+    )
+    assert not (tmp_path / "run").exists()
     assert len(open_store(store)) == 8
+
+
+def test_arguments_are_checked_before_torch_is_imported(
+    tmp_path: Path, store: Path, undisturbed: Path, run: Run
+) -> None:
+    """Whoever imports the libraries here sees a traceback, and exit code 1."""
+    for library in ("torch", "monai"):
+        (tmp_path / "stub" / f"{library}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / "stub" / f"{library}.py").write_text("raise AssertionError('!')")
+    env = {"PYTHONPATH": str(tmp_path / "stub")}
+    trained = Checkpoint.load(undisturbed / "last.pt")
+    plan = replace(trained.plan, channels=("0000", "0001"))
+    (tmp_path / "mri").mkdir()
+    replace(trained, state=RunState(plan, ())).save(tmp_path / "mri" / "last.pt")
+    images, labels = SAMPLE / "images", SAMPLE / "labels"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "two").mkdir()
+    for channel in (0, 1):
+        scan = SAMPLE / "images" / "case_01.nii.gz"
+        shutil.copy(scan, tmp_path / "two" / f"case_01_000{channel}.nii.gz")
+
+    def fails(reason: str, *arguments: str | Path, code: int = 3) -> None:
+        complaint = run(*arguments, code=code, env=env).stderr
+        assert reason in complaint
+        assert complaint.count("\n") == 1
+
+    good: list[str | Path] = ["train", store, "--images", images, "--out", "run"]
+    fails("imagse: no such file", *good[:2], "--images", "imagse", *good[4:])
+    fails("no.zarr: no such store", "train", "no.zarr", *good[2:])
+    fails("at least 4, found 3", *good, "--patch-size", "3", code=2)
+    fails("cases 3 axes", *good, "--patch-size", "8,8", code=2)
+    fails("a folder with other files", *good, "--out", "full")
+    fails("none for case_01", *good, "--target", "rater")
+    fails(
+        "filters is 4 in the run", *good, "--out", undisturbed, *OPTIONS, "--filters=5"
+    )
+    fails("no image for 7 of 8 cases", *good[:3], "two", *good[4:])
+    fails("validation '5/4'", *good, "--validation", "5/4", code=2)
+    fails("device must be", *good, "--device", "meta", code=2)
+    end = [images, "p.zarr"]
+    fails("none/last.pt: no such checkpoint", "predict", "none", *end)
+    fails("imagse: no such file", "predict", undisturbed, "imagse", "p.zarr")
+    fails("1 channels; the network was trained on 2", "predict", "mri", *end)
+    fails("not a Zarr v3 group", "predict", undisturbed, images, "full")
+    fails("last.pt: a file; expected", "predict", undisturbed / "last.pt", *end)
+    fails("overlap must lie", "predict", undisturbed, *end, "--overlap", "2", code=2)
+    fails("labelz: no such file", "compare", "labelz", *good[2:])
+    fails("imagse: no such", "compare", labels, "--images", "imagse", "--out", "cmp")
+    fails("holds something else", "compare", labels, *good[2:], "--out", "full")
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "p.zarr").exists()
+    assert not (tmp_path / "cmp").exists()
 
 
 def test_help_names_every_default(run: Run) -> None:
