@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from svls_cli.training.losses import as_probabilities as as_probabilities
     from svls_cli.training.losses import soft_cross_entropy as soft_cross_entropy
     from svls_cli.training.losses import soft_dice_loss as soft_dice_loss
+    from svls_cli.training.softening import soften_labels as soften_labels
+    from svls_cli.training.transforms import SoftenLabelsd as SoftenLabelsd
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
     "CachedImage": "image_cache",
     "SoftLabelDataset": "dataset",
+    "SoftenLabelsd": "transforms",
     "TrainingConfig": "config",
     "as_probabilities": "losses",
     "find_images": "image_cache",
     "soft_cross_entropy": "losses",
     "soft_dice_loss": "losses",
+    "soften_labels": "softening",
     "unpack_images": "image_cache",
 }
 
