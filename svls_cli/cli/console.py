@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
+import textwrap
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -195,8 +197,9 @@ def show_store(store: Store, cases: Sequence[Inspected]) -> None:
     echo(f"cases    {len(cases)}, {readable(total)}\n")
     table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
     if oblique := [case.oblique_mm for case in cases if case.oblique_mm]:
-        echo(
-            f"\n{len(oblique)} oblique: viewers, which see the nearest axes, are up to "
+        echo("")
+        say(
+            f"{len(oblique)} oblique: viewers, which see the nearest axes, are up to "
             f"{max(oblique):.3g} mm off; svls.geometry is exact"
         )
 
@@ -218,11 +221,23 @@ def _state(record: Record) -> str:
     return f"complete; {record.reason}"
 
 
-def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:
-    """Print a table, its columns aligned."""
+def width() -> int:
+    """Columns of the terminal, or of the environment's COLUMNS; in a pipe 100."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def table(
+    header: Sequence[str], body: Iterable[Sequence[str]], *, keys: int = 1
+) -> None:
+    """Print a table, or several as wide as the terminal; ``keys`` as in `aligned`."""
     from svls_cli.files import aligned
 
-    echo("\n".join(aligned(header, body)))
+    echo("\n".join(aligned(header, body, width=width(), keys=keys)))
+
+
+def say(text: str) -> None:
+    """Print sentences in lines as long as the terminal's."""
+    echo(textwrap.fill(text, width(), break_on_hyphens=False, break_long_words=False))
 
 
 def least_to_most(numbers: Iterable[int]) -> str:

@@ -196,7 +196,7 @@ def _measure(
         console.echo("no case could be measured, so there is no report", err=True)
         return
     agreement.write(report)
-    console.echo("\n".join(agreement.table()), err=True)
+    console.echo("\n".join(agreement.table(width=console.width())), err=True)
 
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:

@@ -81,7 +81,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
     return folder
 
 
-def test_tables(stores: Path) -> None:
+def test_tables(monkeypatch: pytest.MonkeyPatch, stores: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     result = invoke(stores / "pred.zarr", "--reference", stores / "b")
     assert result.return_value == 0
     assert result.stderr == ""

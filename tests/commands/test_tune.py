@@ -40,7 +40,8 @@ def raters(folder: Path) -> list[Path]:
     return [folder / "raters" / name for name in "abc"]
 
 
-def test_tables(folder: Path) -> None:
+def test_tables(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     result = invoke(*raters(folder), "--classes", "0,1,2,5")
     assert result.return_value == 0
     # The raters are a voxel apart: narrower and stronger than what is tried here.
