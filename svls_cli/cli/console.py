@@ -262,11 +262,18 @@ def print_json(record: dict[str, Any]) -> None:
     echo(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
-def complain(what: str, records: Iterable[Record]) -> None:
-    """Name cases on standard error, each with its reason and files."""
-    for record in records:
+def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
+    """Name cases on standard error: those left out by reason, each that failed."""
+    from svls_cli.labels.values import listed
+
+    cases: dict[str | None, list[str]] = {}
+    for record in left_out:
+        cases.setdefault(record.reason, []).append(record.case)
+    for reason, names in cases.items():
+        echo(f"left out: {listed(names, 3)}: {reason}", err=True)
+    for record in failed:
         inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        echo(f"{what}: {record.case}: {record.reason}{inputs}", err=True)
+        echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)
 
 
 def readable(size: float) -> str:

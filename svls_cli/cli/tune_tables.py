@@ -34,8 +34,7 @@ def show_tuning(result: TuningResult) -> None:
 
 def complain(result: TuningResult) -> None:
     """Print cases that do not count and doubts about the result on standard error."""
-    console.complain("left out", result.left_out)
-    console.complain("failed", result.failed)
+    console.complain(result.left_out, result.failed)
     for warning in result.warnings:
         echo(f"warning: {warning}", err=True)
 
