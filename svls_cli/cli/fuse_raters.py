@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from svls_cli.cli import console, options
+from svls_cli.cli import console, options, store_tables
 from svls_cli.cli.command import PATH, Command, option
 from svls_cli.labels.names import composed
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
@@ -142,6 +142,9 @@ def command(
     ) as batch:
         fuse(cases, out, batch=batch, **rest)
         code = reporter.finish()
+        made = fuse is _into_store and not rest["dry_run"]
+        if made and reporter.tells_more:
+            store_tables.show_made(out)
         if report is not None:
             _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
     return code
