@@ -168,6 +168,16 @@ def test_mistakes(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "l"]
 
 
+def test_images_by_mistake(run: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 124, (9, 20, 30)).astype(np.uint8)
+    write_image(tmp_path / "l" / "a.nrrd", noise)
+    write_image(tmp_path / "l" / "b.nrrd", blobs((9, 20, 30), 3))
+    question = "124 different values: is this an image?"
+    assert run("smooth", "l", "o.zarr").stderr == f"note: a: {question}\n"
+    result = run("smooth", SAMPLE / "images", "i.zarr", code=4)
+    assert result.stderr.count("different values: is this an image? [") == 8
+
+
 def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     run("smooth", SAMPLE / "labels", "o.zarr")
     shard = tmp_path / "o.zarr/case_03/0/c/0/0/0/0"
