@@ -219,15 +219,20 @@ def print_json(record: dict[str, Any]) -> None:
     echo(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
-def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
-    """Name cases on standard error: those left out by reason, each that failed."""
+def by_reason(records: Iterable[Record]) -> list[str]:
+    """A line for each reason, with three of its cases and their number."""
     from svls_cli.labels.values import listed
 
     cases: dict[str | None, list[str]] = {}
-    for record in left_out:
+    for record in records:
         cases.setdefault(record.reason, []).append(record.case)
-    for reason, names in cases.items():
-        echo(f"left out: {listed(names, 3)}: {reason}", err=True)
+    return [f"{listed(names, 3)}: {reason}" for reason, names in cases.items()]
+
+
+def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
+    """Name cases on standard error: those left out by reason, each that failed."""
+    for line in by_reason(left_out):
+        echo(f"left out: {line}", err=True)
     for record in failed:
         inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
         echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)

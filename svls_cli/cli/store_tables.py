@@ -7,10 +7,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from svls_cli.cli.console import echo, readable, say, table, width
+from svls_cli.cli.console import by_reason, echo, readable, say, table, width
 
 if TYPE_CHECKING:
-    from svls_cli.batch.records import Record
     from svls_cli.store.inspect import Inspected
     from svls_cli.store.reader import Store
     from svls_cli.store.schema import StoreConfig
@@ -65,17 +64,22 @@ def show_store(store: Store, cases: Sequence[Inspected], *, verified: bool) -> N
     echo(f"classes  {len(classes)}: {', '.join(classes)}")
     echo(f"cases    {len(cases)}, {readable(total)}\n")
     table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
+    damaged = [case.record for case in cases if case.record.status == "failed"]
+    noted = [case.record for case in cases if case.record.reason]
+    lines = [f"{record.case}: {record.reason}" for record in damaged]
+    lines += by_reason(record for record in noted if record.status != "failed")
     if oblique := [case.oblique_mm for case in cases if case.oblique_mm]:
-        echo("")
-        say(
+        lines.append(
             f"{len(oblique)} oblique: viewers, which see the nearest axes, are up to "
             f"{max(oblique):.3g} mm off; svls.geometry is exact"
         )
-    damaged = [case for case in cases if case.record.status == "failed"]
     if verified:
-        parts = [f"{len(cases) - len(damaged)} verified"]
-        parts += [f"{len(damaged)} damaged"] * bool(damaged)
-        echo(f"\n{', '.join(parts)}")
+        lost = f", {len(damaged)} damaged" * bool(damaged)
+        lines.append(f"{len(cases) - len(damaged)} verified{lost}")
+    if lines:
+        echo("")
+    for line in lines:
+        say(line)
 
 
 def _row(case: Inspected) -> tuple[str, ...]:
@@ -85,11 +89,5 @@ def _row(case: Inspected) -> tuple[str, ...]:
         "x".join(map(str, geometry["shape"])),
         " x ".join(f"{mm:.4g}" for mm in geometry["spacing_mm"]),
         readable(case.record.bytes or 0),
-        _state(case.record),
+        "damaged" if case.record.status == "failed" else "complete",
     )
-
-
-def _state(record: Record) -> str:
-    if record.status == "failed" or record.reason is None:
-        return record.reason or "complete"
-    return f"complete; {record.reason}"

@@ -190,6 +190,8 @@ def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     assert sum(r["status"] == "done" for r in found.values()) == 7
     table = run("inspect", "--verify", "o.zarr", code=4).stdout
     assert "0/c/0/0/0/0 does not match its checksum" in table
+    assert "stranger: incomplete: it has no zarr.json\n" in table
+    assert len(re.findall(r"  damaged$", table, re.MULTILINE)) == 2
     assert table.endswith("\n7 verified, 2 damaged\n")
     assert "verified" not in run("inspect", "o.zarr", code=4).stdout
 
