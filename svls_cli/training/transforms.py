@@ -85,8 +85,8 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
         return sample
 
     def _spacing_of(self, label: Any) -> Sequence[float] | None:
-        if self.spacing_mm or not isinstance(label, MetaTensor):
+        if self.spacing_mm is not None or not isinstance(label, MetaTensor):
             return self.spacing_mm
-        if self.method.sigma_mm is None:
+        if self.method.sigma_mm is None:  # an affine that is no use does no harm
             return None
         return [float(mm) for mm in label.pixdim][: label.ndim - 1]
