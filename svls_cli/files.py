@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import socket
@@ -113,17 +114,42 @@ def write_csv(rows: Iterable[Sequence[Cell]], path: Path) -> None:
         csv.writer(file, lineterminator="\n").writerows(rows)
 
 
-def aligned(header: Sequence[str], body: Iterable[Sequence[str]]) -> list[str]:
+def aligned(
+    header: Sequence[str],
+    body: Iterable[Sequence[str]],
+    *,
+    width: float = math.inf,
+    keys: int = 1,
+) -> list[str]:
     """Lines of a table to print, its columns as wide as their widest cell.
+
+    A table wider than ``width`` becomes several, one below the other; each starts with
+    the first ``keys`` columns, which say what a row is of.
 
     Examples
     --------
-    >>> aligned(("case", "Dice"), [("a", "0.9"), ("liver", "1")])
-    ['case   Dice', 'a      0.9', 'liver  1']
+    >>> rows = [("case", "Dice", "IoU"), ("liver", "0.9", "0.8")]
+    >>> aligned(rows[0], rows[1:])
+    ['case   Dice  IoU', 'liver  0.9   0.8']
+    >>> aligned(rows[0], rows[1:], width=12)
+    ['case   Dice', 'liver  0.9', '', 'case   IoU', 'liver  0.8']
     """
-    rows = [header, *body]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    columns = list(zip(header, *body, strict=True))
+    padded = [[cell.ljust(max(map(len, cells))) for cell in cells] for cells in columns]
+    first, parts = padded[:keys], [padded[:keys]]
+    for cells in padded[keys:]:
+        if len(parts[-1]) > keys and _width([*parts[-1], cells]) > width:
+            parts.append(first)
+        parts[-1] = [*parts[-1], cells]
+    lines: list[str] = []
+    for part in parts:
+        rows = zip(*part, strict=True)
+        lines += ["", *("  ".join(row).rstrip() for row in rows)]
+    return lines[1:]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(len(cells[0]) + 2 for cells in columns) - 2
 
 
 @contextmanager

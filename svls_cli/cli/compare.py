@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svls_cli.cli import console, options, training_options
+from svls_cli.cli import compare_tables, console, options, training_options
 from svls_cli.cli.command import PATH, Command, option
 
 if TYPE_CHECKING:
@@ -106,4 +106,4 @@ def command(
         )
     write_comparison(comparison, out)
     if not as_json:
-        console.echo("\n" + comparison.markdown())
+        compare_tables.show_comparison(comparison)

@@ -6,9 +6,11 @@ import json
 import logging
 import os
 import re
+import shutil
 import sys
+import textwrap
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from svls_cli.batch.records import Record
     from svls_cli.batch.run import Batch
     from svls_cli.batch.workers import Workers
-    from svls_cli.store.inspect import Inspected
-    from svls_cli.store.reader import Store
 
 EXIT_SOME_FAILED = 4
 _UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -159,6 +159,12 @@ class Reporter:
         elif record.status == "done" and record.reason:
             _above_bar(f"note: {record.case}: {record.reason}")
 
+    @property
+    def tells_more(self) -> bool:
+        """Whether people are told, and there is a result to tell them of."""
+        counts = self._counts
+        return not self._as_json and counts["done"] + counts["skipped"] > 0
+
     def finish(self) -> int:
         """Print the summary, and return the command's exit code."""
         counts = self._counts
@@ -172,57 +178,23 @@ class Reporter:
         return EXIT_SOME_FAILED if counts["failed"] else 0
 
 
-def show_store(store: Store, cases: Sequence[Inspected]) -> None:
-    """Print a store's parameters and classes, and a row per case."""
-    config = store.config
-    method = {**config.method}
-    name = method.pop("name")
-    settings = "".join(f", {key} {value}" for key, value in method.items())
-    classes = [f"{c.value} {c.name}" for c in config.classes.classes]
-    total = sum(case.record.bytes or 0 for case in cases)
-    echo(f"store    {store.path}")
-    echo(f"method   {name}{settings}")
-    if config.fusion:
-        fusion = dict(config.fusion)
-        weights = fusion["weights"]
-        if isinstance(weights, Mapping):
-            weights = ", ".join(f"{rater} {w}" for rater, w in weights.items())
-        echo(f"fusion   {fusion['name']}, weights {weights}, ties {fusion['ties']}")
-    echo(f"dtype    {config.dtype}")
-    if config.ignore_label is not None:
-        echo(f"ignored  label {config.ignore_label}")
-    echo(f"classes  {len(classes)}: {', '.join(classes)}")
-    echo(f"cases    {len(cases)}, {readable(total)}\n")
-    table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
-    if oblique := [case.oblique_mm for case in cases if case.oblique_mm]:
-        echo(
-            f"\n{len(oblique)} oblique: viewers, which see the nearest axes, are up to "
-            f"{max(oblique):.3g} mm off; svls.geometry is exact"
-        )
+def width() -> int:
+    """Columns of the terminal, or of the environment's COLUMNS; in a pipe 100."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
-def _row(case: Inspected) -> tuple[str, ...]:
-    geometry = case.attributes.get("geometry", {"shape": (), "spacing_mm": ()})
-    return (
-        case.record.case,
-        "x".join(map(str, geometry["shape"])),
-        " x ".join(f"{mm:.4g}" for mm in geometry["spacing_mm"]),
-        readable(case.record.bytes or 0),
-        _state(case.record),
-    )
-
-
-def _state(record: Record) -> str:
-    if record.status == "failed" or record.reason is None:
-        return record.reason or "complete"
-    return f"complete; {record.reason}"
-
-
-def table(header: Sequence[str], body: Iterable[Sequence[str]]) -> None:
-    """Print a table, its columns aligned."""
+def table(
+    header: Sequence[str], body: Iterable[Sequence[str]], *, keys: int = 1
+) -> None:
+    """Print a table, or several as wide as the terminal; ``keys`` as in `aligned`."""
     from svls_cli.files import aligned
 
-    echo("\n".join(aligned(header, body)))
+    echo("\n".join(aligned(header, body, width=width(), keys=keys)))
+
+
+def say(text: str) -> None:
+    """Print sentences in lines as long as the terminal's."""
+    echo(textwrap.fill(text, width(), break_on_hyphens=False, break_long_words=False))
 
 
 def least_to_most(numbers: Iterable[int]) -> str:
@@ -247,11 +219,23 @@ def print_json(record: dict[str, Any]) -> None:
     echo(_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
 
 
-def complain(what: str, records: Iterable[Record]) -> None:
-    """Name cases on standard error, each with its reason and files."""
+def by_reason(records: Iterable[Record]) -> list[str]:
+    """A line for each reason, with three of its cases and their number."""
+    from svls_cli.labels.values import listed
+
+    cases: dict[str | None, list[str]] = {}
     for record in records:
+        cases.setdefault(record.reason, []).append(record.case)
+    return [f"{listed(names, 3)}: {reason}" for reason, names in cases.items()]
+
+
+def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
+    """Name cases on standard error: those left out by reason, each that failed."""
+    for line in by_reason(left_out):
+        echo(f"left out: {line}", err=True)
+    for record in failed:
         inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        echo(f"{what}: {record.case}: {record.reason}{inputs}", err=True)
+        echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)
 
 
 def readable(size: float) -> str:

@@ -96,8 +96,7 @@ def command(
             batch=batch,
             **rest,
         )
-    console.complain("left out", evaluation.skipped)
-    console.complain("failed", evaluation.failed)
+    console.complain(evaluation.skipped, evaluation.failed)
     if report is not None:
         evaluation.write(report)
     if figure is not None and evaluation.scores:

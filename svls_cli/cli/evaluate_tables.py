@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from svls_cli.cli.console import echo, least_to_most, table
+from svls_cli.cli.console import echo, least_to_most, say, table
 from svls_cli.evaluation.regions import REGION_NAMES
 
 if TYPE_CHECKING:
@@ -26,15 +26,16 @@ def show_evaluation(report: EvaluationReport) -> None:
     settings, cases = report.parameters, len(report.scores)
     raters = least_to_most(len(case.raters) for case in report.scores)
     brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
-    echo(
+    say(
         f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
-        f"map{'s' * (raters != '1')} each: means over cases{brackets}\n"
+        f"map{'s' * (raters != '1')} each: means over cases{brackets}"
     )
+    echo("")
     rows = [
         [str(each.value), each.name, *_cells(each.overlaps)] for each in report.classes
     ]
     rows.append(["mean", "", *_cells(report.overlaps)])
-    table(["label", "name", *_OVERLAPS.values()], rows)
+    table(["label", "name", *_OVERLAPS.values()], rows, keys=2)
     echo(f"surface Dice at {settings['tolerance_mm']:g} mm\n")
     table(
         ["calibration", *_CALIBRATION.values()],
@@ -43,15 +44,16 @@ def show_evaluation(report: EvaluationReport) -> None:
             for region, name in REGION_NAMES.items()
         ],
     )
-    echo(
+    say(
         f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either "
         "side"
     )
     if report.published is not None:
         ece, tace = _cells(report.published)
-        echo(
-            f"\nas the published code prints it: ECE {ece} of the foreground, TACE "
-            f"{tace} of the\nwhole volume, divided by the number of bins twice, so "
+        echo("")
+        say(
+            f"as the published code prints it: ECE {ece} of the foreground, TACE "
+            f"{tace} of the whole volume, divided by the number of bins twice, so "
             f"{settings['bins']} times too small"
         )
 

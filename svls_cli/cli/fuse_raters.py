@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from svls_cli.cli import console, options
+from svls_cli.cli import console, options, store_tables
 from svls_cli.cli.command import PATH, Command, option
 from svls_cli.labels.names import composed
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
@@ -142,6 +142,9 @@ def command(
     ) as batch:
         fuse(cases, out, batch=batch, **rest)
         code = reporter.finish()
+        made = fuse is _into_store and not rest["dry_run"]
+        if made and reporter.tells_more:
+            store_tables.show_made(out)
         if report is not None:
             _measure(cases, report, tolerance_mm, _classes(out, classes), batch, **read)
     return code
@@ -196,7 +199,7 @@ def _measure(
         console.echo("no case could be measured, so there is no report", err=True)
         return
     agreement.write(report)
-    console.echo("\n".join(agreement.table()), err=True)
+    console.echo("\n".join(agreement.table(width=console.width())), err=True)
 
 
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from svls_cli.cli import console, options
+from svls_cli.cli import console, options, store_tables
 from svls_cli.cli.command import PATH, Command, option
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command("inspect", cls=Command)
@@ -43,6 +40,7 @@ def command(store: str, verify: bool, as_json: bool, **rest: Any) -> int:
     with console.batch(rest) as batch:
         cases = inspect_cases(opened, verify=verify, on_case=tell, batch=batch)
     if not as_json:
-        console.show_store(opened, sorted(cases, key=lambda c: c.record.case))
+        cases.sort(key=lambda case: case.record.case)
+        store_tables.show_store(opened, cases, verified=verify)
     failed = any(case.record.status == "failed" for case in cases)
     return console.EXIT_SOME_FAILED if failed else 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from svls_cli.cli import console, options
+from svls_cli.cli import console, options, store_tables
 from svls_cli.cli.command import PATH, Command
 
 
@@ -73,4 +73,7 @@ def command(
             batch=batch,
             **rest,
         )
-    return reporter.finish()
+    code = reporter.finish()
+    if reporter.tells_more and not rest["dry_run"]:
+        store_tables.show_made(out)
+    return code

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from svls_cli.cli import console
-from svls_cli.cli.console import echo, least_to_most, table
+from svls_cli.cli.console import echo, least_to_most, say, table
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
@@ -19,22 +19,22 @@ def show_tuning(result: TuningResult) -> None:
     raters = least_to_most(case.raters for case in result.cases)
     cases = f"{len(result.cases)} case{'s' if len(result.cases) > 1 else ''}"
     brackets = "; in brackets 95 % intervals over cases" * bool(result.held_out)
-    echo(
+    say(
         f"{cases}, {raters} raters: how well one's soft label forecasts the others, "
-        f"within {result.parameters['band_mm']:g} mm of\nboundaries; less is better"
-        f"{brackets}\n"
+        f"within {result.parameters['band_mm']:g} mm of boundaries; less is better"
+        f"{brackets}"
     )
+    echo("")
     table(("method", "NLL", "Brier"), _score_rows(result))
     echo("\nNLL where one of two raters has the class\n")
     header = ("label", "name", "cases", "one-hot", "LS 0.1", "published", "best")
-    table(header, map(_class_row, result.per_class))
+    table(header, map(_class_row, result.per_class), keys=2)
     echo(f"\n{result.command}")
 
 
 def complain(result: TuningResult) -> None:
     """Print cases that do not count and doubts about the result on standard error."""
-    console.complain("left out", result.left_out)
-    console.complain("failed", result.failed)
+    console.complain(result.left_out, result.failed)
     for warning in result.warnings:
         echo(f"warning: {warning}", err=True)
 

@@ -107,21 +107,24 @@ class Comparison:
         ]
         return [method, *map(str, (*overlaps, *calibration))]
 
-    def markdown(self) -> str:
-        """The paper's table for each region, as Markdown."""
+    @property
+    def meaning(self) -> str:
+        """What the numbers of the tables are, in words."""
         first = self.trials[0]
         parameters, cases = first.report["parameters"], first.report["summary"]["cases"]
         seeds = len(self.trials_of(first.method))
-        lines = [
-            "# Comparison of soft labels",
-            "",
+        return (
             f"{cases} validation case{'s' * (cases > 1)}, {seeds} seed"
             f"{'s' * (seeds > 1)}: mean over cases, then ± standard deviation over "
             f"seeds. Surface DSC at {parameters['tolerance_mm']:g} mm, "
             f"{parameters['bins']} bins; the boundary band reaches "
             f"{parameters['band_mm']:g} mm either side. "
-            "DSC is better when higher, all else when lower.",
-        ]
+            "DSC is better when higher, all else when lower."
+        )
+
+    def markdown(self) -> str:
+        """The paper's table for each region, as Markdown."""
+        lines = ["# Comparison of soft labels", "", self.meaning]
         for region, name in REGION_NAMES.items():
             header, rows = self.table(region)
             lines += ["", f"## Calibration in the {name}", ""]

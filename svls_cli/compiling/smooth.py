@@ -15,6 +15,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.images import input_record, open_label_file
 from svls_cli.labels.segments import check_names
+from svls_cli.labels.values import FEW_VALUES, image_doubt
 from svls_cli.soften.methods import Method
 from svls_cli.store.schema import StoreConfig
 
@@ -122,4 +123,6 @@ class Smoothing:
         with open_label_file(case.path) as file:
             check_names(file.segments, config.classes)
             indices = file.indices(config.classes, ignore_label=config.ignore_label)
-            return SoftCase(file.geometry, indices)
+            many = len(config.classes) > FEW_VALUES
+            note = image_doubt(indices) if many else None
+            return SoftCase(file.geometry, indices, note=note)

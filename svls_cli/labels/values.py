@@ -12,6 +12,8 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 
 MAX_VALUE = 2**32 - 1
+# Nobody takes an image of fewer for one: thresholded or binned, it may be a label map.
+FEW_VALUES = 50
 
 
 def distinct_values(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -75,20 +77,37 @@ def as_labels(
     if not good.all():
         bad = ~np.isin(slab, values[good])
         voxel = np.unravel_index(int(np.argmax(bad)), slab.shape)
-        raise not_a_label(slab[voxel], (voxel[0] + first_row, *voxel[1:]))
+        position = (int(voxel[0]) + first_row, *map(int, voxel[1:]))
+        raise _not_a_label(slab[voxel], position, image_doubt(slab))
     if slab.dtype.kind == "u" and slab.dtype.itemsize <= 4:
         return slab, values.tolist()
     labels = slab.astype(np.min_scalar_type(int(values.max())))
     return labels, values.astype(labels.dtype).tolist()
 
 
-def not_a_label(value: Any, voxel: tuple[Any, ...]) -> InputError:
+def image_doubt(array: npt.NDArray[Any]) -> str | None:
+    """What to ask whoever takes an image for a label map; None for label maps.
+
+    Labels lie in regions: of their runs of equal voxels few are of one voxel only
+    (at most 13 % in label maps of TotalSegmentator and SynthSeg, and over 85 % in
+    images of CT and MR), however many labels there are.
+    """
+    flat = array.reshape(-1)
+    ends = flat[1:] != flat[:-1]
+    alone = np.count_nonzero(ends[1:] & ends[:-1])
+    if 2 * alone <= np.count_nonzero(ends):
+        return None
+    n = len(distinct_values(flat))
+    return f"{n} different values: is this an image?" if n > FEW_VALUES else None
+
+
+def _not_a_label(value: Any, voxel: Sequence[int], doubt: str | None) -> InputError:
     """The error for a voxel that no label map may hold."""
     position = ", ".join(str(int(i)) for i in voxel)
     axes = ", ".join(("z", "y", "x")[-len(voxel) :])
     return InputError(
         f"{value} at voxel ({axes}) = ({position}) is not a label; labels are whole "
-        f"numbers from 0 to {MAX_VALUE}"
+        f"numbers from 0 to {MAX_VALUE}" + (f"; {doubt}" if doubt else "")
     )
 
 

@@ -99,17 +99,19 @@ class AgreementReport:
                 rows.append([*start, *means, *own])
         return rows
 
-    def table(self) -> list[str]:
+    def table(self, *, width: float = math.inf) -> list[str]:
         """Lines to print: classes, raters, and the cases with the least agreement."""
+        classes = map(_class_line, self._classes())
+        raters = map(_rater_line, map(self._rater, self.raters))
         return [
             f"agreement by class; surface Dice at {self.tolerance_mm:g} mm",
-            *aligned(_CLASS_HEADER, map(_class_line, self._classes())),
+            *aligned(_CLASS_HEADER, classes, width=width, keys=2),
             "",
             "raters against the consensus, and their Dice with each other",
-            *aligned(_RATER_HEADER, map(_rater_line, map(self._rater, self.raters))),
+            *aligned(_RATER_HEADER, raters, width=width),
             "",
             "cases with the least Dice",
-            *aligned(_WORST_HEADER, map(_worst_line, self._worst())),
+            *aligned(_WORST_HEADER, map(_worst_line, self._worst()), width=width),
         ]
 
     def write(self, path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from operator import add, mul
+from operator import iadd, imul
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,7 @@ def soften_dense(
     weights, radius = softening.neighbours, softening.radius or ()
     wanted = range(n_classes) if classes is None else classes
     codes = as_type(xp, labels, "int32")
-    if not halo:
-        codes = repeat_edges(xp, codes, radius, axis)
+    codes = codes if halo else repeat_edges(xp, codes, radius, axis)
     hard = codes if mixture is None else look_up(xp, mixture.hard.astype("i4"), codes)
     centre = (..., *(slice(r, -r or None) for r in radius))
     own, rated = hard[centre], hard != n_classes
@@ -80,40 +79,60 @@ def soften_dense(
         return xp.stack([as_type(xp, alone(c), kind) for c in wanted], axis=axis)
     ignoring = not bool(xp.all(rated)) if ignores is None else ignores
     top, work = levels(kind), "float64" if ignoring else "float32"
-    near: Any = top * softening.strength  # what neighbours have, and what is kept
-    kept: Any = top - near
-    if ignoring:  # those that count share it; where none does, a voxel keeps all
-        seen = _neighbours(as_type(xp, rated, work), weights, axis)
-        counted = (seen > np.finfo(work).tiny) & rated[centre]
-        near = as_type(xp, counted, work) * near
-        near, kept = near / xp.where(counted, seen, xp.ones_like(seen)), top - near
+    near, kept = _scale(xp, rated if ignoring else None, softening, top, axis)
     half = float(np.float32(0.5 - top * ROUNDING_MARGIN)) if kind.kind == "u" else 0.0
-    rest, others = as_type(xp, own * 0 + top, wide), []
+    rest, soft = as_type(xp, own * 0 + top, wide), []
     for c in wanted:
         share = as_type(xp, share_of(c), work)
-        soft = kept * share[centre] + near * _neighbours(share, weights, axis) + half
-        others.append(as_type(xp, soft, wide) * (own != c))
-        rest = rest - others[-1]
+        values = _neighbours(share, weights, axis)
+        values *= near
+        if mixture is not None:  # otherwise the own class alone keeps a share
+            values += share[centre] * kept
+        values += half
+        values *= as_type(xp, own != c, work)
+        soft.append(as_type(xp, values, wide))
+        rest -= soft[-1]
     if mixture is not None or 2 * len(wanted) >= top * (1 - softening.strength):
-        rest = _not_negative(xp, others, rest, floats=kind.kind == "f")
-    soft = [other + rest * (own == c) for c, other in zip(wanted, others, strict=True)]
-    if mixture is not None:
-        one = _one_code(xp, codes, radius, axis)
-        soft = [xp.where(one, alone(c), s) for c, s in zip(wanted, soft, strict=True)]
-    return xp.stack([as_type(xp, s, kind) for s in soft], axis=axis)
+        rest = _not_negative(xp, soft, rest, floats=kind.kind == "f")
+    one = None if mixture is None else _one_code(xp, codes, radius, axis)
+    for at, c in enumerate(wanted):
+        soft[at] += rest * as_type(xp, own == c, wide)
+        if one is not None:
+            soft[at] = xp.where(one, alone(c), soft[at])
+        soft[at] = as_type(xp, soft[at], kind)
+    return xp.stack(soft, axis=axis)
+
+
+def _scale(
+    xp: Any, rated: Array | None, softening: Softening, top: int, axis: int
+) -> tuple[Any, Any]:
+    """Factors of the neighbours and of the centre; ``rated`` if some do not count."""
+    near = top * softening.strength
+    if rated is None or softening.neighbours is None:
+        return near, top - near
+    # Those that count share it; where none does, a voxel keeps all.
+    seen = _neighbours(as_type(xp, rated, "float64"), softening.neighbours, axis)
+    centre = tuple(slice(r, -r or None) for r in softening.neighbours.radius)
+    counted = (seen > np.finfo("float64").tiny) & rated[..., *centre]
+    shared = as_type(xp, counted, "float64") * near
+    return shared / xp.where(counted, seen, xp.ones_like(seen)), top - shared
 
 
 def _neighbours(share: Array, weights: NeighbourWeights, axis: int) -> Array:
     """F_z + G_z F_y + G_z G_y F_x, with G = 1 + total F: all but the centre."""
-    terms: list[Array] = []
+    result: Array = None
     for at, column in enumerate(weights.offsets, start=axis):
         if reach := len(column):
             shifts = _shifts(share, at, reach)
             pairs = (shifts[reach - d] + shifts[reach + d] for d in range(1, reach + 1))
-            along = reduce(add, map(mul, pairs, column.tolist()))
-            terms = [_shifts(term, at, reach)[reach] for term in terms] + [along]
-            share = shifts[reach] + along * weights.total
-    return reduce(add, terms)
+            along = reduce(iadd, map(imul, pairs, column.tolist()))
+            if at < axis + len(weights.offsets) - 1:  # the next axis is blurred with it
+                share = along * weights.total
+                share += shifts[reach]
+            if result is not None:
+                along += _shifts(result, at, reach)[reach]
+            result = along
+    return result
 
 
 def _one_code(xp: Any, codes: Array, radius: Sequence[int], axis: int) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = Any  # of any library
+_CPU = 1  # in DLPack's list of devices
 
 
 def namespace(array: Array) -> Any:
@@ -23,6 +24,13 @@ def namespace(array: Array) -> Any:
 def foreign(value: Any) -> bool:
     """Whether a value is an array of another library than NumPy."""
     return hasattr(value, "__dlpack_device__") and not isinstance(value, np.ndarray)
+
+
+def as_numpy(array: Array) -> Array:
+    """An array in main memory as NumPy sees it, not copied; any other as it is."""
+    if not foreign(array) or array.__dlpack_device__()[0] != _CPU:
+        return array
+    return np.from_dlpack(array.detach() if hasattr(array, "detach") else array)
 
 
 def as_type(xp: Any, array: Array, kind: npt.DTypeLike) -> Array:

@@ -228,9 +228,7 @@ class _Smoother:
 
 def tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
     """Tiles small enough to skip much, large enough that their halo costs little."""
-    edge = 16 if max(radius) <= 2 else 32
-    if len(shape) == 2:
-        edge = max(edge, 64)
+    edge = 16 if max(radius) <= 2 and len(shape) == 3 else 32
     return tuple(-(-n // -(-n // edge)) for n in shape)
 
 

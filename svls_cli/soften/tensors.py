@@ -1,4 +1,4 @@
-"""Label maps that are arrays of PyTorch, CuPy or the like, softened where they are."""
+"""Label maps on a GPU, as arrays of PyTorch, CuPy or the like, softened there."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import numpy.typing as npt
 from svls_cli.arrays import Region
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.values import MAX_VALUE, listed
+from svls_cli.labels.values import MAX_VALUE, as_labels, listed
 from svls_cli.soften.dense import soften_dense
 from svls_cli.soften.libraries import (
     Array,
+    as_numpy,
     as_type,
     beside,
+    foreign,
     look_up,
     namespace,
     repeat_edges,
@@ -43,6 +45,9 @@ def label_values(labels: Array) -> list[int]:
     InputError
         If one is no whole number from 0 to 2^32 - 1.
     """
+    seen = as_numpy(labels)
+    if not foreign(seen):
+        return as_labels(seen)[1]
     xp = namespace(labels)
     values = xp.unique_values(_comparable(xp, labels)).tolist()
     for value in values:
@@ -94,14 +99,13 @@ def soften_tensor(
     n_classes: int,
     dtype: npt.DTypeLike,
     ignores: bool,
-    batched: bool,
 ) -> Array:
-    """Soft labels of volumes, with the bytes that the engine gives each.
+    """Soft labels of a batch of volumes, with the bytes that the engine gives each.
 
     Parameters
     ----------
-    indices, batched
-        As ``labels`` in `soften_dense`.
+    indices : (b, z, y, x) or (b, y, x)
+        Class index of each voxel, ``n_classes`` where it is ignored.
     softening, n_classes, dtype
         As in `soften_block`.
     ignores
@@ -109,18 +113,16 @@ def soften_tensor(
 
     Returns
     -------
-    (c, z, y, x), with ``batched`` (b, c, z, y, x); or without z
+    (b, c, z, y, x) or (b, c, y, x)
     """
     xp = namespace(indices)
     meaning: dict[str, Any] = {"n_classes": n_classes, "dtype": dtype}
     plain = softening.neighbours is None or not ignores
     if plain or not bool(xp.any(indices == n_classes)):
-        return soften_dense(
-            indices, softening, **meaning, ignores=False, batched=batched
-        )
+        return soften_dense(indices, softening, **meaning, ignores=False, batched=True)
     # The engine chooses its precision block by block.
     radius, softened = softening.radius or (), []
-    for volume in indices if batched else indices[None]:
+    for volume in indices:
         padded = repeat_edges(xp, volume, radius, 0)
         parts = []
         for block in cut_into_blocks(volume.shape):
@@ -131,7 +133,7 @@ def soften_tensor(
             part = soften_dense(padded[*around], softening, **meaning, halo=True)
             parts.append((block, part))
         softened.append(_assembled(xp, parts, volume.shape))
-    return xp.stack(softened) if batched else softened[0]
+    return xp.stack(softened)
 
 
 def _assembled(

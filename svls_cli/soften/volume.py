@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import UIntArray
+from svls_cli.arrays import Region, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.soften.choices import MethodName
 from svls_cli.soften.devices import check_device
-from svls_cli.soften.libraries import foreign
+from svls_cli.soften.levels import checked_dtype
+from svls_cli.soften.libraries import as_numpy, foreign, namespace
 from svls_cli.soften.methods import Method, Softening
-from svls_cli.soften.regions import soften_blocks
+from svls_cli.soften.regions import SoftenLater, soften_blocks
 from svls_cli.soften.tensors import (
     class_indices,
     cut_into_blocks,
@@ -55,15 +58,114 @@ def soften_volume(
     """
     # Zeroed memory that is never written is never fetched: absent classes are free.
     soft = np.zeros((n_classes, *indices.shape), dtype)
-    blocks = list(cut_into_blocks(indices.shape))
-    made = soften_blocks(
-        indices, [blocks], softening, n_classes=n_classes, dtype=dtype, device=device
-    )
-    for voxels, soften in zip(blocks, made, strict=True):
-        block = soften()
-        for index, values in zip(block.classes, block.soft, strict=True):
-            soft[index, *voxels] = values
+    meaning: dict[str, Any] = {"n_classes": n_classes, "dtype": dtype}
+    for fill in _filling(soft, indices, softening, device=device, **meaning):
+        fill()
     return soft
+
+
+def soften_maps(
+    label_maps: Any,
+    softening: Softening,
+    *,
+    classes: ClassTable,
+    ignore_label: int | None,
+    dtype: npt.DTypeLike,
+    device: str = "cpu",
+    threads: int = 1,
+) -> Any:
+    """Soft labels of a batch of label maps, in its library and where it lies.
+
+    Parameters
+    ----------
+    label_maps : (b, z, y, x) or (b, y, x)
+        Label values: a NumPy array, or one of another library.
+    softening
+        The method on their grid.
+    classes, ignore_label, dtype, device
+        As in `smooth`.
+    threads
+        Number of threads, where the CPU does it.
+
+    Returns
+    -------
+    (b, c, z, y, x) or (b, c, y, x)
+
+    Raises
+    ------
+    InputError
+        If a value is no label, or neither a class nor ignored.
+    """
+    n_classes, volumes = len(classes), as_numpy(label_maps)
+    if foreign(volumes):
+        return soften_tensor(
+            class_indices(label_maps, classes, ignore_label=ignore_label),
+            softening,
+            n_classes=n_classes,
+            dtype=dtype,
+            ignores=ignore_label is not None,
+        )
+    soft = np.zeros((len(volumes), n_classes, *volumes.shape[1:]), checked_dtype(dtype))
+    with ThreadPoolExecutor(threads) as pool:
+        for volume, whole in zip(volumes, soft, strict=True):
+            labels, values = as_labels(volume)
+            if unknown := classes.unknown(values, ignore_label=ignore_label):
+                raise InputError(
+                    f"label values {listed(unknown)} are not among the classes"
+                )
+            indices = classes.indices(labels, ignore_label=ignore_label)
+            filling = _filling(
+                whole,
+                indices,
+                softening,
+                n_classes=n_classes,
+                dtype=dtype,
+                device=device,
+            )
+            list(pool.map(lambda fill: fill(), filling))
+    return namespace(label_maps).from_dlpack(soft) if foreign(label_maps) else soft
+
+
+def _filling(
+    soft: npt.NDArray[Any],
+    indices: UIntArray,
+    softening: Softening,
+    *,
+    device: str,
+    **meaning: Any,
+) -> Iterator[Callable[[], None]]:
+    """Functions that write the blocks of a volume into ``soft``."""
+    blocks = list(cut_into_blocks(indices.shape))
+    made = soften_blocks(indices, [blocks], softening, device=device, **meaning)
+    for voxels, soften in zip(blocks, made, strict=True):
+        yield partial(_fill, soft, voxels, soften)
+
+
+def _fill(soft: npt.NDArray[Any], voxels: Region, soften: SoftenLater) -> None:
+    block = soften()
+    for index, values in zip(block.classes, block.soft, strict=True):
+        soft[index, *voxels] = values
+
+
+def softening_on(
+    method: Method, spacing_mm: Sequence[float] | None, *, axes: int
+) -> Softening:
+    """The method on the grid of an array, whose spacing may not be known.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``spacing_mm`` is not one positive number per axis, or missing where the
+        method has its sigma in mm.
+    """
+    if method.sigma_mm is not None and spacing_mm is None:
+        raise InvalidParameterError("sigma_mm needs spacing_mm")
+    spacing = (1.0,) * axes if spacing_mm is None else tuple(spacing_mm)
+    if len(spacing) != axes or not all(0 < mm < np.inf for mm in spacing):
+        raise InvalidParameterError(
+            f"spacing_mm must be {axes} positive numbers, found {spacing_mm}"
+        )
+    return method.on_grid(spacing)
 
 
 def smooth(
@@ -79,7 +181,6 @@ def smooth(
     classes: Sequence[int] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = np.float32,
-    batched: bool = False,
     device: str = "auto",
 ) -> Any:
     """Soft labels of a label map in memory, as `svls-cli smooth` makes them of files.
@@ -91,29 +192,26 @@ def smooth(
     Parameters
     ----------
     label_map : (z, y, x) or (y, x), whole numbers >= 0
-        The hard labels; with ``batched`` several of them, (b, z, y, x) or (b, y, x).
+        The hard labels.
     method, sigma, sigma_mm, size, strength, alpha
         As in `Method`; by default SVLS as published.
     spacing_mm : one float per spatial axis, array order
         Needed for ``sigma_mm``.
     classes
         Label values of the class axis, which is in their ascending order; by default
-        those that occur. In a training loop give them: then a tensor is looked at once
-        only, to see whether it holds other values.
+        those that occur.
     ignore_label
         Label value of voxels that get no soft label.
     dtype
         float32 or float16 for probabilities, uint8 or uint16 for levels (255 or 65535
         is certain); named as in NumPy for tensors, too.
-    batched
-        The first axis counts label maps; each is softened by itself.
     device
         For NumPy arrays. ``auto`` works on a GPU where one can be used; ``gpu`` (or
         ``cuda``, ``cuda:1``) too, and logs a warning where none can; ``cpu`` never.
 
     Returns
     -------
-    (c, z, y, x), with ``batched`` (b, c, z, y, x); or without z
+    (c, z, y, x) or (c, y, x)
         Sums to 1 (integers: exactly to their largest value) over the classes, to 0
         where the voxel is ignored.
 
@@ -136,12 +234,6 @@ def smooth(
     array([[[1.   , 0.828, 0.172, 0.   ]],
     <BLANKLINE>
            [[0.   , 0.172, 0.828, 1.   ]]], dtype=float32)
-
-    A batch of slices, each (1, 4):
-
-    >>> slices = np.array([[[0, 0, 5, 5]], [[0, 0, 0, 0]]])
-    >>> smooth(slices, classes=[0, 5], batched=True).shape
-    (2, 2, 1, 4)
     """
     check_device(device)
     tensor = foreign(label_map)
@@ -155,44 +247,24 @@ def smooth(
             "give that value as ignore_label (label_map.filled(255), ignore_label=255)"
         )
     labels = label_map if tensor else np.asarray(label_map)
-    axes = labels.ndim - batched
+    axes = labels.ndim
     if axes not in (2, 3) or 0 in labels.shape:
         raise InputError(
-            f"label_map must be 2-D or 3-D{' in a batch' * batched}, found shape "
-            f"{tuple(labels.shape)}"
+            f"label_map must be 2-D or 3-D, found shape {tuple(labels.shape)}"
         )
-    values: list[int] = []
-    if not tensor:
-        labels, values = as_labels(labels)
-    elif classes is None:
-        values = label_values(labels)
-    if sigma_mm is not None and spacing_mm is None:
-        raise InvalidParameterError("sigma_mm needs spacing_mm")
-    spacing = (1.0,) * axes if spacing_mm is None else tuple(spacing_mm)
-    if len(spacing) != axes or not all(0 < mm < np.inf for mm in spacing):
-        raise InvalidParameterError(
-            f"spacing_mm must be {axes} positive numbers, found {spacing_mm}"
-        )
-    wanted = classes if classes is not None else sorted({*values} - {ignore_label})
+    softening = softening_on(
+        Method(method, sigma, sigma_mm, size, strength, alpha), spacing_mm, axes=axes
+    )
+    wanted = label_values(labels) if classes is None else classes
+    if classes is None:
+        wanted = [value for value in wanted if value != ignore_label]
     table = ClassTable.from_values(wanted)
     check_ignore_label(ignore_label, table)
-    softening = Method(method, sigma, sigma_mm, size, strength, alpha).on_grid(spacing)
-    if tensor:
-        return soften_tensor(
-            class_indices(labels, table, ignore_label=ignore_label),
-            softening,
-            n_classes=len(table),
-            dtype=dtype,
-            ignores=ignore_label is not None,
-            batched=batched,
-        )
-    if unknown := table.unknown(values, ignore_label=ignore_label):
-        raise InputError(f"label values {listed(unknown)} are not among the classes")
-    indices = table.indices(labels, ignore_label=ignore_label)
-    soft = [
-        soften_volume(
-            volume, softening, n_classes=len(table), dtype=dtype, device=device
-        )
-        for volume in (indices if batched else indices[np.newaxis])
-    ]
-    return np.stack(soft) if batched else soft[0]
+    return soften_maps(
+        labels[None],
+        softening,
+        classes=table,
+        ignore_label=ignore_label,
+        dtype=dtype,
+        device="cpu" if tensor else device,
+    )[0]

@@ -19,17 +19,21 @@ if TYPE_CHECKING:
     from svls_cli.training.losses import soft_cross_entropy as soft_cross_entropy
     from svls_cli.training.losses import soft_dice_loss as soft_dice_loss
     from svls_cli.training.sequence import PatchSequence as PatchSequence
+    from svls_cli.training.softening import soften_labels as soften_labels
+    from svls_cli.training.transforms import SoftenLabelsd as SoftenLabelsd
 
 # Imported at first use: parameters can be checked without PyTorch.
 _HOME = {
     "CachedImage": "image_cache",
     "PatchSequence": "sequence",
     "SoftLabelDataset": "dataset",
+    "SoftenLabelsd": "transforms",
     "TrainingConfig": "config",
     "as_probabilities": "losses",
     "find_images": "image_cache",
     "soft_cross_entropy": "losses",
     "soft_dice_loss": "losses",
+    "soften_labels": "softening",
     "unpack_images": "image_cache",
 }
 

@@ -60,7 +60,7 @@ def published(labels: Labels, n_classes: int, size: int, rounds: int) -> float |
 
     if not torch.cuda.is_available():
         return None
-    indices = torch.from_numpy(labels).cuda()
+    indices = torch.from_numpy(labels).cuda()[None]
     taken = []
     for _ in range(rounds + 1):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

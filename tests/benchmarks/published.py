@@ -12,13 +12,14 @@ import torch
 from torch.nn import functional
 
 
-def kernel(size: int, sigma: float) -> torch.Tensor:
+def kernel(size: int, sigma: float, axes: int) -> torch.Tensor:
     """Gaussian neighbours, normalised, and a centre as heavy as all of them."""
-    offset = torch.arange(size, dtype=torch.float64) - size // 2
-    square = offset**2
-    distance = square[:, None, None] + square[:, None] + square
+    square = (torch.arange(size, dtype=torch.float64) - size // 2) ** 2
+    distance = torch.zeros(())
+    for _ in range(axes):
+        distance = distance[..., None] + square
     gauss = torch.exp(-distance / (2 * sigma**2))
-    centre = (size // 2,) * 3
+    centre = (size // 2,) * axes
     gauss[centre] = 0
     gauss /= gauss.sum()
     gauss[centre] = 1
@@ -28,21 +29,24 @@ def kernel(size: int, sigma: float) -> torch.Tensor:
 def soften(
     indices: torch.Tensor, n_classes: int, *, size: int = 3, sigma: float = 1.0
 ) -> torch.Tensor:
-    """(c, z, y, x) probabilities, all classes at once, where the indices are."""
-    onehot = torch.stack([(indices == c).float() for c in range(n_classes)])[None]
-    padded = functional.pad(onehot, (size // 2,) * 6, mode="replicate")
-    weight = kernel(size, sigma).to(indices.device)
-    weight = weight.expand(n_classes, 1, size, size, size).contiguous()
-    soft: torch.Tensor = functional.conv3d(padded, weight, groups=n_classes)[0]
+    """(b, c, z, y, x) probabilities, all classes at once; or without z."""
+    axes = indices.ndim - 1
+    every = torch.arange(n_classes, device=indices.device)
+    onehot = (indices[..., None] == every).movedim(-1, 1).float()
+    padded = functional.pad(onehot, (size // 2,) * 2 * axes, mode="replicate")
+    weight = kernel(size, sigma, axes).to(indices.device)
+    weight = weight.expand(n_classes, 1, *weight.shape).contiguous()
+    convolve = functional.conv3d if axes == 3 else functional.conv2d
+    soft: torch.Tensor = convolve(padded, weight, groups=n_classes)
     return soft
 
 
 def soft_labels(
     labels: npt.NDArray[np.uint8], n_classes: int, *, size: int = 3, sigma: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """The same of NumPy arrays."""
-    indices = torch.from_numpy(labels)
-    return np.asarray(soften(indices, n_classes, size=size, sigma=sigma))
+    """(c, z, y, x) of one volume, as NumPy arrays."""
+    indices = torch.from_numpy(labels)[None]
+    return np.asarray(soften(indices, n_classes, size=size, sigma=sigma)[0])
 
 
 def main(n_classes: int, out: str, *paths: str) -> None:

@@ -44,6 +44,7 @@ def test_without_a_gpu_there_is_nothing_to_measure() -> None:
         ("fusion.py", 1),
         ("reading.py", 6),
         ("loading.py", 6),
+        ("on_the_fly.py", 12),
         ("memory.py", 2),
         ("tiny.py", 2),
         ("cluster.py", 1),

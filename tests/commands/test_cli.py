@@ -31,12 +31,16 @@ from tests.helpers.label_maps import blobs, read, write_image
 
 def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
     result = installed("smooth", "--sigma", "1", SAMPLE / "labels", "out.zarr")
-    assert result.stdout.startswith("out.zarr: 8 smoothed (")
+    done, made, following = result.stdout.splitlines()
+    assert done.startswith("out.zarr: 8 smoothed (")
+    assert made.startswith("svls, sigma 1.0, size 3, strength 0.5; 4 classes: 0 back")
+    assert "svls-cli inspect out.zarr, or svls-cli train out.zarr --ima" in following
     assert result.stderr == ""
     result = installed("inspect", "--verify", "out.zarr")
     assert "method   svls, sigma 1.0, size 3, strength 0.5" in result.stdout
     assert "classes  4: 0 background, 1 label 1, 2 label 2, 3 label 3" in result.stdout
     assert result.stdout.count("complete") == 8
+    assert result.stdout.endswith("\n8 verified\n")
     chosen = ("case_01", "case_04")
     result = installed("export", "--content", "hard", "out.zarr", *chosen, "hard")
     assert result.stdout.startswith("hard: 2 exported (")
@@ -109,6 +113,7 @@ def test_every_smoothing_option(run: Run, tmp_path: Path) -> None:
 def test_dry_run(run: Run, tmp_path: Path) -> None:
     result = run("smooth", "--dry-run", SAMPLE / "labels", "o.zarr")
     assert result.stdout.startswith("o.zarr: 8 would be smoothed (")
+    assert result.stdout.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -163,6 +168,16 @@ def test_mistakes(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d", "l"]
 
 
+def test_images_by_mistake(run: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 124, (9, 20, 30)).astype(np.uint8)
+    write_image(tmp_path / "l" / "a.nrrd", noise)
+    write_image(tmp_path / "l" / "b.nrrd", blobs((9, 20, 30), 3))
+    question = "124 different values: is this an image?"
+    assert run("smooth", "l", "o.zarr").stderr == f"note: a: {question}\n"
+    result = run("smooth", SAMPLE / "images", "i.zarr", code=4)
+    assert result.stderr.count("different values: is this an image? [") == 8
+
+
 def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     run("smooth", SAMPLE / "labels", "o.zarr")
     shard = tmp_path / "o.zarr/case_03/0/c/0/0/0/0"
@@ -175,6 +190,10 @@ def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:
     assert sum(r["status"] == "done" for r in found.values()) == 7
     table = run("inspect", "--verify", "o.zarr", code=4).stdout
     assert "0/c/0/0/0/0 does not match its checksum" in table
+    assert "stranger: incomplete: it has no zarr.json\n" in table
+    assert len(re.findall(r"  damaged$", table, re.MULTILINE)) == 2
+    assert table.endswith("\n7 verified, 2 damaged\n")
+    assert "verified" not in run("inspect", "o.zarr", code=4).stdout
 
 
 def test_progress_bar_on_a_terminal_only(tmp_path: Path) -> None:

@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.ndimage import gaussian_filter
 
 from svls_cli.errors import InputError
-from svls_cli.labels.values import as_labels, distinct_values, listed, look_up
+from svls_cli.labels.values import (
+    as_labels,
+    distinct_values,
+    image_doubt,
+    listed,
+    look_up,
+)
+from tests.helpers.label_maps import blobs
 
 small = hnp.array_shapes(min_dims=1, max_dims=3, max_side=6)
 
@@ -50,6 +58,47 @@ def test_the_first_voxel_that_is_no_label_is_named(bad: float) -> None:
     slab[1, 2, 3] = -7
     with pytest.raises(InputError, match=rf"{bad} at voxel \(z, y, x\) = \(11, 2, 0\)"):
         as_labels(slab, first_row=10)
+
+
+def scan(shape: tuple[int, ...], top: int, *, masked: bool = False) -> Any:
+    """An image: smooth, noisy and, as of a brain, 0 around it if ``masked``."""
+    rng = np.random.default_rng(0)
+    image = gaussian_filter(rng.normal(size=shape), 3)
+    image += 0.2 * image.std() * rng.normal(size=shape)
+    image = top * (image - image.min()) / np.ptp(image)
+    return np.rint(image) * (blobs(shape, 2) if masked else 1)
+
+
+@pytest.mark.parametrize("top", [80, 255, 4000])
+@pytest.mark.parametrize("masked", [False, True])
+def test_images_are_doubted(top: int, masked: bool) -> None:
+    image = scan((20, 30, 40), top, masked=masked)
+    n = len(np.unique(image))
+    assert image_doubt(image) == f"{n} different values: is this an image?"
+    doubt = rf"-1\.0 at .*; {len(np.unique(image - 1))} different values: is this an im"
+    with pytest.raises(InputError, match=doubt):
+        as_labels(image - 1)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(117),  # TotalSegmentator
+        np.linspace(0, 531, 54).astype(int),  # SynthSeg
+        np.linspace(0, 14175, 110).astype(int),  # FreeSurfer
+    ],
+    ids=len,
+)
+def test_label_maps_of_many_classes_are_not_doubted(values: Any) -> None:
+    assert image_doubt(values[blobs((40, 40, 40), len(values))]) is None
+
+
+def test_few_values_are_not_doubted() -> None:
+    """A network's noisy prediction, or an image in two halves."""
+    noise = np.random.default_rng(0).integers(0, 50, (20, 20, 20))
+    assert image_doubt(noise) is None
+    with pytest.raises(InputError, match=r"to 4294967295$"):
+        as_labels(np.array([[0.5, 1.5]]))
 
 
 def test_long_lists_are_cut() -> None:

@@ -10,10 +10,17 @@ import torch
 
 from svls_cli import smooth
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.soften import tensors
+from svls_cli.soften import libraries, tensors
 from tests.helpers.label_maps import blobs
 
 VALUES = np.array([0, 3, 7, 300], np.int32)
+
+
+@pytest.fixture(autouse=True, params=["main memory", "a GPU"])
+def lies_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the tensors are, or are taken to be."""
+    if request.param == "a GPU":
+        monkeypatch.setattr(libraries, "_CPU", None)
 
 
 def same(labels: Any, **options: Any) -> torch.Tensor:
@@ -47,17 +54,15 @@ def test_the_bytes_of_numpy(options: dict[str, Any], dtype: str) -> None:
 
 @pytest.mark.parametrize("method", ["svls", "onehot"])
 @pytest.mark.parametrize("dtype", ["uint8", "float16", "float32"])
-@pytest.mark.parametrize("batched", [False, True])
 def test_ignored_voxels(
-    monkeypatch: pytest.MonkeyPatch, batched: bool, dtype: str, method: str
+    monkeypatch: pytest.MonkeyPatch, dtype: str, method: str
 ) -> None:
     """Some blocks hold some, some volumes none."""
     monkeypatch.setattr(tensors, "BLOCK_EDGE", {3: 16})
-    labels = VALUES[blobs((2, 20, 24, 22), 4)]
-    labels[0, 3, 2:9, 4] = 255
-    options = {"ignore_label": 255, "batched": batched, "dtype": dtype}
-    same(labels if batched else labels[0], method=method, **options)
-    same(labels[1:] if batched else labels[1], method=method, **options)
+    labels = VALUES[blobs((20, 24, 22), 4)]
+    same(labels, ignore_label=255, dtype=dtype, method=method)
+    labels[3, 2:9, 4] = 255
+    same(labels, ignore_label=255, dtype=dtype, method=method)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.int16, np.int64, np.float32])
@@ -70,17 +75,6 @@ def test_booleans() -> None:
     same(blobs((12, 14), 2).astype(bool))
 
 
-def test_batches() -> None:
-    labels = VALUES[blobs((3, 10, 11, 12), 4)]
-    soft = same(labels, batched=True)
-    assert soft.shape == (3, 4, 10, 11, 12)
-    for volume, each in zip(labels, soft, strict=True):
-        one = smooth(torch.tensor(volume), classes=VALUES.tolist())
-        torch.testing.assert_close(one, each, rtol=0, atol=0)
-    slices = same(labels[:, 0], batched=True, sigma_mm=1.0, spacing_mm=(1.0, 2.0))
-    assert slices.shape[0] == 3
-
-
 def test_large_label_values() -> None:
     same(np.array([[0, 2**31, 2**32 - 1, 2**32 - 1]]), ignore_label=0)
 
@@ -89,14 +83,13 @@ def test_large_label_values() -> None:
     ("labels", "options", "message"),
     [
         ([[0, 4]], {"classes": [0, 1]}, "label values 4 are not among the classes"),
-        ([[0.0, 0.5]], {}, "0.5 is not a label"),
-        ([[0.0, 0.5]], {"classes": [0, 1]}, "0.5 is not a label"),
-        ([[0.0, float("nan")]], {"classes": [0, 1]}, "nan is not a label"),
-        ([[0, -1]], {}, "-1 is not a label"),
+        ([[0.0, 0.5]], {}, r"0\.5 (at .*)?is not a label"),
+        ([[0.0, 0.5]], {"classes": [0, 1]}, r"0\.5 (at .*)?is not a label"),
+        ([[0.0, float("nan")]], {"classes": [0, 1]}, "nan (at .*)?is not a label"),
+        ([[0, -1]], {}, "-1 (at .*)?is not a label"),
         ([[9, 9]], {"ignore_label": 9}, "no classes"),
         ([[0, 1]], {"ignore_label": 1, "classes": [0, 1]}, "also a class"),
         ([[[[0, 1]]]], {}, "2-D or 3-D, found shape"),
-        ([[0, 1]], {"batched": True}, "2-D or 3-D in a batch, found shape"),
         ([[0, 1]], {"sigma_mm": 1.0}, "sigma_mm needs spacing_mm"),
         ([[0, 1]], {"device": "cpu"}, "a tensor is softened where it is"),
     ],

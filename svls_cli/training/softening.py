@@ -1,0 +1,90 @@
+"""Labels softened in the training loop, after they were augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.soften.methods import Method
+from svls_cli.soften.volume import soften_maps, softening_on
+
+
+def soften_labels(
+    labels: Tensor,
+    *,
+    classes: Iterable[int],
+    method: Method | None = None,
+    spacing_mm: Sequence[float] | None = None,
+    ignore_label: int | None = None,
+    dtype: npt.DTypeLike = "float32",
+) -> Tensor:
+    """Soft labels of a batch of label maps, on the device where it is.
+
+    Each is what `svls_cli.smooth_cases` would store of it, to the last bit. The edge
+    voxels of a patch stand for what is beyond: where that matters, soften before the
+    last crop.
+
+    Parameters
+    ----------
+    labels : (b, 1, z, y, x) or (b, 1, y, x)
+        Label values, of any type that holds them.
+    classes
+        Label values of the class axis, which is in their ascending order.
+    method
+        Default: SVLS as published.
+    spacing_mm : one float per spatial axis, in the order of the tensor's axes
+        Voxel size of the labels; needed for a method with ``sigma_mm``.
+    ignore_label
+        Label value of voxels that get no soft label.
+    dtype
+        ``float32`` or ``float16`` for probabilities, as losses take them; ``uint8`` or
+        ``uint16`` for levels as a store keeps them (255 or 65535 is certain).
+
+    Returns
+    -------
+    (b, c, z, y, x) or (b, c, y, x)
+        Sums to 1 over the classes, to 0 where the voxel is ignored. No graph is kept.
+
+    Raises
+    ------
+    InvalidParameterError
+        If a parameter is out of range, or ``spacing_mm`` is missing.
+    InputError
+        If ``labels`` has another shape, or holds values that are not in ``classes``; to
+        know the latter, a GPU is waited for.
+
+    References
+    ----------
+    .. [1] Islam & Glocker, "Spatially Varying Label Smoothing", IPMI 2021,
+       arXiv:2104.05788.
+
+    Examples
+    --------
+    >>> labels = torch.tensor([[[[0, 0, 5, 5]]]])
+    >>> soften_labels(labels, classes=[0, 5])[0, 1]
+    tensor([[0.0000, 0.1722, 0.8278, 1.0000]])
+    """
+    if labels.ndim not in (4, 5) or labels.shape[1] != 1 or 0 in labels.shape:
+        raise InputError(
+            "labels must be a batch with one channel, (b, 1, z, y, x) or (b, 1, y, x), "
+            f"found shape {tuple(labels.shape)}"
+        )
+    table = ClassTable.from_values(classes)
+    check_ignore_label(ignore_label, table)
+    # Apple's GPUs lack the double precision that ignored voxels take.
+    place = "cpu" if labels.device.type == "mps" else labels.device
+    soft: Tensor = soften_maps(
+        # As plain tensors: MONAI's look after their affine at every step.
+        labels.detach().as_subclass(Tensor)[:, 0].to(place),
+        softening_on(method or Method(), spacing_mm, axes=labels.ndim - 2),
+        classes=table,
+        ignore_label=ignore_label,
+        dtype=dtype,
+        threads=torch.get_num_threads(),
+    )
+    return soft.to(labels.device)
