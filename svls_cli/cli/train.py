@@ -128,7 +128,7 @@ def _held_out(folder: RunFolder, plan: Plan) -> str:
 
 
 def _show(report: EvaluationReport, *, as_json: bool) -> None:
-    console.complain("failed", report.failed)
+    console.complain((), report.failed)
     if as_json:
         scores = report.to_json()
         kept = ("parameters", "summary", "classes")
