@@ -28,6 +28,7 @@ from svls_cli.nnunet.preprocessed import (
 )
 from svls_cli.nnunet.soft_files import CERTAIN, SUFFIX, made_from, write_soft_file
 from svls_cli.soften.levels import levels
+from svls_cli.store.objects import Folder
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 # Voxels of which the most probable class must be nnU-Net's label, of all and of those
@@ -108,7 +109,7 @@ def nnunet_cases(
     for cases in found:
         finished: list[Finished[float]] = run_cases(
             Converter(cases, opened, tuple(classes.table.values.tolist())),
-            [_Item(name, opened, cases) for name in cases.names],
+            [_Item(name, opened.path, cases.cases_folder) for name in cases.names],
             batch,
             doing=cases.configuration,
         )
@@ -125,13 +126,13 @@ class _Item:
     """A preprocessed case."""
 
     name: str
-    store: Store
-    cases: PreprocessedCases
+    store: Folder
+    folder: Path
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Paths, as records name them."""
-        return str(self.store.path / safe_name(self.name)), str(self.cases.cases_folder)
+        return str(self.store / safe_name(self.name)), str(self.folder / self.name)
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,7 @@ class Converter:
 
     def __call__(self, item: _Item) -> Outcome[float]:
         """Convert a case and write its file, unless it is there."""
-        name = safe_name(item.name)
-        if name not in self.store:
-            damage = self.store.incomplete().get(name, "no soft labels of this name")
-            return Outcome(failure=f"{self.store.path}: {damage}")
-        case, target = self.store[name], self.cases.case(item.name)
+        case, target = self.store[safe_name(item.name)], self.cases.case(item.name)
         path = self.cases.soft_folder / f"{item.name}{SUFFIX}"
         key = self._made_from(case, target, item.name)
         if made_from(path) == key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,23 +34,24 @@ def write_soft_file(
     """
     blocks, chunks = comp_blosc2_params(soft.shape, tuple(patch_size), soft.itemsize)
     settings = {"codec": blosc2.Codec.LZ4HC, "clevel": 5, "nthreads": 1}
+    array = blosc2.asarray(
+        np.ascontiguousarray(soft),
+        chunks=chunks,
+        blocks=blocks,
+        cparams={**settings, "filters": [blosc2.Filter.NOFILTER]},
+    )
+    chunked = array.schunk
+    chunked.vlmeta[_KEY] = made_from
+    content: bytes = array.to_cframe()  # blosc2 itself would not tell of a full disk
     with replacing(path) as part:
-        array = blosc2.asarray(
-            np.ascontiguousarray(soft),
-            urlpath=str(part),
-            chunks=chunks,
-            blocks=blocks,
-            cparams={**settings, "filters": [blosc2.Filter.NOFILTER]},
-        )
-        chunked = array.schunk
-        chunked.vlmeta[_KEY] = made_from
-        del array, chunked
-        return part.stat().st_size
+        part.write_bytes(content)
+    return len(content)
 
 
 def open_soft_file(path: str | Path) -> Any:
     """A file's array (c, z, y, x) uint8, sliced lazily."""
-    return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1})
+    mapped = {} if os.name == "nt" else {"mmap_mode": "r"}  # as nnU-Net opens its own
+    return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1}, **mapped)
 
 
 def made_from(path: Path) -> str | None:
