@@ -45,10 +45,10 @@ def command(store: str, dataset: str, plans: str, as_json: bool, **rest: Any) ->
     """Bring soft labels to nnU-Net.
 
     Puts the soft labels of STORE.zarr onto the grid of the cases that nnU-Net has
-    preprocessed, by nnU-Net's own steps, so that its trainer nnUNetTrainerSVLS learns
-    them. DATASET is the number or name of nnU-Net's data set, whose folder
-    nnUNet_preprocessed names. The store must be made from its label maps, with its
-    classes; validation and prediction stay nnU-Net's own.
+    preprocessed, by nnU-Net's own steps, for the trainer nnUNetTrainerSVLS. DATASET is
+    the number or name of nnU-Net's data set, in the folder that nnUNet_preprocessed
+    names. The store must be made from its label maps, with its classes. Validation and
+    prediction stay what they are in nnU-Net.
 
     Cases that are there already are skipped: to resume, run the same command again.
     Requires pip install 'svls-cli[nnunet]'.
@@ -77,7 +77,8 @@ def command(store: str, dataset: str, plans: str, as_json: bool, **rest: Any) ->
                 "most probable class is nnU-Net's label at "
                 f"{min(bridged.agreements):.2%} of the foreground or more"
             )
-        _show_next(dataset, bridged.configurations[-1], plans)
+        if not code:
+            _show_next(dataset, bridged.configurations[-1], plans)
     return code
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from svls_cli.batch.records import Finished, Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, UnknownCaseError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.names import safe_name
 from svls_cli.labels.values import listed
@@ -145,7 +145,7 @@ class Converter:
 
     def __call__(self, item: _Item) -> Outcome[float]:
         """Convert a case and write its file, unless it is there."""
-        case, target = self.store[safe_name(item.name)], self.cases.case(item.name)
+        case, target = self._stored(safe_name(item.name)), self.cases.case(item.name)
         path = self.cases.soft_folder / f"{item.name}{SUFFIX}"
         key = self._made_from(case, target, item.name)
         if made_from(path) == key:
@@ -157,6 +157,13 @@ class Converter:
             path, soft, patch_size=self.cases.manager.patch_size, made_from=key
         )
         return Outcome(str(path), size, result=agreement)
+
+    def _stored(self, name: str) -> StoredCase:
+        try:
+            return self.store[name]
+        except UnknownCaseError:
+            damage = self.store.incomplete().get(name, "has no case of this name")
+            raise InputError(f"{self.store.path}: {damage}") from None
 
     def _made_from(self, case: StoredCase, target: PreprocessedCase, name: str) -> str:
         """Hash of all that the result depends on."""

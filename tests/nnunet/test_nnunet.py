@@ -160,7 +160,7 @@ def test_a_case_that_does_not_fit_is_named_and_not_written(
     failed = {name: r.reason for name, r in records.items() if r.status == "failed"}
     assert sorted(failed) == ["case_01", "case_03"]
     assert "other labels, or of another case" in failed["case_01"]
-    assert "no case 'case_03'" in failed["case_03"]
+    assert "other.zarr: has no case of this name" in failed["case_03"]
     written = {path.stem for path in (copy / "nnUNetPlans_3d_fullres_svls").iterdir()}
     assert written == set(records) - set(failed)
 
