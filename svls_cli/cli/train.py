@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     group="Output",
     default=True,
     help="At the end, predict the validation cases into RUN/validation.zarr and print "
-    "their scores.",
+    "their scores; with --json, as a last record.",
 )
 @options.json_lines("epoch")
 @training_options.target
@@ -68,8 +68,8 @@ def command(
     weights with all parameters; validation.txt, the names of the cases that were held
     out, and validation.zarr, the last weights' predictions of them, whose scores are
     printed; log.csv; and curves.png. To resume a run that was ended, run the same
-    command again; other parameters are refused. Requires pip install
-    'svls-cli[train]'.
+    command again, or with more epochs; other parameters are refused. Requires pip
+    install 'svls-cli[train]'.
 
     \b
       svls-cli train out.zarr --images images/ --out run/
