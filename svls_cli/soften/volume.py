@@ -96,17 +96,18 @@ def soften_maps(
     InputError
         If a value is no label, or neither a class nor ignored.
     """
-    n_classes, volumes = len(classes), as_numpy(label_maps)
+    meaning: dict[str, Any] = {"n_classes": len(classes), "dtype": checked_dtype(dtype)}
+    volumes = as_numpy(label_maps)
     if foreign(volumes):
         return soften_tensor(
             class_indices(label_maps, classes, ignore_label=ignore_label),
             softening,
-            n_classes=n_classes,
-            dtype=dtype,
+            **meaning,
             ignores=ignore_label is not None,
         )
-    soft = np.zeros((len(volumes), n_classes, *volumes.shape[1:]), checked_dtype(dtype))
-    with ThreadPoolExecutor(threads) as pool:
+    soft = np.zeros((len(volumes), len(classes), *volumes.shape[1:]), meaning["dtype"])
+
+    def filling() -> Iterator[Callable[[], None]]:
         for volume, whole in zip(volumes, soft, strict=True):
             labels, values = as_labels(volume)
             if unknown := classes.unknown(values, ignore_label=ignore_label):
@@ -114,15 +115,10 @@ def soften_maps(
                     f"label values {listed(unknown)} are not among the classes"
                 )
             indices = classes.indices(labels, ignore_label=ignore_label)
-            filling = _filling(
-                whole,
-                indices,
-                softening,
-                n_classes=n_classes,
-                dtype=dtype,
-                device=device,
-            )
-            list(pool.map(lambda fill: fill(), filling))
+            yield from _filling(whole, indices, softening, device=device, **meaning)
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda fill: fill(), filling()))
     return namespace(label_maps).from_dlpack(soft) if foreign(label_maps) else soft
 
 
