@@ -24,8 +24,8 @@ def show_made(out: str) -> None:
     made = [*_fusion(config), _method(config), f"{len(classes)} classes"]
     told = f"{'; '.join(made)}: {', '.join(classes)}"
     echo(textwrap.shorten(told, width(), placeholder=" ..."))
-    train = f"svls-cli train {path} --images IMAGES --out RUN"
-    echo(f"next: svls-cli inspect {path}, or {train}")
+    echo(f"next: svls-cli inspect {path}")
+    echo(f"      svls-cli train {path} --images IMAGES --out RUN")
 
 
 def _method(config: StoreConfig) -> str:

@@ -31,10 +31,13 @@ from tests.helpers.label_maps import blobs, read, write_image
 
 def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
     result = installed("smooth", "--sigma", "1", SAMPLE / "labels", "out.zarr")
-    done, made, following = result.stdout.splitlines()
+    done, made, *following = result.stdout.splitlines()
     assert done.startswith("out.zarr: 8 smoothed (")
     assert made.startswith("svls, sigma 1.0, size 3, strength 0.5; 4 classes: 0 back")
-    assert "svls-cli inspect out.zarr, or svls-cli train out.zarr --ima" in following
+    assert following == [
+        "next: svls-cli inspect out.zarr",
+        "      svls-cli train out.zarr --images IMAGES --out RUN",
+    ]
     assert result.stderr == ""
     result = installed("inspect", "--verify", "out.zarr")
     assert "method   svls, sigma 1.0, size 3, strength 0.5" in result.stdout
