@@ -11,8 +11,8 @@ from nnunetv2.preprocessing.preprocessors.default_preprocessor import (
 
 from svls_cli import Store
 from svls_cli.errors import InputError
-from svls_cli.nnunet.nnunet import soft_on_grid
 from svls_cli.nnunet.preprocessed import PreprocessedCase, PreprocessedCases
+from svls_cli.nnunet.soft_on_grid import soft_on_grid
 from tests.helpers.commands import SAMPLE
 from tests.helpers.nnunet import NnunetFolders
 from tests.helpers.stores import smoothed
