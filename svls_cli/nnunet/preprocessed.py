@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -67,20 +68,42 @@ class PreprocessedCases:
         """Folder of the soft labels: inside the other, nnU-Net took them for cases."""
         return soft_folder(self.cases_folder)
 
+    @property
+    def _reader(self) -> Any:
+        """nnU-Net's class for files of their kind."""
+        try:
+            return infer_dataset_class(str(self.cases_folder))
+        except (AssertionError, LookupError) as error:
+            raise InputError(
+                f"{self.cases_folder} holds no preprocessed cases, or other files, too"
+            ) from error
+
     @cached_property
     def names(self) -> list[str]:
-        """Names of the preprocessed cases."""
-        names = infer_dataset_class(str(self.cases_folder)).get_identifiers(
-            str(self.cases_folder)
-        )
-        return sorted(names)
+        """Names of the preprocessed cases.
+
+        Raises
+        ------
+        InputError
+            If there are none.
+        """
+        return sorted(self._reader.get_identifiers(str(self.cases_folder)))
 
     def case(self, name: str) -> PreprocessedCase:
-        """A case, its voxels not yet read."""
-        dataset = infer_dataset_class(str(self.cases_folder))(
-            str(self.cases_folder), [name]
-        )
-        _, labels, _, properties = dataset.load_case(name)
+        """A case, its voxels not yet read.
+
+        Raises
+        ------
+        InputError
+            If one of its files is missing or damaged.
+        """
+        try:
+            dataset = self._reader(str(self.cases_folder), [name])
+            _, labels, _, properties = dataset.load_case(name)
+        except (OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
+            raise InputError(
+                f"nnU-Net's preprocessed case cannot be read: {error}"
+            ) from error
         return PreprocessedCase(self, labels, properties)
 
 
@@ -174,6 +197,8 @@ def find_preprocessed(
     InvalidParameterError
         If there is no such data set or configuration, it is not preprocessed, or it is
         the second stage of a cascade.
+    InputError
+        If the plans cannot be read.
     """
     folder = _dataset_folder(dataset)
     if not (folder / f"{plans_name}.json").is_file():
@@ -181,8 +206,13 @@ def find_preprocessed(
         raise InvalidParameterError(
             f"{folder} has no plans {plans_name!r}; there are {listed(there) or 'none'}"
         )
-    plans = PlansManager(str(folder / f"{plans_name}.json"))
-    known = plans.available_configurations
+    try:
+        plans = PlansManager(str(folder / f"{plans_name}.json"))
+        known = plans.available_configurations
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"{folder / plans_name}.json cannot be read: {error}"
+        ) from error
     if unknown := [name for name in configurations if name not in known]:
         raise InvalidParameterError(
             f"the plans {plans_name} have no configuration {listed(unknown)}; there "

@@ -230,6 +230,23 @@ def test_configurations_that_are_not_preprocessed(
     )
 
 
+def test_damaged_files_of_nnunet_are_named(copy: Path, sample_store: Store) -> None:
+    folder = copy / "nnUNetPlans_2d"
+    (folder / "case_01.pkl").write_bytes(b"no pickle")
+    (folder / "case_02_seg.b2nd").write_bytes(b"no array")
+    options = {"configurations": ["2d"], "batch": ONE}
+    records = nnunet_cases(sample_store.path, "901", **options).records
+    failed = {r.case: r.reason or "" for r in records if r.status == "failed"}
+    assert sorted(failed) == ["case_01", "case_02"]
+    assert all("preprocessed case cannot be read" in why for why in failed.values())
+    (folder / "notes.txt").write_text("by hand")
+    with pytest.raises(InputError, match="or other files"):
+        nnunet_cases(sample_store.path, "901", **options)
+    (copy / "nnUNetPlans.json").write_text("{")
+    with pytest.raises(InputError, match=r"nnUNetPlans\.json cannot be read"):
+        nnunet_cases(sample_store.path, "901", **options)
+
+
 @pytest.mark.parametrize(
     ("labels", "error", "named"),
     [
