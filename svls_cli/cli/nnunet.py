@@ -38,6 +38,7 @@ DEFAULT_PLANS = "nnUNetPlans"
     help="Configuration such as 3d_fullres; may be given several times. [default: all "
     "that are preprocessed]",
 )
+@options.overwrite("Replace soft labels of a store with other parameters.")
 @options.as_json
 @options.jobs
 @options.fail_fast
@@ -74,8 +75,8 @@ def command(store: str, dataset: str, plans: str, as_json: bool, **rest: Any) ->
     if not as_json:
         if bridged.agreements:
             console.echo(
-                "most probable class is nnU-Net's label at "
-                f"{min(bridged.agreements):.2%} of the foreground or more"
+                "in every case nnU-Net's label is the most probable class at no less "
+                f"than {min(bridged.agreements):.2%} of the foreground"
             )
         if not code:
             _show_next(dataset, bridged.configurations[-1], plans)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,10 +22,13 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.names import safe_name
+from svls_cli.labels.orientation import to_ras
 from svls_cli.store.reader import open_store
 
 # Share of the voxels at which nnU-Net's label map must be the most probable class.
 _LEAST_AGREEMENT = 0.99
+# Files that nnU-Net leaves beside its predictions.
+_OF_NNUNET = ("summary.json", "predict_from_raw_data_args.json")
 # What reading a damaged archive may raise.
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile, MemoryError)
 
@@ -74,8 +78,14 @@ def find_predictions(path: str | Path) -> Predictions:
         If nnU-Net's folder has no ``dataset.json``, or one with regions.
     """
     folder = Path(path)
-    if not (folder / "zarr.json").exists() and (archives := _archives(folder)):
-        return _of_nnunet(folder, archives)
+    if not (folder / "zarr.json").exists():
+        if archives := _archives(folder):
+            return _of_nnunet(folder, archives)
+        if any((folder / name).exists() for name in _OF_NNUNET):
+            raise InputError(
+                f"{folder} has predictions of nnU-Net, but no probabilities (.npz): "
+                "predict with --save_probabilities, or train with --npz"
+            )
     store = open_store(path)
     return Predictions(
         str(store.path),
@@ -139,23 +149,37 @@ class NnunetPrediction:
         """
         grid, labels = self._label_map
         shape = (len(self.classes), *grid.shape)
-        slices = (*shape[:1], 1, *shape[1:])  # a 2-D image is a slice to nnU-Net
         try:
             found = _shape(self.path)
-            if found not in (shape, slices):
+            if found[:1] != shape[:1] or math.prod(found) != math.prod(shape):
                 raise ValueError(f"it holds {found} numbers, expected {shape}")
             with np.load(self.path, allow_pickle=False) as archive:
-                values = archive["probabilities"].reshape(shape)
+                stored = archive["probabilities"].astype(np.float32, copy=False)
         except _DAMAGE as error:
             raise StoreError(f"{self.path} cannot be read: {error}") from error
-        if float((values.argmax(axis=0) == labels).mean()) < _LEAST_AGREEMENT:
-            raise StoreError(
-                f"{self.path}: the most probable classes are not the labels of "
-                f"{self.labels.name}: it was saved in another orientation, or is "
-                "another case's"
-            )
-        result: npt.NDArray[np.float32] = values.astype(np.float32, copy=False)
-        return result
+        for values in _orders(stored, grid):
+            agreed = values.shape == shape and values.argmax(axis=0) == labels
+            if np.mean(agreed) >= _LEAST_AGREEMENT:
+                return values
+        raise StoreError(
+            f"{self.path}: the most probable classes are not the labels of "
+            f"{self.labels.name}, in the order of its axes or in RAS: it is another "
+            "case's, or the label map was changed"
+        )
+
+
+def _orders(
+    stored: npt.NDArray[np.float32], grid: Geometry
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Probabilities (c, z, y, x) in the orders that nnU-Net may have saved them in.
+
+    As the file's axes, of which a 2-D image has one more there; or, by the readers that
+    reorient images, in RAS, in which only the label map is brought back.
+    """
+    yield stored.reshape(len(stored), *grid.shape)
+    if grid.ndim == 3:
+        order = to_ras(grid)
+        yield np.stack([order.undone(values) for values in stored])
 
 
 def _archives(folder: Path) -> list[Path]:
@@ -183,8 +207,8 @@ def _classes(folder: Path) -> ClassTable:
     )
     if path is None:
         raise InputError(
-            f"{folder} has probabilities (.npz), but no dataset.json of nnU-Net that "
-            "names their classes"
+            f"{folder} has probabilities (.npz), but there is no dataset.json of "
+            "nnU-Net that names their classes, neither there nor one or two folders up"
         )
     return parse_classes(str(path)).table
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.nnunet.orientation import Reordering, reordering
+from svls_cli.labels.orientation import Reordering, reordering
 from svls_cli.nnunet.preprocessed import PreprocessedCase
 from svls_cli.nnunet.soft_files import CERTAIN
 from svls_cli.soften.levels import levels
@@ -92,8 +92,9 @@ def check_agreement(
     if whole < _LEAST_AGREEMENT or inside < _LEAST_FOREGROUND:
         raise InputError(
             f"the most probable class is nnU-Net's label at {whole:.1%} of all voxels "
-            f"and {inside:.1%} of the foreground: these are other labels, or of "
-            "another case"
+            f"and {inside:.1%} of the foreground, not at {_LEAST_AGREEMENT:.0%} and "
+            f"{_LEAST_FOREGROUND:.0%}: these are other labels, of another case, or "
+            "smoothed so much that classes change"
         )
     return inside
 
@@ -101,7 +102,10 @@ def check_agreement(
 def _reordering(case: StoredCase, target: PreprocessedCase) -> Order:
     grid, shape = target.grid, case.geometry.shape
     if grid is not None:
-        order = reordering(case.geometry, grid)
+        try:
+            order = reordering(case.geometry, grid)
+        except InputError as error:
+            raise InputError(f"soft labels and nnU-Net's images: {error}") from error
     else:  # nnU-Net keeps no geometry of formats that have none
         order = Reordering(tuple(range(len(shape))), ())
         if target.images_shape not in (shape, (1, *shape)):

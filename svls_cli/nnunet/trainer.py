@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -13,8 +15,13 @@ from torch import nn
 from svls_cli.errors import InputError
 from svls_cli.labels.values import listed
 from svls_cli.nnunet.losses import SoftLabelLoss
-from svls_cli.nnunet.preprocessed import soft_folder
-from svls_cli.nnunet.soft_files import SUFFIX, LabelsWithSoft, open_soft_file
+from svls_cli.nnunet.preprocessed import labels_digest, soft_folder
+from svls_cli.nnunet.soft_files import (
+    SUFFIX,
+    LabelsWithSoft,
+    open_soft_file,
+    origin_of,
+)
 from svls_cli.nnunet.transforms import with_soft_labels
 
 
@@ -31,18 +38,29 @@ class SoftLabelCases:
     Raises
     ------
     InputError
-        If a case has no soft labels there.
+        If a case has no soft labels there, they belong to another label map than
+        nnU-Net's, or not all come from stores of the same parameters.
     """
 
     def __init__(self, stock: Any, folder: Path) -> None:
         self.identifiers: list[str] = stock.identifiers
         self._stock, self._folder = stock, folder
         if lost := [n for n in self.identifiers if not self._file(n).is_file()]:
-            raise InputError(
-                f"{folder} has no soft labels of {len(lost)} of "
-                f"{len(self.identifiers)} cases to train on: {listed(lost, 3)}; run "
-                "svls-cli nnunet first"
-            )
+            self._refuse("has no soft labels", lost)
+        origins = {name: origin_of(self._file(name)) for name in self.identifiers}
+        digest = partial(labels_digest, stock.source_folder)
+        if old := [n for n, origin in origins.items() if digest(n) != origin.labels]:
+            self._refuse("has soft labels of older label maps", old)
+        self.store = Counter(o.store for o in origins.values()).most_common(1)[0][0]
+        if other := [n for n, origin in origins.items() if origin.store != self.store]:
+            self._refuse("has soft labels of another store", other)
+
+    def _refuse(self, what: str, names: list[str]) -> NoReturn:
+        count = f"{len(names)} of {len(self.identifiers)}"
+        raise InputError(
+            f"{self._folder} {what} for {count} cases to train on: {listed(names, 3)}; "
+            "run svls-cli nnunet again"
+        )
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}{SUFFIX}"
@@ -50,13 +68,9 @@ class SoftLabelCases:
     def load_case(self, name: str) -> tuple[Any, LabelsWithSoft, Any, dict[str, Any]]:
         """Images, label map with soft labels, nothing, properties; all read lazily."""
         images, labels, _, properties = self._stock.load_case(name)
-        soft = open_soft_file(self._file(name))
-        if soft.shape[1:] != labels.shape[1:]:
-            raise InputError(
-                f"soft labels of {name} are older than the preprocessed case: run "
-                "svls-cli nnunet again"
-            )
-        return images, LabelsWithSoft(labels, soft), None, properties
+        path = self._file(name)
+        both = LabelsWithSoft(labels, open_soft_file(path), path)
+        return images, both, None, properties
 
 
 class nnUNetTrainerSVLS(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
@@ -70,8 +84,9 @@ class nnUNetTrainerSVLS(nnUNetTrainer):  # type: ignore[misc]  # noqa: N801
         """Cases to train on, with soft labels, and nnU-Net's own for validation."""
         train, validation = super().get_tr_and_val_datasets()
         folder = soft_folder(self.preprocessed_dataset_folder)
-        self.print_to_log_file(f"Soft labels: {folder}")
-        return SoftLabelCases(train, folder), validation
+        cases = SoftLabelCases(train, folder)
+        self.print_to_log_file(f"Soft labels: {folder} ({cases.store})")
+        return cases, validation
 
     @staticmethod
     def get_training_transforms(

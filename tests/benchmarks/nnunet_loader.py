@@ -26,7 +26,8 @@ from nnunetv2.utilities.label_handling.label_handling import LabelManager
 from timing import option_parser, print_table, time_functions
 
 from svls_cli import smooth
-from svls_cli.nnunet.soft_files import write_soft_file
+from svls_cli.nnunet.preprocessed import labels_digest
+from svls_cli.nnunet.soft_files import Origin, write_soft_file
 from svls_cli.nnunet.trainer import SoftLabelCases, nnUNetTrainerSVLS
 
 CASES, CLASSES = 2, (3, 16)
@@ -59,7 +60,10 @@ def write_cases(folder: Path, shape: tuple[int, ...], n_classes: int, edge: int)
         )
         soft = smooth(labels, classes=range(n_classes), dtype="uint8")
         n_bytes += write_soft_file(
-            folder / "soft" / f"{name}.b2nd", soft, patch_size=(edge,) * 3, made_from=""
+            folder / "soft" / f"{name}.b2nd",
+            soft,
+            patch_size=(edge,) * 3,
+            origin=Origin("svls", labels_digest(folder / "cases", name), ""),
         )
     return n_bytes
 

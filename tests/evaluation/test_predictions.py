@@ -4,8 +4,10 @@ import json
 import pickle
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from svls_cli import Batch, InputError, StoreError, evaluate_cases, parse_classes
 from svls_cli.evaluation.predictions import find_predictions
@@ -77,6 +79,33 @@ def test_regions_have_no_probabilities_of_classes(tmp_path: Path) -> None:
         find_predictions(folder)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_probabilities_of_reorienting_readers(tmp_path: Path, seed: int) -> None:
+    """Nibabel's order of RAS, transposed, as nnU-Net's reader has it."""
+    labels = blobs((5, 7, 6), 3, seed=seed)
+    rng = np.random.default_rng(seed)
+    axes = np.eye(3)[rng.permutation(3)] * rng.choice([-1, 1], 3)
+    tilted = Rotation.from_euler("xyz", [10, -20, 15], degrees=True).as_matrix() @ axes
+    folder, references = tmp_path / "p", tmp_path / "labels"
+    direction = tilted.ravel().tolist()
+    for each in (folder, references):
+        write_image(each / "x.nii.gz", labels, direction=direction)
+    (folder / "dataset.json").write_text(json.dumps({"labels": LABELS}))
+    image = nibabel.load(folder / "x.nii.gz")
+    seen = np.asarray(nibabel.as_closest_canonical(image).dataobj).transpose(2, 1, 0)
+    onehot = (seen == np.arange(3).reshape(3, 1, 1, 1)).astype(np.float32)
+    np.savez(folder / "x.npz", probabilities=onehot)
+    report = evaluate_cases(folder, references, batch=ONE)
+    assert report.failed == ()
+    assert report.overlaps["dice"].mean == 1
+
+
+def test_predictions_without_probabilities_are_named(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="--save_probabilities"):
+        find_predictions(tmp_path)
+
+
 def test_a_folder_without_predictions_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="not a Zarr v3 group"):
         find_predictions(tmp_path)
@@ -110,7 +139,7 @@ def damage(folder: Path, what: str) -> None:
         ("shape", "expected (3, 6, 7, 5)"),
         ("name", "probabilities.npy"),
         ("integers", "of type uint8"),
-        ("flipped", "another orientation"),
+        ("flipped", "in RAS: it is another"),
         ("labels", "no label map beside x.npz"),
     ],
 )

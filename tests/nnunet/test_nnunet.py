@@ -9,9 +9,18 @@ from typing import Any
 import blosc2
 import numpy as np
 import pytest
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 
 import svls_cli.nnunet
-from svls_cli import Batch, InputError, InvalidParameterError, Store, nnunet_cases
+from svls_cli import (
+    Batch,
+    InputError,
+    InvalidParameterError,
+    Method,
+    Store,
+    nnunet_cases,
+)
+from svls_cli.nnunet.trainer import SoftLabelCases
 from tests.helpers.commands import ROOT, SAMPLE, Run
 from tests.helpers.nnunet import PLANS, NnunetFolders
 from tests.helpers.stores import smoothed
@@ -72,7 +81,7 @@ def test_end_to_end(sample: NnunetFolders, tmp_path: Path) -> None:
     sample.shell(smooth, tmp_path)
     told = sample.shell(ours, tmp_path)
     assert "soft.zarr: 16 brought onto nnU-Net's grid" in told
-    assert "nnU-Net's label at 100.00% of the foreground or more" in told
+    assert "no less than 100.00% of the foreground" in told
     trainers = Path(sample.shell(f"{export}; echo $nnUNet_extTrainer", tmp_path)[:-1])
     assert f"export nnUNet_extTrainer={trainers}\n" in told
     assert [path.name for path in trainers.glob("*.py")] == ["nnUNetTrainerSVLS.py"]
@@ -84,7 +93,7 @@ def test_end_to_end(sample: NnunetFolders, tmp_path: Path) -> None:
     (tmp_path / "short.py").write_text(SHORT)
     one = "export nnUNet_n_proc_DA=0"
     log = sample.shell(f"{export}:{tmp_path}; {one}; {train}", tmp_path)
-    assert "nnUNetPlans_2d_svls" in log
+    assert "nnUNetPlans_2d_svls (svls, sigma 1" in log
     (run,) = sample.results.glob(f"*/Short__{PLANS}__2d/fold_0")
     assert (run / "checkpoint_final.pth").is_file()
 
@@ -124,27 +133,41 @@ def test_every_configuration_gets_the_cases(
     assert {record.status for record in again.records} == {"skipped"}
 
 
-def test_a_case_is_made_anew_when_the_store_changed(
+def test_a_store_of_other_parameters_takes_overwrite(
     copy: Path, sample_store: Store, tmp_path: Path
 ) -> None:
     options = {"configurations": ["2d"], "batch": ONE}
     nnunet_cases(sample_store.path, "901", **options)
-    sharper = smoothed(SAMPLE / "labels", tmp_path / "x.zarr")
-    assert {r.status for r in nnunet_cases(sharper.path, "901", **options).records} == {
-        "skipped"
-    }
-    from svls_cli import Method
+    same = smoothed(SAMPLE / "labels", tmp_path / "x.zarr")
+    again = nnunet_cases(same.path, "901", **options).records
+    assert {record.status for record in again} == {"skipped"}
+    method = Method(strength=0.3)
+    other = smoothed(SAMPLE / "labels", tmp_path / "y.zarr", method=method)
+    with pytest.raises(InputError, match=r"strength 0\.5.*strength 0\.3.*--overwrite"):
+        nnunet_cases(other.path, "901", **options)
+    anew = nnunet_cases(other.path, "901", overwrite=True, **options).records
+    assert {record.status for record in anew} == {"done"}
 
-    other = smoothed(
-        SAMPLE / "labels", tmp_path / "y.zarr", method=Method(strength=0.3)
-    )
-    assert {r.status for r in nnunet_cases(other.path, "901", **options).records} == {
-        "done"
-    }
-    damaged = copy / "nnUNetPlans_2d_svls" / "case_01.b2nd"
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    records = nnunet_cases(other.path, "901", **options).records
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "of another array"])
+def test_a_damaged_file_is_made_again(
+    copy: Path, sample_store: Store, harm: str
+) -> None:
+    options = {"configurations": ["2d"], "batch": ONE}
+    nnunet_cases(sample_store.path, "901", **options)
+    folder = copy / "nnUNetPlans_2d_svls"
+    path = folder / "case_01.b2nd"
+    content = path.read_bytes()
+    half = len(content) // 2
+    if harm == "cut":
+        path.write_bytes(content[:100])
+    elif harm == "changed":
+        path.write_bytes(content[:half] + bytes(200) + content[half + 200 :])
+    else:
+        blosc2.asarray(np.zeros((4, 3, 3, 3), np.uint8), urlpath=str(path), mode="w")
+    records = nnunet_cases(sample_store.path, "901", **options).records
     assert [r.case for r in records if r.status == "done"] == ["case_01"]
+    assert path.read_bytes() == content
 
 
 def test_a_case_that_does_not_fit_is_named_and_not_written(
@@ -156,10 +179,11 @@ def test_a_case_that_does_not_fit_is_named_and_not_written(
     (labels / "case_03.nii.gz").unlink()
     store = smoothed(labels, tmp_path / "other.zarr")
     options = {"configurations": ["3d_fullres"], "batch": ONE}
+    nnunet_cases(sample_store.path, "901", **options)  # the right ones
     records = {r.case: r for r in nnunet_cases(store.path, "901", **options).records}
     failed = {name: r.reason for name, r in records.items() if r.status == "failed"}
     assert sorted(failed) == ["case_01", "case_03"]
-    assert "other labels, or of another case" in failed["case_01"]
+    assert "other labels, of another case" in failed["case_01"]
     assert "other.zarr: has no case of this name" in failed["case_03"]
     written = {path.stem for path in (copy / "nnUNetPlans_3d_fullres_svls").iterdir()}
     assert written == set(records) - set(failed)
@@ -296,25 +320,36 @@ def test_a_class_that_no_label_map_has_is_empty(
     assert not blosc2.open(str(path))[4].any()
 
 
-def test_the_trainer_names_cases_without_soft_labels(
-    copy: Path, sample_store: Store
+def test_the_trainer_refuses_soft_labels_that_are_not_right(
+    copy: Path, sample_store: Store, tmp_path: Path
 ) -> None:
-    from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
-
-    from svls_cli.nnunet.trainer import SoftLabelCases
-
     nnunet_cases(sample_store.path, "901", configurations=["2d"], batch=ONE)
     stock = nnUNetDatasetBlosc2(str(copy / "nnUNetPlans_2d"))
     folder = copy / "nnUNetPlans_2d_svls"
-    (folder / "case_02.b2nd").unlink()
-    with pytest.raises(InputError, match=r"no soft labels of 1 of 8 cases.*case_02"):
-        SoftLabelCases(stock, folder)
-    shutil.copy(folder / "case_05.b2nd", folder / "case_02.b2nd")
+    assert SoftLabelCases(stock, folder).store.startswith("svls, sigma 1")
     _, both, _, _ = SoftLabelCases(stock, folder).load_case("case_01")
     patch = both[:, 2:4, 10:20, 5:9]
     assert patch.shape == (5, 2, 10, 4)
     assert patch.dtype == np.int16
     assert (patch[1:].sum(axis=0) == 255).all()
+
+    labels = copy / "nnUNetPlans_2d" / "case_03_seg.b2nd"
+    shutil.copy(copy / "nnUNetPlans_2d" / "case_04_seg.b2nd", labels)
+    with pytest.raises(InputError, match=r"older label maps for 1 of 8 .*case_03"):
+        SoftLabelCases(stock, folder)
+    shutil.copy(copy / "nnUNetPlans_3d_fullres" / "case_03_seg.b2nd", labels)
+    onehot = smoothed(SAMPLE / "labels", tmp_path / "o.zarr", method=Method("onehot"))
+    kept = tmp_path / "kept"
+    shutil.copytree(folder, kept)
+    options = {"configurations": ["2d"], "batch": ONE, "overwrite": True}
+    nnunet_cases(onehot.path, "901", **options)
+    shutil.copy(folder / "case_05.b2nd", kept / "case_05.b2nd")
+    shutil.copy(folder / "case_03.b2nd", kept / "case_03.b2nd")
+    with pytest.raises(InputError, match=r"another store for 2 .*case_03.*case_05"):
+        SoftLabelCases(stock, kept)
+    (folder / "case_02.b2nd").unlink()
+    with pytest.raises(InputError, match=r"no soft labels for 1 of 8 cases.*case_02"):
+        SoftLabelCases(stock, folder)
 
 
 def test_the_command_says_what_is_missing(

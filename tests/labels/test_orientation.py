@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
-from svls_cli.nnunet.orientation import reordering
+from svls_cli.labels.orientation import reordering
 
 
 def rotation(seed: int) -> np.ndarray:
@@ -48,6 +48,7 @@ def test_each_voxel_stays_in_its_place(
     assert found.flipped == tuple(sorted(flipped))
     volume = np.arange(np.prod(shape)).reshape(shape)
     moved = found(volume)
+    assert np.array_equal(found.undone(moved), volume)
     for voxel in np.ndindex(target.shape):
         source = np.array(np.unravel_index(moved[voxel], shape))
         np.testing.assert_allclose(
@@ -75,5 +76,5 @@ def test_another_grid_is_named(change: dict[str, object], named: str) -> None:
 def test_slices_and_volumes_are_no_grids_of_each_other() -> None:
     plane = Geometry((5, 4), (1.0, 1.0), (0.0, 0.0), (1.0, 0.0, 0.0, 1.0))
     volume = Geometry((1, 5, 4), (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    with pytest.raises(InputError, match="axes"):
+    with pytest.raises(InputError, match="2 and 3 axes"):
         reordering(plane, volume)

@@ -27,6 +27,10 @@ class Reordering:
         """A view of a volume (z, y, x) in the new order."""
         return np.flip(volume.transpose(self.order), self.flipped)
 
+    def undone(self, volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A view of a volume in the new order as it was before."""
+        return np.flip(volume, self.flipped).transpose(np.argsort(self.order))
+
 
 def reordering(source: Geometry, target: Geometry) -> Reordering:
     """How the voxels of one grid become those of another.
@@ -44,9 +48,7 @@ def reordering(source: Geometry, target: Geometry) -> Reordering:
     Reordering(order=(0, 1), flipped=())
     """
     if source.ndim != target.ndim:
-        raise InputError(
-            f"soft labels have {source.ndim} axes, nnU-Net's images {target.ndim}"
-        )
+        raise InputError(f"different grids: of {source.ndim} and {target.ndim} axes")
     axes, moved = _vectors(source), source
     cosines = _vectors(target) @ axes.T
     order, flipped = np.argmax(abs(cosines), axis=1).tolist(), tuple[int, ...]()
@@ -54,9 +56,25 @@ def reordering(source: Geometry, target: Geometry) -> Reordering:
         flipped = tuple(at for at, axis in enumerate(order) if cosines[at, axis] < 0)
         moved = _moved(source, axes, order, flipped)
     if difference := moved.difference(target):
-        raise InputError(
-            f"soft labels and nnU-Net's images lie on different grids: {difference}"
-        )
+        raise InputError(f"different grids: {difference}")
+    return Reordering(tuple(order), flipped)
+
+
+def to_ras(grid: Geometry) -> Reordering:
+    """How the voxels of a volume become those of one whose axes run to S, A and R.
+
+    That is how nnU-Net's reorienting readers, and others, bring a scan to RAS, whose
+    axes they list as (x, y, z): each axis goes to the world axis that it is nearest to.
+
+    Examples
+    --------
+    >>> to_ras(Geometry((4, 5, 6), (1.0,) * 3, (0.0,) * 3, (1, 0, 0, 0, 1, 0, 0, 0, 1)))
+    Reordering(order=(0, 1, 2), flipped=(1, 2))
+    """
+    world = np.diag([1.0, -1.0, -1.0])  # (S, A, R) in a grid's own (S, P, L)
+    cosines = world @ _vectors(grid).T
+    order = np.argmax(abs(cosines), axis=1).tolist()
+    flipped = tuple(at for at, axis in enumerate(order) if cosines[at, axis] < 0)
     return Reordering(tuple(order), flipped)
 
 
