@@ -660,6 +660,7 @@ def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> 
     score_run(out, store, images)
     before = tree(out)
     rest = go_on(3)
+    assert not (out / "validation.zarr").exists()  # it was of other weights
     assert [log.epoch for log in first + rest] == [1, 2, 3]
     # From there on the learning rate is that of a longer run: 9 steps.
     rates = [1e-3 * (1 - step / 9) ** 0.9 for step in (5, 8)]
