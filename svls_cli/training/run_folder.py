@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svls_cli.errors import InputError, StoreError, check_choice
-from svls_cli.files import UNFINISHED, clear_unfinished, write_csv
+from svls_cli.files import UNFINISHED, clear_unfinished, unfinished_folder, write_csv
 from svls_cli.store.reader import open_store
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
@@ -136,7 +135,8 @@ class RunFolder:
         """
         with suppress(StoreError):
             if open_store(self.predictions).config.made_by == "predict":
-                shutil.rmtree(self.predictions)
+                with unfinished_folder(self.path) as aside:  # whole or not at all
+                    self.predictions.rename(aside / self.predictions.name)
         checkpoint.save(self.checkpoint("last"))
         self.derive(checkpoint)
 
