@@ -91,6 +91,6 @@ def command(
             **rest,
         )
     code = reporter.finish()
-    if not as_json:
+    if reporter.tells_more:
         console.echo(f"next: svls-cli evaluate {out} --reference LABELS")
     return code

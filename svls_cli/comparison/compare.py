@@ -24,7 +24,7 @@ from svls_cli.labels.images import file_sha256
 from svls_cli.labels.names import safe_name
 from svls_cli.labels.values import listed
 from svls_cli.soften.devices import parse_device
-from svls_cli.soften.methods import parse_method
+from svls_cli.soften.methods import Method, parse_method
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import open_store
 from svls_cli.training.config import TrainingConfig
@@ -198,10 +198,8 @@ def compare_methods(
     parse_device(device)
     if seeds < 1:
         raise InvalidParameterError(f"seeds must be at least 1, found {seeds}")
-    if not methods or len(set(methods)) < len(methods):
-        raise InvalidParameterError(f"expected different methods, found {methods}")
+    softened = _parsed(methods)
     config = config or TrainingConfig()
-    softened = {method: parse_method(method) for method in methods}
     cases = find_cases(labels, pattern=pattern)
     names = [case.name for case in cases]
     if not split_cases(names, config.validation, seed=config.split_seed)[1]:
@@ -253,6 +251,18 @@ def compare_methods(
             on_trial(trials[-1])
     clear_cache(experiment.out / "cache")
     return Comparison(tuple(trials))
+
+
+def _parsed(methods: Sequence[str]) -> dict[str, Method]:
+    """The methods by the texts that name them."""
+    if not methods:
+        raise InvalidParameterError("expected at least one method")
+    parsed: dict[str, Method] = {}
+    for text in methods:
+        if text in parsed:
+            raise InvalidParameterError(f"method {text!r} is named twice")
+        parsed[text] = parse_method(text)
+    return parsed
 
 
 def _check_folder(out: Path, names: set[str]) -> None:

@@ -132,9 +132,11 @@ def list_images(
         for match in match_paths(folder, wanted, fields, SUFFIXES)
     ]
     if not found:
+        deeper = match_paths(folder, "**/*", fields, SUFFIXES) if not pattern else ()
+        advice = "; pattern '**/*' finds those in its folders" if deeper else ""
         raise InputError(
             f"{folder}: no image files match {wanted}; expected files that end "
-            f"in {', '.join(SUFFIXES)}"
+            f"in {', '.join(SUFFIXES)}{advice}"
         )
     return found
 

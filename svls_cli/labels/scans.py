@@ -155,6 +155,8 @@ def _find(
 def _parse_record(text: str) -> Scan:
     try:
         record = json.loads(text, object_pairs_hook=each_once)
+        if {"image", "images"} <= record.keys():
+            raise ValueError("both are given")
         images = [record["image"]] if "image" in record else record["images"]
         if not (isinstance(images, list) and images) or "\0" in "".join(images):
             raise TypeError("images are a list of paths")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from svls_cli.errors import InvalidParameterError
+from svls_cli.errors import InvalidParameterError, check_choice
 from svls_cli.soften.choices import METHODS, MethodName
 from svls_cli.soften.kernel import (
     NeighbourWeights,
@@ -17,6 +17,15 @@ from svls_cli.soften.kernel import (
     check_strength,
     neighbour_weights,
 )
+
+_WINDOW = ("sigma", "sigma_mm", "size")
+# Names of the parameters of each method.
+_PARAMETERS: dict[str, tuple[str, ...]] = {
+    "svls": (*_WINDOW, "strength"),
+    "gaussian": _WINDOW,
+    "ls": ("alpha",),
+    "onehot": (),
+}
 
 
 @dataclass(frozen=True)
@@ -81,10 +90,7 @@ class Method:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in METHODS:
-            raise InvalidParameterError(
-                f"method must be one of {', '.join(METHODS)}, found {self.name!r}"
-            )
+        check_choice("method", self.name, METHODS)
         for name in ("sigma", "sigma_mm", "size"):  # lists and arrays will do
             plain = np.asarray(getattr(self, name)).tolist()
             value = tuple(plain) if isinstance(plain, list) else plain
@@ -186,16 +192,9 @@ class Method:
 
     def _check_applicable(self) -> None:
         """Refuse parameters of other methods, and two sigmas."""
-        window = self.name in ("svls", "gaussian")
-        applies = {
-            "sigma": window,
-            "sigma_mm": window,
-            "size": window,
-            "strength": self.name == "svls",
-            "alpha": self.name == "ls",
-        }
-        for parameter, allowed in applies.items():
-            if getattr(self, parameter) is not None and not allowed:
+        for parameter in {name for names in _PARAMETERS.values() for name in names}:
+            given = getattr(self, parameter) is not None
+            if given and parameter not in _PARAMETERS[self.name]:
                 raise InvalidParameterError(
                     f"{parameter} does not apply to method {self.name}"
                 )
@@ -253,11 +252,14 @@ def parse_method(text: str) -> Method:
             key, value = ("alpha" if name == "ls" else "sigma"), part
         if key in parameters:
             raise InvalidParameterError(f"method {text!r}: {key} is given twice")
+        if key not in (known := _PARAMETERS.get(name, (key,))):
+            raise InvalidParameterError(
+                f"method {text!r}: {name} has no parameter {key!r}; it has "
+                f"{', '.join(known) or 'none'}"
+            )
         parameters[key] = _value(key, value, text)
-    try:
-        return Method(name, **parameters)  # type: ignore[arg-type]
-    except TypeError as error:
-        raise InvalidParameterError(f"method {text!r}: {error}") from error
+    check_choice("method", name, METHODS)
+    return Method(name, **parameters)  # type: ignore[arg-type]
 
 
 def _value(key: str, value: str, text: str) -> Any:

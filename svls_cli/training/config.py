@@ -114,10 +114,12 @@ class TrainingConfig:
         for name, most in _MOST.items():
             self._check(name, 1 <= getattr(self, name) <= most, f"from 1 to {most}")
         for name in ("weight_decay", "dice_weight"):
-            self._check(name, 0 <= getattr(self, name) < math.inf, "at least 0")
+            good = 0 <= getattr(self, name) < math.inf
+            self._check(name, good, "at least 0, and finite")
         for name in ("seed", "split_seed"):
             self._check(name, 0 <= getattr(self, name) < 2**63, "from 0 to 2^63 - 1")
-        self._check("learning_rate", 0 < self.learning_rate < math.inf, "above 0")
+        good = 0 < self.learning_rate < math.inf
+        self._check("learning_rate", good, "above 0, and finite")
         for name in ("foreground_share", "boundary_share"):
             self._check(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         if self.foreground_share + self.boundary_share > 1:

@@ -1,34 +1,33 @@
-"""What tells one image from another, at the cost of reading the ends of its files."""
+"""What tells one image from another: the bytes of its files, and its voxels."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from svls_cli.errors import InputError
 from svls_cli.labels.header import check_regular
-from svls_cli.labels.images import read_header
+from svls_cli.labels.images import file_sha256
 from svls_cli.labels.scans import Scan
 from svls_cli.store.reader import Store, StoredCase
 
-# Bytes at each end of a file that tell it from another; gzip files end in a checksum.
-_END_BYTES = 4096
 
+def voxels_hash(voxels: npt.NDArray[Any]) -> str:
+    """Hash of the voxels (c, z, y, x) of an image, whatever files hold them.
 
-def image_fingerprint(scan: Scan) -> str:
-    """Hash of an image's content, whatever the names of its files.
-
-    Raises
-    ------
-    InputError
-        If a file is none that can be opened.
+    They are compared as float32, which is what a network sees of them.
     """
-    files = [_fingerprint(path) for path in scan.paths]
-    return sha256(json.dumps(files).encode()).hexdigest()[:16]
+    digest = blake2b(json.dumps(voxels.shape).encode(), digest_size=8)
+    for channel in voxels:
+        digest.update(np.ascontiguousarray(channel, "<f4").data)
+    return digest.hexdigest()
 
 
 def inputs_hash(
@@ -39,35 +38,33 @@ def inputs_hash(
     Raises
     ------
     InputError
-        As `image_fingerprint`.
+        If an image file is none that can be opened, or a label map of the store.
     """
-    made_from = [
-        [name, cases[name].attributes["inputs"], *map(_named, scan.paths)]
-        for name, scan in sorted(scans.items())
-    ]
+    labels = {
+        record["sha256"]: name
+        for name, case in cases.items()
+        for record in case.attributes["inputs"]
+    }
+    made_from = []
+    for name, scan in sorted(scans.items()):
+        files = [[path.name, _content(path)] for path in scan.paths]
+        for path, (_, content) in zip(scan.paths, files, strict=True):
+            if content in labels:
+                raise InputError(
+                    f"{path}: the label map that case {labels[content]!r} was made "
+                    "from, no image; give the folder of the images"
+                )
+        made_from.append([name, cases[name].attributes["inputs"], *files])
     content = json.dumps([store.config.hash, made_from])
     return sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _named(path: Path) -> Sequence[Any]:
-    return [path.name, *_fingerprint(path)]
-
-
-def _fingerprint(path: Path) -> list[Any]:
-    """Size, and hash of both ends, of an image file, and of its detached data."""
+def _content(path: Path) -> str | None:
+    """Hash of an image file's bytes, and of its detached data's."""
     try:
         check_regular(path)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    files = [path]
     with suppress(InputError):  # what is broken is told when the image is read
-        files = [*dict.fromkeys((path, read_header(path).data_path))]
-    return [each for file in files for each in (file.stat().st_size, _ends(file))]
-
-
-def _ends(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(_END_BYTES)
-        file.seek(max(0, size - _END_BYTES))
-        return sha256(start + file.read()).hexdigest()
+        return file_sha256(path)
+    return None

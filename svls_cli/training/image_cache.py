@@ -33,6 +33,7 @@ from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.labels.values import listed
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
+from svls_cli.training.fingerprints import voxels_hash
 
 _OWN_NAME = re.compile(r".+\.[0-9a-f]{16}\.(npy|json)")
 
@@ -85,10 +86,13 @@ class CachedImage:
         File of the array (c, z, y, x), ``.npy``.
     scaling
         Scaling of its intensities.
+    hash
+        `voxels_hash` of it.
     """
 
     path: Path
     scaling: Scaling
+    hash: str
 
     def patch(self, region: Region) -> npt.NDArray[np.float32]:
         """Scaled intensities (c, z, y, x) of a region within the volume."""
@@ -233,7 +237,8 @@ class ImageUnpacker:
                 npy.write_array_header_1_0(file, header)
                 file.write(np.ascontiguousarray(voxels).data)
             scaling = Scaling.of(voxels)
-            write_json({"shift": scaling.shift, "scale": scaling.scale}, notes)
+            record = {"shift": scaling.shift, "scale": scaling.scale}
+            write_json(record | {"hash": voxels_hash(voxels)}, notes)
         return Outcome(str(array), result=array)
 
 
@@ -241,17 +246,16 @@ def _unpacked(array: Path | None, window: tuple[float, float] | None) -> CachedI
     assert array is not None, "no image failed"
     record = json.loads(array.with_suffix(".json").read_text(encoding="utf-8"))
     scaling = Scaling(tuple(record["shift"]), tuple(record["scale"]))
-    return CachedImage(array, scaling.within(window))
+    return CachedImage(array, scaling.within(window), record["hash"])
 
 
 def _usable(array: Path, notes: Path) -> bool:
     """Whether an image was unpacked before, all of it."""
     try:
         np.load(array, mmap_mode="r")
-        json.loads(notes.read_text(encoding="utf-8"))
+        return "hash" in json.loads(notes.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return True
 
 
 def _source(path: Path) -> list[Any]:

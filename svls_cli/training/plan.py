@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.classes import ClassTable
@@ -16,7 +17,7 @@ from svls_cli.labels.values import listed
 from svls_cli.store.reader import Store, StoredCase
 from svls_cli.training.choices import Target
 from svls_cli.training.config import LEAST_PATCH, TrainingConfig
-from svls_cli.training.fingerprints import image_fingerprint, inputs_hash
+from svls_cli.training.fingerprints import inputs_hash, voxels_hash
 from svls_cli.training.levels import (
     LARGEST_SPACING_RATIO,
     RESAMPLERS,
@@ -45,8 +46,8 @@ class Plan:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     inputs_hash: str  # hash of what the soft labels and images were made from, and how
-    # Fingerprints of the images to train on, whatever their names; none in old runs.
-    train_images: frozenset[str] = frozenset()
+    # `voxels_hash` of the images to train on; none before they were read.
+    train_voxels: frozenset[str] = frozenset()
 
     @property
     def patch_size(self) -> tuple[int, ...]:
@@ -54,15 +55,15 @@ class Plan:
         assert isinstance(self.config.patch_size, tuple), "a plan has one"
         return self.config.patch_size
 
-    def was_trained_on(self, scan: Scan) -> bool | None:
+    def was_trained_on(self, voxels: npt.NDArray[Any]) -> bool | None:
         """Whether the run trains on this image; None for old runs, which do not tell.
 
         Other data sets have cases of the same names, and an image may be found under
-        another name: its content tells.
+        another name or in another format: its voxels tell.
         """
-        if not self.train_images:
+        if not self.train_voxels:
             return None
-        return image_fingerprint(scan) in self.train_images
+        return voxels_hash(voxels) in self.train_voxels
 
     def channel_fault(self, scan: Scan) -> str | None:
         """What is wrong with the channels of an image to predict; None if nothing."""
@@ -86,7 +87,7 @@ class Plan:
             "train": list(self.train),
             "validation": list(self.validation),
             "inputs_hash": self.inputs_hash,
-            "train_images": sorted(self.train_images),
+            "train_voxels": sorted(self.train_voxels),
         }
 
     @classmethod
@@ -100,7 +101,7 @@ class Plan:
             tuple(record["train"]),
             tuple(record["validation"]),
             str(record["inputs_hash"]),
-            frozenset(record.get("train_images", ())),
+            frozenset(record.get("train_voxels", ())),
         )
 
     def difference(self, other: Plan) -> str:
@@ -141,8 +142,8 @@ def plan_training(
     Raises
     ------
     InputError
-        If the store holds 2-D and 3-D cases, has no raters' label maps to train on, or
-        the split leaves no case to train on or to validate on.
+        If the store holds 2-D and 3-D cases, has no raters' label maps to train on, the
+        split leaves no case to train on or to validate on, or an image is a label map.
     InvalidParameterError
         If ``config.validation`` describes no split, or the patch size is of other axes.
     """
@@ -186,7 +187,6 @@ def plan_training(
         tuple(names),
         tuple(validation),
         inputs_hash(store, cases, scans),
-        frozenset(image_fingerprint(scans[name]) for name in names),
     )
 
 
@@ -237,7 +237,8 @@ def _clipped(size: Sequence[int], largest: Sequence[int]) -> tuple[int, ...]:
         )
     if clipped != tuple(size):
         logging.getLogger(__name__).warning(
-            "patch_size %s reaches beyond the largest case, %s voxels: clipped to %s",
+            "patch_size %s reaches beyond the largest case, %s voxels: clipped to %s, "
+            "the case rounded up to what the network can halve",
             patch,
             case,
             new,

@@ -126,7 +126,7 @@ class CasePredictor:
         probabilities = self.predictor.probabilities(voxels)
         with destination.writing(scan.name, geometry) as writer:
             _write(writer, probabilities, destination.config.dtype)
-            size = writer.finish(inputs, trained_on=plan.was_trained_on(scan))
+            size = writer.finish(inputs, trained_on=plan.was_trained_on(voxels))
         return Outcome(output, size, note=_unlike_training(geometry, plan))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svls_cli.errors import InputError, StoreError, check_choice
-from svls_cli.files import UNFINISHED, clear_unfinished, write_csv
+from svls_cli.files import UNFINISHED, clear_unfinished, unfinished_folder, write_csv
 from svls_cli.store.reader import open_store
 from svls_cli.training.choices import CHECKPOINTS
 from svls_cli.training.curves import draw_curves
@@ -80,13 +79,10 @@ class RunFolder:
             write_names(plan.validation, self.validation)
 
     def clear_run(self) -> None:
-        """Remove a run's files, except the last checkpoint, which is replaced."""
+        """Remove a run's files, except those that its next checkpoint replaces."""
         events = self.tensorboard.glob("events.out.tfevents.*")
         for path in (self.checkpoint("best"), self._log, self._curves, *events):
             path.unlink(missing_ok=True)
-        with suppress(StoreError):
-            if open_store(self.predictions).config.made_by == "predict":
-                shutil.rmtree(self.predictions)
 
     def check(self, plan: Plan, *, overwrite: bool) -> RunState | None:
         """Check that a plan's run may be here; return the state of one to resume.
@@ -133,7 +129,14 @@ class RunFolder:
         return [n for n in names if n not in own and not n.startswith(UNFINISHED)]
 
     def keep(self, checkpoint: Checkpoint) -> None:
-        """Save a checkpoint as the last one, then all that is derived from it."""
+        """Save a checkpoint as the last one, then all that is derived from it.
+
+        Predictions are removed: they are another checkpoint's.
+        """
+        with suppress(StoreError):
+            if open_store(self.predictions).config.made_by == "predict":
+                with unfinished_folder(self.path) as aside:  # whole or not at all
+                    self.predictions.rename(aside / self.predictions.name)
         checkpoint.save(self.checkpoint("last"))
         self.derive(checkpoint)
 

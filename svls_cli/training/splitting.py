@@ -51,6 +51,11 @@ def split_cases(
                 f"validation {validation!r}: expected fold I/N with I from 1 to N"
             )
         held = {ordered[at] for at in drawn[number - 1 :: count]}
+    elif re.fullmatch(r"1(\.0*)?", validation):
+        raise InvalidParameterError(
+            f"validation {validation!r} is all cases: expected a share below 1, "
+            "such as 0.2"
+        )
     elif re.fullmatch(r"0?\.[0-9]+|0", validation):
         share = float(validation)
         if not share:
@@ -64,7 +69,8 @@ def split_cases(
     train = [name for name in ordered if name not in held]
     if not train:
         raise InputError(
-            f"validation {validation!r} leaves none of {len(ordered)} cases to train on"
+            f"validation {validation!r} leaves none of {len(ordered)} cases to train "
+            "on; --validation 0 holds none out"
         )
     return train, sorted(held)
 

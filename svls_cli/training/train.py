@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,8 @@ def train(
         If a parameter does not fit the store, or a library is not installed.
     InputError
         If a case has no image, images are broken or do not fit, or ``out`` holds a run
-        with other parameters, or something else. Nothing there is changed then.
+        with other parameters, or something else, or an image is a label map that the
+        store was made from. Nothing there is changed then.
     StoreError
         If the store is none that can be read, or has damaged cases.
     DeviceError
@@ -121,6 +123,8 @@ def train(
         unpacked = unpack_images(
             cases, scans, unpacked_in, window=config.window, batch=batch
         )
+        known = frozenset(unpacked[name].hash for name in plan.train)
+        plan = replace(plan, train_voxels=known)
         data = Data(cases, unpacked, loaders)
         events = None
         for each in train_network(

@@ -48,9 +48,10 @@ def test_methods_by_name(text: str, method: Method) -> None:
     [
         ("svsl", "method must be one of svls"),
         ("svls:sigma=wide", "'wide' is no number"),
-        ("svls:width=3", "unexpected keyword argument 'width'"),
+        ("svls:sigm=2", "no parameter 'sigm'; it has sigma, sigma_mm, size, strength"),
+        ("soft:sigm=2", "method must be one of svls"),
         ("svls:1:sigma=2", "sigma is given twice"),
-        ("onehot:sigma=1", "sigma does not apply to method onehot"),
+        ("onehot:sigma=1", "onehot has no parameter 'sigma'; it has none"),
         ("svls:strength=3", "strength"),
     ],
 )
@@ -105,7 +106,8 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
     given = (SAMPLE / "labels", SAMPLE / "images", tmp_path / "c")
     for wrong, reason in (
         ({"seeds": 0}, "seeds must be at least 1"),
-        ({"methods": ["svls", "svls"]}, "expected different methods"),
+        ({"methods": ["svls", "svls"]}, "method 'svls' is named twice"),
+        ({"methods": []}, "expected at least one method"),
         ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
         ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
         ({"methods": ["best"]}, "method must be one of"),

@@ -56,6 +56,16 @@ def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
             find_cases(tmp_path, pattern=pattern)
 
 
+def test_images_in_folders_inside_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no image files match .*\.mhd$"):
+        find_cases(tmp_path)
+    touch(tmp_path, "deep/er/a.nii.gz")
+    with pytest.raises(
+        InputError, match=r"pattern '\*\*/\*' finds those in its folders"
+    ):
+        find_cases(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [

@@ -194,6 +194,7 @@ def test_paths_and_records_of_a_list(tmp_path: Path) -> None:
         '{"case": "a", "images": []}',
         '{"case": "a", "images": "a.nii.gz"}',
         '{"images": ["a.nii.gz", "b.nii.gz"]}',
+        '{"case": "a", "image": "a.nii.gz", "images": ["b.nii.gz"]}',
         '{"case": 1, "image": "a.nii.gz"}',
         '{"case": "a", "image": 1}',
         '{"case": "a", "image": "a\\u0000.nii.gz"}',

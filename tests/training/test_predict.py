@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from svls_cli import evaluate_cases, open_store, predict_cases, train
@@ -122,7 +123,8 @@ def test_cases_that_were_trained_on_are_told(
     smoothed(labels, tmp_path / "a.zarr")
     train(tmp_path / "a.zarr", images, tmp_path / "run", config=config)
     held = (tmp_path / "run" / "validation.txt").read_text().split()
-    # Known by their content: under another name, and not another image of the name.
+    # Known by their voxels: under another name, in another format, and not another
+    # image of the name.
     known = sorted({path.name[:7] for path in images.iterdir()} - {*held})
     assert (len(known), len(held)) == (5, 3)
     other, *same = known
@@ -131,8 +133,8 @@ def test_cases_that_were_trained_on_are_told(
     write_image(mine / f"{other}.nrrd", blobs((20, 56, 60), 3).astype(np.float32))
     for name in (*same, *held):
         shutil.copy(scans[name], mine)
-    renamed = f"renamed{''.join(scans[other].suffixes)}"
-    shutil.copy(scans[other], mine / renamed)
+    image = sitk.Cast(sitk.ReadImage(str(scans[other])), sitk.sitkFloat64)
+    sitk.WriteImage(image, str(mine / "renamed.nii"))
     predict_cases(tmp_path / "run", mine, tmp_path / "p.zarr")
     stored = open_store(tmp_path / "p.zarr")
     found = {name for name, case in stored.items() if case.attributes["trained_on"]}
@@ -151,7 +153,7 @@ def test_cases_that_were_trained_on_are_told(
     evaluate_cases(tmp_path / "p.zarr", labels)
     assert "3 of 8 cases were trained on" in caplog.text
     loaded = Checkpoint.load(tmp_path / "run" / "last.pt")
-    plan = replace(loaded.plan, train_images=frozenset())
+    plan = replace(loaded.plan, train_voxels=frozenset())
     replace(loaded, state=replace(loaded.state, plan=plan)).save(tmp_path / "last.pt")
     predict_cases(tmp_path, scans[held[0]], tmp_path / "q.zarr")
     assert "trained_on" not in open_store(tmp_path / "q.zarr")[held[0]].attributes
@@ -201,6 +203,8 @@ def test_images_that_cannot_be_used(trained: Path, tmp_path: Path, run: Run) -> 
     assert "1 channels of 2 axes; the network was trained on 1 of 3" in reasons["slice"]
     assert "gzip" in reasons["broken"]
     assert sorted(open_store(tmp_path / "pred.zarr")) == ["good"]
+    result = run("predict", trained, "images/broken.nii.gz", "none.zarr", code=4)
+    assert result.stdout == "none.zarr: 0 predicted (0 B), 1 failed\n"
 
 
 def test_a_missing_channel_is_told(trained: Path, tmp_path: Path) -> None:

@@ -21,11 +21,13 @@ from svls_cli import evaluate_cases, open_store, score_run, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
+from svls_cli.labels.scans import Scan
 from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint
 from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
+from svls_cli.training.fingerprints import inputs_hash, voxels_hash
 from svls_cli.training.memory import memory_bytes
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
@@ -345,7 +347,7 @@ def test_one_number_is_the_patch_size_of_every_axis(
         ({"patch_size": 3}, "one of them at least 4, found 3"),
         ({"patch_size": (1, 1, 3)}, "patch_size must be one number, or 2 or 3, one"),
         ({"seed": 2**63}, "seed must be from 0 to"),
-        ({"learning_rate": float("inf")}, "learning_rate must be above 0"),
+        ({"learning_rate": float("inf")}, "must be above 0, and finite, found inf"),
         ({"window": (0.0, float("inf"))}, "window must be two ascending numbers"),
         ({"window": (3, 1)}, "window must be two ascending numbers"),
         ({"mirror": "left"}, "mirror must be some of zyx, or none"),
@@ -382,6 +384,8 @@ def test_splits(tmp_path: Path) -> None:
         ("0/5", "expected fold I/N"),
         ("6/5", "expected fold I/N"),
         ("1/1", "expected fold I/N"),
+        ("1", "'1' is all cases: expected a share below 1, such as 0.2"),
+        ("1.0", "'1.0' is all cases: expected a share below 1"),
         ("1.5", "neither a share such as 0.2, nor a fold"),
         ("nobody.txt", "neither a share such as 0.2, nor a fold"),
     ],
@@ -411,7 +415,8 @@ def test_loss_that_is_no_number(tmp_path: Path, store: Path, cache: Path) -> Non
 
 
 def test_nothing_left_to_train_on() -> None:
-    with pytest.raises(InputError, match="leaves none of 1 cases to train on"):
+    reason = "leaves none of 1 cases to train on; --validation 0 holds none out"
+    with pytest.raises(InputError, match=reason):
         split_cases(["a"], "0.9", seed=0)
 
 
@@ -493,6 +498,8 @@ def test_bad_input_changes_nothing(
     fails(reason, *given, "--out", url)
     fails(reason, *given, "--out", tmp_path / "y", "--cache", url)
     fails("gpu (or cuda) or cuda:N, found 'meta'", *given, "--device", "meta", code=2)
+    reason = "the label map that case 'case_01' was made from, no image"
+    fails(reason, store, "--images", SAMPLE / "labels", *given[3:], "--overwrite")
     others = tmp_path / "others"
     shutil.copytree(images, others)
     write_image(others / "case_02.nii.gz", blobs((20, 56, 60), 3))
@@ -513,6 +520,23 @@ def test_bad_input_changes_nothing(
     foreign.mkdir()
     (foreign / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group"}')
     fails("not a soft-label store", foreign, *given[1:])
+
+
+def test_images_are_known_by_all_their_content(tmp_path: Path) -> None:
+    labels = blobs((4, 30, 30), 2)
+    write_image(tmp_path / "labels" / "a.nii", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    hashes = []
+    for value in (1, 2):  # within a wide border of air
+        image = np.zeros((4, 30, 30), np.float32)
+        image[2, 10, 10] = value
+        path = write_image(tmp_path / str(value) / "a.nii", image)
+        scans = {"a": Scan("a", (path,))}
+        hashes.append((inputs_hash(store, store, scans), voxels_hash(image[None])))
+    assert hashes[0][0] != hashes[1][0]
+    assert hashes[0][1] != hashes[1][1]
+    whole = image[None].astype(np.int16)
+    assert voxels_hash(whole[:, :, ::-1][:, :, ::-1]) == hashes[1][1]
 
 
 def test_store_with_a_damaged_case(tmp_path: Path, store: Path, cache: Path) -> None:
@@ -586,9 +610,9 @@ def test_unknown_checkpoint(tmp_path: Path) -> None:
 def test_spacings_that_vary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number, spacing in enumerate([1.0, 1.0, 1.0, 4.0]):
         labels = blobs((8, 16, 16), 2, seed=number)
-        for folder in ("labels", "images"):
+        for folder, kind in (("labels", "uint8"), ("images", "float32")):
             path = tmp_path / folder / f"a_{number}.nrrd"
-            write_image(path, labels, spacing=(1, 1, spacing))
+            write_image(path, labels.astype(kind), spacing=(1, 1, spacing))
     smoothed(tmp_path / "labels", tmp_path / "a.zarr")
     config = replace(SMALL, epochs=1, steps_per_epoch=1, validation="0")
     out = tmp_path / "run"
@@ -601,8 +625,9 @@ def test_one_tiny_case_among_others(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name, shape in (("a", (16, 16, 16)), ("b", (16, 17, 18)), ("tiny", (1, 1, 1))):
-        for folder in ("labels", "images"):
-            write_image(tmp_path / folder / f"{name}.nrrd", blobs(shape, 2))
+        for folder, kind in (("labels", "uint8"), ("images", "float32")):
+            scan = blobs(shape, 2).astype(kind)
+            write_image(tmp_path / folder / f"{name}.nrrd", scan)
     smoothed(tmp_path / "labels", tmp_path / "a.zarr")
     config = replace(SMALL, patch_size=None, epochs=1, steps_per_epoch=1)
     store, images, out = (tmp_path / name for name in ("a.zarr", "images", "run"))
@@ -623,8 +648,9 @@ def test_patches_beyond_the_largest_case_are_clipped(
     tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, shape in (("a", (3, 40, 30)), ("b", (3, 20, 37)), ("c", (3, 20, 30))):
-        for folder in ("labels", "images"):
-            write_image(tmp_path / folder / f"{name}.nrrd", blobs(shape, 2))
+        for folder, kind in (("labels", "uint8"), ("images", "float32")):
+            scan = blobs(shape, 2).astype(kind)
+            write_image(tmp_path / folder / f"{name}.nrrd", scan)
     smoothed(tmp_path / "labels", tmp_path / "a.zarr")
     given = ["train", "a.zarr", "--images", "images", "--out", "run", "--filters", "4"]
     given += ["--epochs", "1", "--steps-per-epoch", "1", "--validation", "0"]
@@ -632,7 +658,8 @@ def test_patches_beyond_the_largest_case_are_clipped(
     note = (
         "patch_size 256 x 256 x 16 reaches beyond the largest case, 3 x 40 x 37 voxels"
     )
-    assert result.stderr == f"{note}: clipped to 4 x 40 x 16\n"
+    rounded = "the case rounded up to what the network can halve"
+    assert result.stderr == f"{note}: clipped to 4 x 40 x 16, {rounded}\n"
     before = tree(tmp_path / "run")
     assert RunState.load(tmp_path / "run" / "last.pt").plan.patch_size == (4, 40, 16)
     run(*given, "--patch-size", "256,256,16")
@@ -660,6 +687,7 @@ def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> 
     score_run(out, store, images)
     before = tree(out)
     rest = go_on(3)
+    assert not (out / "validation.zarr").exists()  # it was of other weights
     assert [log.epoch for log in first + rest] == [1, 2, 3]
     # From there on the learning rate is that of a longer run: 9 steps.
     rates = [1e-3 * (1 - step / 9) ** 0.9 for step in (5, 8)]
