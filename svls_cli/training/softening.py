@@ -14,6 +14,8 @@ from svls_cli.soften.methods import Method
 from svls_cli.soften.volume import soften_maps, softening_on
 
 
+# It runs as it is between the compiled parts of a step.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def soften_labels(
     labels: Tensor,
     *,

@@ -32,7 +32,8 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
     classes, method, ignore_label, dtype
         As in `soften_labels`.
     spacing_mm
-        As in `soften_labels`; default: that of each MetaTensor's affine.
+        As in `soften_labels`; default: that of each MetaTensor's affine. Other arrays
+        have none.
     allow_missing_keys
         Leave samples as they are that lack a key.
 
@@ -77,7 +78,7 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
                 label[None],
                 classes=self.classes,
                 method=self.method,
-                spacing_mm=self._spacing_of(label),
+                spacing_mm=self._spacing_of(sample[key]),
                 ignore_label=self.ignore_label,
                 dtype=self.dtype,
             )[0]
