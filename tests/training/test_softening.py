@@ -137,11 +137,37 @@ def test_labels_may_carry_gradients_and_affines() -> None:
         ((1, 1, 8, 8), {"classes": [1]}, "label values 0 are not among the classes"),
         ((1, 1, 8, 8), {"ignore_label": 1}, "ignore_label 1 is also a class"),
         ((1, 1, 8, 8), {"dtype": "int16"}, "dtype must be one of"),
+        ((0, 1, 8, 8), {}, r"not empty, found shape \(0, 1, 8, 8\)"),
+        ((1, 1, 8, 8), {"method": "svls"}, "method must be a Method, such as"),
+        ((1, 1, 8, 8), {"classes": 3}, "classes must be label values, .* found 3"),
+        ((1, 1, 8, 8), {"classes": "01"}, "classes must be label values, .* '01'"),
+        ((1, 1, 8, 8), {"dtype": torch.float16}, ", as text, found torch.float16"),
     ],
 )
 def test_refuses(shape: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((InputError, InvalidParameterError), match=message):
         soften_labels(torch.zeros(shape), **{"classes": [0, 1], **options})
+
+
+def test_refuses_what_is_no_tensor() -> None:
+    wrong: list[Any] = [np.zeros((1, 1, 8, 8)), torch.zeros(1, 1, 8, 8, device="meta")]
+    for labels in wrong:
+        with pytest.raises(InputError, match="labels must be a tensor of PyTorch"):
+            soften_labels(labels, classes=[0, 1])
+    method: Any = "svls"
+    with pytest.raises(InvalidParameterError, match="method must be a Method"):
+        SoftenLabelsd("label", classes=[0, 1], method=method)
+
+
+def test_one_spacing_stands_for_every_axis() -> None:
+    labels = torch.tensor(blobs((1, 1, 10, 12), 2).astype(np.int64))
+    one, all_axes = (
+        soften_labels(
+            labels, classes=[0, 1], method=Method(sigma_mm=2), spacing_mm=spacing
+        )
+        for spacing in (1.5, (1.5, 1.5))
+    )
+    assert torch.equal(one, all_axes)
 
 
 def test_a_monai_transform_keeps_the_affine(tmp_path: Path) -> None:
