@@ -45,9 +45,11 @@ class SoftLabelDataset(Dataset[Sample]):
 
     ``dataset[i]`` is a patch of case ``dataset.names[i % len(dataset.names)]``. A
     `DataLoader` gives other patches in every epoch, worker and rank, and the same ones
-    after the same `torch.manual_seed`. Workers may be forked or spawned, those that
-    read from an object store spawned only. Each searches a case for its boundaries
-    once; with ``persistent_workers=True`` it need not do so again in every epoch.
+    after the same `torch.manual_seed` with the same ``num_workers`` and
+    ``persistent_workers``; not in threads that share a generator. Workers may be forked
+    or spawned, those that read from an object store spawned only. Each searches a case
+    for its boundaries once; with ``persistent_workers=True`` it need not do so again in
+    every epoch.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
     ``target`` (classes, z, y, x) float32, probabilities; ``weight`` (1, z, y, x) uint8,
@@ -71,7 +73,8 @@ class SoftLabelDataset(Dataset[Sample]):
     stored
         Leave ``target`` as it is stored, for loops that `as_probabilities` on the
         device: uint8, where 255 is certain, is a quarter of the bytes (uint16 comes as
-        int32). The sample's ``scale``, () float32, times it is a probability.
+        int32). The sample's ``scale``, () float32, times it is a probability; other
+        losses than ours need that, and do not say so.
     transform
         Function applied to each sample. PyTorch's generator is seeded for it, and its
         own if it has `set_random_state`, as MONAI's transforms do.
