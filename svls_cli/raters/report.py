@@ -196,8 +196,9 @@ def _rater_line(record: dict[str, Any]) -> list[str]:
 
 
 def _worst_line(record: dict[str, Any]) -> list[str]:
-    label, dice = record["class"], _shown(record["dice"])
-    return [record["case"], label["name"], _shown(label["dice"]), dice]
+    worst = record["class"]
+    dice = (worst["dice"], record["dice"])
+    return [record["case"], worst["name"], *map(_shown, dice)]
 
 
 def _shown(value: float | None, *, digits: int = 4) -> str:

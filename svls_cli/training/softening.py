@@ -73,8 +73,8 @@ def soften_labels(
     tensor([[0.0000, 0.1722, 0.8278, 1.0000]])
     """
     if not isinstance(labels, Tensor) or labels.is_meta:
-        found = "one without values" if isinstance(labels, Tensor) else type(labels)
-        raise InputError(f"labels must be a tensor of PyTorch, found {found}")
+        kind = type(labels).__name__ if not isinstance(labels, Tensor) else "no values"
+        raise InputError(f"labels must be a tensor of PyTorch, found {kind}")
     if labels.ndim not in (4, 5) or labels.shape[1] != 1 or 0 in labels.shape:
         raise InputError(
             "labels must be a batch with one channel, (b, 1, z, y, x) or (b, 1, y, x), "
