@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import socket
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -124,7 +125,8 @@ def aligned(
     """Lines of a table to print, its columns as wide as their widest cell.
 
     A table wider than ``width`` becomes several, one below the other; each starts with
-    the first ``keys`` columns, which say what a row is of.
+    the first ``keys`` columns, which say what a row is of. These are cut, the widest
+    first, if no other column would fit beside them; whole numbers are not.
 
     Examples
     --------
@@ -133,23 +135,70 @@ def aligned(
     ['case   Dice  IoU', 'liver  0.9   0.8']
     >>> aligned(rows[0], rows[1:], width=12)
     ['case   Dice', 'liver  0.9', '', 'case   IoU', 'liver  0.8']
+    >>> aligned(rows[0], rows[1:], width=10)
+    ['case  Dice', 'liv…  0.9', '', 'case  IoU', 'liv…  0.8']
     """
     columns = list(zip(header, *body, strict=True))
-    padded = [[cell.ljust(max(map(len, cells))) for cell in cells] for cells in columns]
-    first, parts = padded[:keys], [padded[:keys]]
-    for cells in padded[keys:]:
-        if len(parts[-1]) > keys and _width([*parts[-1], cells]) > width:
+    widths = [max(map(_width, cells)) for cells in columns]
+    room = width - 2 * keys - max(widths[keys:], default=0)
+    widths[:keys] = _narrowed(columns[:keys], widths[:keys], room)
+    first = list(range(keys))
+    parts = [first]
+    for at in range(keys, len(columns)):
+        beside = sum(widths[other] + 2 for other in parts[-1])
+        if len(parts[-1]) > keys and beside + widths[at] > width:
             parts.append(first)
-        parts[-1] = [*parts[-1], cells]
+        parts[-1] = [*parts[-1], at]
+    padded = [
+        [_fitted(cell, wide) for cell in cells]
+        for cells, wide in zip(columns, widths, strict=True)
+    ]
     lines: list[str] = []
     for part in parts:
-        rows = zip(*part, strict=True)
+        rows = zip(*(padded[at] for at in part), strict=True)
         lines += ["", *("  ".join(row).rstrip() for row in rows)]
     return lines[1:]
 
 
-def _width(columns: Sequence[Sequence[str]]) -> int:
-    return sum(len(cells[0]) + 2 for cells in columns) - 2
+def _narrowed(
+    columns: Sequence[Sequence[str]], widths: Sequence[int], room: float
+) -> list[int]:
+    """Widths of columns that share ``room``, the widest narrowed first."""
+    narrowed = list(widths)
+    least = [max([2, *map(len, filter(str.isdecimal, cells))]) for cells in columns]
+    while sum(narrowed) > room:
+        wide = [at for at, limit in enumerate(least) if narrowed[at] > limit]
+        if not wide:
+            break
+        narrowed[max(wide, key=narrowed.__getitem__)] -= 1
+    return narrowed
+
+
+def _fitted(text: str, width: int) -> str:
+    """A text filled up with blanks, or cut, to columns of a terminal."""
+    if _width(text) > width:
+        while _width(text) >= width:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (width - _width(text))
+
+
+def _width(text: str) -> int:
+    """Columns of a text in a terminal: 2 for wide letters, 0 for marks on others.
+
+    Examples
+    --------
+    >>> _width("liver"), _width("肝臓"), _width("le\\u0301sion")
+    (5, 4, 6)
+    """
+    if text.isascii():
+        return len(text)
+    marks = ("Mn", "Me", "Cf")
+    return sum(
+        1 + (unicodedata.east_asian_width(letter) in "WF")
+        for letter in text
+        if unicodedata.category(letter) not in marks
+    )
 
 
 @contextmanager

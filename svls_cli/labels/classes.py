@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import operator
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -83,8 +84,15 @@ class ClassTable:
         Raises
         ------
         InputError
-            If there are no values, or a value or name occurs twice or is out of range.
+            If there are no values, one is no whole number, or a value or name occurs
+            twice or is out of range.
         """
+        try:
+            ordered = sorted(map(operator.index, values))
+        except TypeError as error:
+            raise InputError(
+                f"classes must be label values, such as [0, 1, 2], found {values!r}"
+            ) from error
         colors = colors or {}
         names = {value: name for value, name in (names or {}).items() if name}
         taken = set(names.values())
@@ -96,7 +104,7 @@ class ClassTable:
                     names.get(value) or _free_name(value, taken),
                     colors.get(value) or default_color(value),
                 )
-                for index, value in enumerate(sorted(values))
+                for index, value in enumerate(ordered)
             )
         )
 

@@ -25,7 +25,7 @@ _CLASS_HEADER = [
     *("volume spread", "disputed voxels"),
 ]
 _RATER_HEADER = ["rater", "cases", "sensitivity", "specificity", "Dice"]
-_WORST_HEADER = ["case", "Dice", "worst class", "its Dice"]
+_WORST_HEADER = ["case", "worst class", "its Dice", "mean Dice"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,9 @@ class AgreementReport:
             *aligned(_RATER_HEADER, raters, width=width),
             "",
             "cases with the least Dice",
-            *aligned(_WORST_HEADER, map(_worst_line, self._worst()), width=width),
+            *aligned(
+                _WORST_HEADER, map(_worst_line, self._worst()), width=width, keys=2
+            ),
         ]
 
     def write(self, path: Path) -> None:
@@ -194,8 +196,9 @@ def _rater_line(record: dict[str, Any]) -> list[str]:
 
 
 def _worst_line(record: dict[str, Any]) -> list[str]:
-    label, dice = record["class"], _shown(record["dice"])
-    return [record["case"], dice, label["name"], _shown(label["dice"])]
+    worst = record["class"]
+    dice = (worst["dice"], record["dice"])
+    return [record["case"], worst["name"], *map(_shown, dice)]
 
 
 def _shown(value: float | None, *, digits: int = 4) -> str:

@@ -36,12 +36,15 @@ def checked_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     InvalidParameterError
         If it is none of `DTYPES`.
     """
-    dtype = np.dtype(dtype)
-    if dtype.name not in DTYPES:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:  # PyTorch's own types are none of NumPy's
+        found = None
+    if found is None or found.name not in DTYPES:
         raise InvalidParameterError(
-            f"dtype must be one of {', '.join(DTYPES)}, found {dtype}"
+            f"dtype must be one of {', '.join(DTYPES)}, as text, found {found or dtype}"
         )
-    return dtype
+    return found
 
 
 def uniform_levels(

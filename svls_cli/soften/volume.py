@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Literal
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import Region, UIntArray
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.soften.choices import MethodName
@@ -144,19 +144,21 @@ def _fill(soft: npt.NDArray[Any], voxels: Region, soften: SoftenLater) -> None:
 
 
 def softening_on(
-    method: Method, spacing_mm: Sequence[float] | None, *, axes: int
+    method: Method, spacing_mm: float | Sequence[float] | None, *, axes: int
 ) -> Softening:
     """The method on the grid of an array, whose spacing may not be known.
 
     Raises
     ------
     InvalidParameterError
-        If ``spacing_mm`` is not one positive number per axis, or missing where the
-        method has its sigma in mm.
+        If ``spacing_mm`` is not one positive number, or one per axis, or missing where
+        the method has its sigma in mm.
     """
+    check_type("method", method, Method, "a Method, such as Method(sigma=1)")
     if method.sigma_mm is not None and spacing_mm is None:
         raise InvalidParameterError("sigma_mm needs spacing_mm")
-    spacing = (1.0,) * axes if spacing_mm is None else tuple(spacing_mm)
+    given = 1.0 if spacing_mm is None else spacing_mm
+    spacing = tuple(given) if isinstance(given, Iterable) else (given,) * axes
     if len(spacing) != axes or not all(0 < mm < np.inf for mm in spacing):
         raise InvalidParameterError(
             f"spacing_mm must be {axes} positive numbers, found {spacing_mm}"
@@ -170,7 +172,7 @@ def smooth(
     method: MethodName = "svls",
     sigma: float | tuple[float, ...] | None = None,
     sigma_mm: float | tuple[float, ...] | None = None,
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: float | Sequence[float] | None = None,
     size: int | tuple[int, ...] | Literal["auto"] | None = None,
     strength: float | None = None,
     alpha: float | None = None,
@@ -191,7 +193,7 @@ def smooth(
         The hard labels.
     method, sigma, sigma_mm, size, strength, alpha
         As in `Method`; by default SVLS as published.
-    spacing_mm : one float per spatial axis, array order
+    spacing_mm : one float, or one per spatial axis in array order
         Needed for ``sigma_mm``.
     classes
         Label values of the class axis, which is in their ascending order; by default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor, from_numpy
 from torch.utils.data import Dataset
 
 from svls_cli.arrays import Region
-from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.values import listed
@@ -45,9 +45,11 @@ class SoftLabelDataset(Dataset[Sample]):
 
     ``dataset[i]`` is a patch of case ``dataset.names[i % len(dataset.names)]``. A
     `DataLoader` gives other patches in every epoch, worker and rank, and the same ones
-    after the same `torch.manual_seed`. Workers may be forked or spawned, those that
-    read from an object store spawned only. Each searches a case for its boundaries
-    once; with ``persistent_workers=True`` it need not do so again in every epoch.
+    after the same `torch.manual_seed` with the same ``num_workers`` and
+    ``persistent_workers``; not in threads that share a generator. Workers may be forked
+    or spawned, those that read from an object store spawned only. Each searches a case
+    for its boundaries once; with ``persistent_workers=True`` it need not do so again in
+    every epoch.
 
     Each sample is a dict: ``image`` (c, z, y, x) float32, if there are images;
     ``target`` (classes, z, y, x) float32, probabilities; ``weight`` (1, z, y, x) uint8,
@@ -62,8 +64,8 @@ class SoftLabelDataset(Dataset[Sample]):
         Cases by name: a `Store`, or some of its cases.
     images
         Images by name, from `unpack_images`; None for targets only.
-    patch_size
-        Voxels per spatial axis; what reaches beyond the volume is 0.
+    patch_size : one int, or one per spatial axis in array order
+        Voxels of a patch; what reaches beyond the volume is 0.
     patches_per_case
         Number of patches of each case in an epoch.
     target, foreground_share, boundary_share
@@ -71,7 +73,8 @@ class SoftLabelDataset(Dataset[Sample]):
     stored
         Leave ``target`` as it is stored, for loops that `as_probabilities` on the
         device: uint8, where 255 is certain, is a quarter of the bytes (uint16 comes as
-        int32). The sample's ``scale``, () float32, times it is a probability.
+        int32). The sample's ``scale``, () float32, times it is a probability; other
+        losses than ours need that, and do not say so.
     transform
         Function applied to each sample. PyTorch's generator is seeded for it, and its
         own if it has `set_random_state`, as MONAI's transforms do.
@@ -89,7 +92,7 @@ class SoftLabelDataset(Dataset[Sample]):
         cases: Mapping[str, StoredCase],
         images: Mapping[str, CachedImage] | None = None,
         *,
-        patch_size: Sequence[int],
+        patch_size: int | Sequence[int],
         patches_per_case: int = 1,
         target: Target = "soft",
         foreground_share: float = 0.33,
@@ -97,9 +100,16 @@ class SoftLabelDataset(Dataset[Sample]):
         stored: bool = False,
         transform: Transform | None = None,
     ) -> None:
+        check_type("cases", cases, Mapping, "a store, as open_store opens it")
+        check_type("patch_size", patch_size, int | Iterable, "one int, or one per axis")
         self._cases = dict(cases)
-        self._images = None if images is None else dict(images)
+        if not self._cases:
+            raise InputError("no cases")
+        self._images = None if images is None else _checked(images)
         self.names = tuple(sorted(self._cases))
+        if isinstance(patch_size, int):
+            axes = self._cases[self.names[0]].geometry.ndim
+            patch_size = (patch_size,) * axes
         TrainingConfig(  # knows what is out of range
             target=target,
             patch_size=tuple(patch_size),
@@ -115,8 +125,6 @@ class SoftLabelDataset(Dataset[Sample]):
         self._check()
 
     def _check(self) -> None:
-        if not self.names:
-            raise InputError("no cases")
         count = self.patches_per_case
         if not isinstance(count, int) or count < 1:
             raise InvalidParameterError(
@@ -147,6 +155,8 @@ class SoftLabelDataset(Dataset[Sample]):
     def __getitem__(self, index: slice) -> list[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         """Draw a patch of a case, or a list of them for a slice."""
+        if isinstance(index, bool):
+            raise TypeError("a patch's index is an integer, no bool")
         chosen = range(len(self))[index]  # any integer, and what is wrong raises
         if isinstance(chosen, range):
             return [self[each] for each in chosen]
@@ -231,6 +241,15 @@ class SoftLabelDataset(Dataset[Sample]):
         # Spawned workers cannot ask `torch.distributed`; landmarks are much to send.
         rank = distributed_rank() or self._rank
         return {**self.__dict__, "_rank": rank, "_landmarks": {}}
+
+
+def _checked(images: Mapping[str, CachedImage]) -> dict[str, CachedImage]:
+    """Images by name, if that is what they are."""
+    expected = "as unpack_images gives them"
+    check_type("images", images, Mapping, f"images by name, {expected}")
+    for name, image in images.items():
+        check_type(f"the image of {name}", image, CachedImage, expected)
+    return dict(images)
 
 
 def _transformed(transform: Transform, sample: Sample, seed: int) -> Sample:

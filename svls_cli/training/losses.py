@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from svls_cli.errors import InputError
 from svls_cli.soften.levels import levels
 
 _EPSILON = 1e-6
@@ -41,13 +42,18 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     () float32
         0 if no voxel has a soft label.
 
+    Raises
+    ------
+    InputError
+        If the shapes are not the same.
+
     Examples
     --------
     >>> target = torch.tensor([[[0, 255, 0], [255, 0, 0]]], dtype=torch.uint8)
     >>> soft_cross_entropy(torch.zeros(1, 2, 3), target)  # the last voxel is ignored
     tensor(0.6931)
     """
-    p = as_probabilities(target)
+    p = _probabilities_like(logits, target)
     loss = -(p * torch.log_softmax(logits.float(), dim=1)).sum()
     return loss / p.sum().clamp(min=1.0)
 
@@ -64,12 +70,17 @@ def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     logits, target
         As in `soft_cross_entropy`.
 
+    Raises
+    ------
+    InputError
+        If the shapes are not the same.
+
     References
     ----------
     .. [1] Wang et al., "Dice Semimetric Losses", MICCAI 2023, arXiv:2303.16296
        (DML1).
     """
-    q = as_probabilities(target)
+    q = _probabilities_like(logits, target)
     counts = (q.sum(dim=1, keepdim=True) > 0).float()
     p = torch.softmax(logits.float(), dim=1) * counts
     axes = [axis for axis in range(p.ndim) if axis != 1]
@@ -77,3 +88,13 @@ def soft_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     present = q.sum(dim=axes) > 0
     dice = (size - gap) / size.clamp(min=_EPSILON)
     return 1 - dice[present].mean() if bool(present.any()) else dice.sum() * 0
+
+
+def _probabilities_like(logits: Tensor, target: Tensor) -> Tensor:
+    """Probabilities of the logits' shape, which PyTorch would stretch others to."""
+    if logits.shape != target.shape:
+        raise InputError(
+            "logits and target must have the same shape, found "
+            f"{tuple(logits.shape)} and {tuple(target.shape)}"
+        )
+    return as_probabilities(target)

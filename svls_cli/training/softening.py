@@ -14,12 +14,14 @@ from svls_cli.soften.methods import Method
 from svls_cli.soften.volume import soften_maps, softening_on
 
 
+# It runs as it is between the compiled parts of a step.
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def soften_labels(
     labels: Tensor,
     *,
     classes: Iterable[int],
     method: Method | None = None,
-    spacing_mm: Sequence[float] | None = None,
+    spacing_mm: float | Sequence[float] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = "float32",
 ) -> Tensor:
@@ -37,7 +39,7 @@ def soften_labels(
         Label values of the class axis, which is in their ascending order.
     method
         Default: SVLS as published.
-    spacing_mm : one float per spatial axis, in the order of the tensor's axes
+    spacing_mm : one float, or one per spatial axis in the order of the tensor's axes
         Voxel size of the labels; needed for a method with ``sigma_mm``.
     ignore_label
         Label value of voxels that get no soft label.
@@ -55,8 +57,9 @@ def soften_labels(
     InvalidParameterError
         If a parameter is out of range, or ``spacing_mm`` is missing.
     InputError
-        If ``labels`` has another shape, or holds values that are not in ``classes``; to
-        know the latter, a GPU is waited for.
+        If ``labels`` is no tensor, is empty or has another shape, or holds values that
+        are not in ``classes``; to know the latter, a GPU is waited for. If ``classes``
+        are no label values.
 
     References
     ----------
@@ -69,10 +72,13 @@ def soften_labels(
     >>> soften_labels(labels, classes=[0, 5])[0, 1]
     tensor([[0.0000, 0.1722, 0.8278, 1.0000]])
     """
+    if not isinstance(labels, Tensor) or labels.is_meta:
+        kind = type(labels).__name__ if not isinstance(labels, Tensor) else "no values"
+        raise InputError(f"labels must be a tensor of PyTorch, found {kind}")
     if labels.ndim not in (4, 5) or labels.shape[1] != 1 or 0 in labels.shape:
         raise InputError(
             "labels must be a batch with one channel, (b, 1, z, y, x) or (b, 1, y, x), "
-            f"found shape {tuple(labels.shape)}"
+            f"that is not empty, found shape {tuple(labels.shape)}"
         )
     table = ClassTable.from_values(classes)
     check_ignore_label(ignore_label, table)

@@ -12,6 +12,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform
 from monai.utils import TransformBackends, convert_to_dst_type, convert_to_tensor
 
+from svls_cli.errors import check_type
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.soften.levels import checked_dtype
 from svls_cli.soften.methods import Method
@@ -32,7 +33,8 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
     classes, method, ignore_label, dtype
         As in `soften_labels`.
     spacing_mm
-        As in `soften_labels`; default: that of each MetaTensor's affine.
+        As in `soften_labels`; default: that of each MetaTensor's affine. Other arrays
+        have none.
     allow_missing_keys
         Leave samples as they are that lack a key.
 
@@ -57,14 +59,16 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
         *,
         classes: Iterable[int],
         method: Method | None = None,
-        spacing_mm: Sequence[float] | None = None,
+        spacing_mm: float | Sequence[float] | None = None,
         ignore_label: int | None = None,
         dtype: npt.DTypeLike = "float32",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.classes, self.ignore_label = tuple(classes), ignore_label
-        check_ignore_label(ignore_label, ClassTable.from_values(self.classes))
+        table = ClassTable.from_values(classes)
+        check_ignore_label(ignore_label, table)
+        self.classes, self.ignore_label = tuple(table.values.tolist()), ignore_label
+        check_type("method", method, Method | None, "a Method, such as Method(sigma=1)")
         self.method, self.spacing_mm = method or Method(), spacing_mm
         self.dtype = checked_dtype(dtype).name
 
@@ -77,14 +81,14 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
                 label[None],
                 classes=self.classes,
                 method=self.method,
-                spacing_mm=self._spacing_of(label),
+                spacing_mm=self._spacing_of(sample[key]),
                 ignore_label=self.ignore_label,
                 dtype=self.dtype,
             )[0]
             sample[key], *_ = convert_to_dst_type(soft, label, dtype=soft.dtype)
         return sample
 
-    def _spacing_of(self, label: Any) -> Sequence[float] | None:
+    def _spacing_of(self, label: Any) -> float | Sequence[float] | None:
         if self.spacing_mm is not None or not isinstance(label, MetaTensor):
             return self.spacing_mm
         if self.method.sigma_mm is None:  # an affine that is no use does no harm

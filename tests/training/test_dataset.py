@@ -106,7 +106,15 @@ def test_indices(store: Store) -> None:
     for outside in (6, -7, torch.tensor(6)):
         with pytest.raises(IndexError, match="out of range"):
             dataset[outside]
-    wrong: list[Any] = [1.0, "1", None, [0, 1], torch.tensor(1.0), torch.arange(2)]
+    wrong: list[Any] = [
+        1.0,
+        "1",
+        None,
+        [0, 1],
+        True,
+        torch.tensor(1.0),
+        torch.arange(2),
+    ]
     for index in wrong:
         with pytest.raises(TypeError, match="integer"):
             dataset[index]
@@ -254,10 +262,17 @@ def test_other_types_and_ignored_voxels(
         np.testing.assert_array_equal(sample["weight"][0], labels != 7)
 
 
+def test_one_size_stands_for_every_axis(store: Store) -> None:
+    dataset = SoftLabelDataset(store, patch_size=16)
+    assert dataset.patch_size == (16, 16, 16)
+    assert dataset[0]["weight"].shape == (1, 16, 16, 16)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"patch_size": (8, 8)}, r"patch size \(8, 8\) has 2 axes"),
+        ({"patch_size": None}, "patch_size must be one int, or one per axis"),
         ({"target": "best"}, "target must be one of"),
         ({"patch_size": (16, 0, -4)}, "patch_size must be"),
         ({"foreground_share": 9}, "foreground_share must be in"),
@@ -276,6 +291,14 @@ def test_wrong_datasets(store: Store, images: Any) -> None:
     some = {"case_01": images["case_01"]}
     with pytest.raises(InputError, match="no image for case_02, case_03"):
         SoftLabelDataset(store, some, patch_size=PATCH)
+    wrong: list[Any] = [
+        ("out.zarr", None, "cases must be a store, as open_store opens it"),
+        (store, "images/", "images must be images by name, as unpack_images"),
+        (store, {"case_01": "a.nii"}, "the image of case_01 must be as unpack_images"),
+    ]
+    for cases, given, message in wrong:
+        with pytest.raises(InvalidParameterError, match=message):
+            SoftLabelDataset(cases, given, patch_size=PATCH)
 
 
 def landmarks(labels: npt.NDArray[np.uint8]) -> Landmarks:

@@ -1,5 +1,7 @@
 """Losses against soft labels."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from monai.losses import DiceLoss
 
+from svls_cli.errors import InputError
 from svls_cli.training import as_probabilities, soft_cross_entropy, soft_dice_loss
 
 
@@ -103,3 +106,22 @@ def test_classes_without_labels_are_left_out() -> None:
     expected = 1 - (4 + 4 / 3 - (4 - 4 / 3)) / (4 + 4 / 3)
     assert soft_dice_loss(logits, target).item() == pytest.approx(expected)
     assert np.isfinite(expected)
+
+
+@pytest.mark.parametrize("loss", [soft_cross_entropy, soft_dice_loss])
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 4, 4, 4), (1, 3, 4, 4, 4), (3, 4, 4, 4), (2, 4, 4, 4, 4)]
+)
+def test_shapes_must_be_the_same(loss: Any, shape: tuple[int, ...]) -> None:
+    logits = torch.zeros(2, 3, 4, 4, 4)
+    with pytest.raises(InputError, match=r"found \(2, 3, 4, 4, 4\) and "):
+        loss(logits, torch.ones(shape))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_losses_are_compiled(dynamic: bool) -> None:
+    logits, target = torch.randn(2, 3, 4, 5), random_soft(0, 2, 3, 4, 5)
+    compiled: Any = torch.compile(
+        soft_cross_entropy, backend="eager", fullgraph=True, dynamic=dynamic
+    )
+    assert torch.equal(compiled(logits, target), soft_cross_entropy(logits, target))

@@ -108,6 +108,16 @@ def test_any_loss_takes_it() -> None:
     assert logits.grad is not None
 
 
+def test_in_a_compiled_step() -> None:
+    labels = torch.tensor(blobs((1, 1, 10, 12), 3).astype(np.int64))
+
+    def step(labels: torch.Tensor) -> torch.Tensor:
+        return soften_labels(labels + 1, classes=range(1, 4)).sum(dim=(2, 3)) * 2
+
+    compiled: Any = torch.compile(step, backend="eager")
+    assert torch.equal(compiled(labels), step(labels))
+
+
 def test_labels_may_carry_gradients_and_affines() -> None:
     labels = MetaTensor(blobs((1, 1, 12, 14), 3).astype(np.float32))
     labels.requires_grad_()
@@ -127,11 +137,37 @@ def test_labels_may_carry_gradients_and_affines() -> None:
         ((1, 1, 8, 8), {"classes": [1]}, "label values 0 are not among the classes"),
         ((1, 1, 8, 8), {"ignore_label": 1}, "ignore_label 1 is also a class"),
         ((1, 1, 8, 8), {"dtype": "int16"}, "dtype must be one of"),
+        ((0, 1, 8, 8), {}, r"not empty, found shape \(0, 1, 8, 8\)"),
+        ((1, 1, 8, 8), {"method": "svls"}, "method must be a Method, such as"),
+        ((1, 1, 8, 8), {"classes": 3}, "classes must be label values, .* found 3"),
+        ((1, 1, 8, 8), {"classes": "01"}, "classes must be label values, .* '01'"),
+        ((1, 1, 8, 8), {"dtype": torch.float16}, ", as text, found torch.float16"),
     ],
 )
 def test_refuses(shape: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises((InputError, InvalidParameterError), match=message):
         soften_labels(torch.zeros(shape), **{"classes": [0, 1], **options})
+
+
+def test_refuses_what_is_no_tensor() -> None:
+    wrong: list[Any] = [np.zeros((1, 1, 8, 8)), torch.zeros(1, 1, 8, 8, device="meta")]
+    for labels in wrong:
+        with pytest.raises(InputError, match="labels must be a tensor of PyTorch"):
+            soften_labels(labels, classes=[0, 1])
+    method: Any = "svls"
+    with pytest.raises(InvalidParameterError, match="method must be a Method"):
+        SoftenLabelsd("label", classes=[0, 1], method=method)
+
+
+def test_one_spacing_stands_for_every_axis() -> None:
+    labels = torch.tensor(blobs((1, 1, 10, 12), 2).astype(np.int64))
+    one, all_axes = (
+        soften_labels(
+            labels, classes=[0, 1], method=Method(sigma_mm=2), spacing_mm=spacing
+        )
+        for spacing in (1.5, (1.5, 1.5))
+    )
+    assert torch.equal(one, all_axes)
 
 
 def test_a_monai_transform_keeps_the_affine(tmp_path: Path) -> None:
@@ -148,6 +184,16 @@ def test_a_monai_transform_keeps_the_affine(tmp_path: Path) -> None:
     # MONAI's axes are x, y, z; so sums end otherwise in their last digit.
     expected = stored(labels, tmp_path, method=method, dtype="float32")
     np.testing.assert_allclose(soft.numpy().transpose(0, 3, 2, 1), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_only_an_affine_gives_a_spacing(kind: Any) -> None:
+    sample = {"label": kind(np.zeros((1, 4, 4, 4), np.uint8))}
+    method = Method(sigma_mm=2)
+    with pytest.raises(InvalidParameterError, match="sigma_mm needs spacing_mm"):
+        SoftenLabelsd("label", classes=[0, 1], method=method)(sample)
+    soften = SoftenLabelsd("label", classes=[0], method=method, spacing_mm=SPACING_MM)
+    assert soften(sample)["label"].shape == (1, 4, 4, 4)
 
 
 def test_a_monai_transform_takes_what_others_take() -> None:
