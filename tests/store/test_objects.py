@@ -60,7 +60,10 @@ def test_smooth_inspect_export(s3: Any, labels: Path, run: Run, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_readme(s3: Any, tmp_path: Path) -> None:
-    text, example = (ROOT / "README.md").read_text(), "svls-cli smooth [^`]*? s3://[^`]*?"
+    text, example = (
+        (ROOT / "README.md").read_text(),
+        "svls-cli smooth [^`]*? s3://[^`]*?",
+    )
     (block,) = re.findall(rf"^```bash\n({example})^```", text, re.M | re.S)
     (tmp_path / "sample_data").symlink_to(SAMPLE)
     result = shell(block, cwd=tmp_path)
