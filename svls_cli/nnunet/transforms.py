@@ -64,7 +64,8 @@ class SplitTarget(BasicTransform):  # type: ignore[misc]
         stored = both[1:]
         present = stored.flatten(1).amax(dim=1) > 0
         present[0] = True  # background, if only beyond the volume
-        soft = stored[present].clamp_(min=0).float() / CERTAIN
+        kept = stored if bool(present.all()) else stored[present]
+        soft = kept.float().clamp_(min=0).div_(CERTAIN)
         if self.ignores:
             ignored = 1 - soft.sum(dim=0, keepdim=True)
             ignored.masked_fill_(stored[:1] < 0, 0).clamp_(min=0)
@@ -91,20 +92,28 @@ class SoftTarget(BasicTransform):  # type: ignore[misc]
         missing = 1 - soft.sum(dim=0)
         soft = soft[:-1] if self.ignores else soft
         soft[0] += missing.clamp_(min=0)
-        whole = [1.0] * (soft.ndim - 1)
-        targets = [_means(soft, present, s) for s in self.scales or [whole]]
-        data_dict["segmentation"] = targets[0] if self.scales is None else targets
+        if self.scales is None:
+            data_dict["segmentation"] = _of_all(soft, present)
+            return data_dict
+        targets, size = [], soft.shape[1:]
+        for scale in self.scales:
+            # As many voxels as nnU-Net's own downsampling has labels.
+            shape = [round(n * s) for n, s in zip(size, scale, strict=True)]
+            soft = _means(soft, shape)
+            targets.append(_of_all(soft, present))
+        data_dict["segmentation"] = targets
         return data_dict
 
 
-def _means(soft: Tensor, present: Tensor, scale: Sequence[float]) -> Tensor:
-    """Means over areas (c, z, y, x), as many as nnU-Net's own downsampling has labels.
+def _means(soft: Tensor, shape: Sequence[int]) -> Tensor:
+    """Means of areas; those of a coarser scale are means of the finer one's."""
+    if list(soft.shape[1:]) == list(shape):
+        return soft
+    return interpolate(soft[None], list(shape), mode="area")[0]
 
-    ``soft`` are those of the classes that are ``present`` (c); others have none.
-    """
-    shape = [round(n * s) for n, s in zip(soft.shape[1:], scale, strict=True)]
-    if list(soft.shape[1:]) != shape:
-        soft = interpolate(soft[None], shape, mode="area")[0]
-    result = torch.zeros((len(present), *shape), dtype=torch.float16)
+
+def _of_all(soft: Tensor, present: Tensor) -> Tensor:
+    """Float16 (c, z, y, x) of all classes, of which only some are ``present`` (c)."""
+    result = torch.zeros((len(present), *soft.shape[1:]), dtype=torch.float16)
     result[present] = soft.half()
     return result
