@@ -145,7 +145,7 @@ class PreprocessedCase:
         Returns
         -------
         (z, y, x) of nnU-Net's grid
-            Of the same type if nothing was resampled, else float64.
+            Values of the same type if nothing was resampled, else float64.
         """
         plans, properties = self.cases.plans, self.properties
         box = properties["bbox_used_for_cropping"]
