@@ -43,15 +43,22 @@ def number_list(text: str) -> tuple[float, ...]:
     group="Search",
     type=click.Choice(SCORES),
     default="nll",
-    help="Score that the choice goes by: negative log-likelihood or Brier score.",
+    help="Score that the choice goes by: negative log-likelihood, Brier score, or the "
+    "NLL with all classes of a case of one weight, so that large ones do not rule.",
 )
 @options.band_mm("Score voxels", group="Search")
+@options.in_plane("windows and band leave out the first axis", group="Search")
 @option(
     "--folds",
     group="Search",
     metavar="N",
     default=5,
-    help="Number of folds of the cross-validation over cases.",
+    help="Number of folds of the cross-validation over patients.",
+)
+@options.patients(
+    "Folds and intervals keep the cases of a patient together. [default: each case is "
+    "its own patient]",
+    group="Search",
 )
 @options.seed("Seed of the folds and of the intervals.", group="Search")
 @options.rater_pattern
@@ -94,12 +101,15 @@ def command(
       svls-cli tune a/ b/ c/
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
     """
+    from svls_cli.labels.patients import find_patients
     from svls_cli.labels.raters import find_rated_cases
 
     console.check_targets(report, figure)
     lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
-    result = _tune(cases, **rest)
+    names = [case.name for case in cases]
+    patients = find_patients(names, rest.pop("patients"))
+    result = _tune(cases, patients=patients, **rest)
     tune_tables.complain(result)
     _write(result, report, figure)
     if as_json:
