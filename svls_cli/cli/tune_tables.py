@@ -9,10 +9,16 @@ from svls_cli.cli.console import echo, least_to_most, say, table
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
-    from svls_cli.tuning.result import ClassNll, TargetResult, TuningResult
+    from svls_cli.tuning.result import ClassNll, HeldOut, TargetResult, TuningResult
+    from svls_cli.tuning.score_names import ScoreName
 
 Row = tuple[str, ...]
 
+_SCORES: dict[ScoreName, str] = {
+    "nll": "NLL",
+    "class_nll": "class NLL",
+    "brier": "Brier",
+}
 _HEADINGS = {
     "one_map": "One rater's map, smoothed, forecasts each other rater (for smooth)",
     "fused": "All raters but one, fused and smoothed, forecast that one (for "
@@ -34,11 +40,9 @@ def show_tuning(result: TuningResult) -> None:
     raters = least_to_most(case.raters for case in cases)
     where = f"within {result.parameters['band_mm']:g} mm of boundaries"
     where += " in each slice" * result.parameters["in_plane"]
-    brackets = "; in brackets 95 % intervals over patients"
     say(
         f"{number}, {raters} raters: how well soft labels forecast a rater who had no "
         f"part in them, {where}; less is better"
-        f"{brackets * bool(result.one_map.held_out)}"
     )
     for target in result.targets:
         _show_target(target)
@@ -60,13 +64,16 @@ def _show_target(result: TargetResult) -> None:
     echo("")
     say(_HEADINGS[result.target])
     echo("")
-    table(("method", "NLL", "class-balanced NLL", "Brier"), _score_rows(result))
-    echo("\nNLL where a forecasting rater has the class\n")
+    table(("method", *_SCORES.values()), _score_rows(result))
+    if result.held_out:
+        echo("\nHeld out, with 95 % intervals over patients\n")
+        table(("score", "best", "its gain over published"), _gain_rows(result.held_out))
+    echo("\nNLL where a forecasting rater has the class; class NLL is their mean\n")
     header = ("label", "name", "cases", _plain(result), "LS 0.1", "published", "best")
     table(header, map(_class_row, result.per_class), keys=2)
     echo("")
     say(f"{result.verdict}:")
-    echo(f"{result.command}")
+    echo(result.command)
 
 
 def _plain(result: TargetResult) -> str:
@@ -87,18 +94,16 @@ def _score_rows(result: TargetResult) -> list[Row]:
             for kind, score in result.best_of.items()
         ),
     ]
-    rows: list[Row] = [
-        (name, f"{s.nll:.4f}", f"{s.class_nll:.4f}", f"{s.brier:.4f}")
-        for name, s in scores
+    return [
+        (name, *(f"{score.of(each):.4f}" for each in _SCORES)) for name, score in scores
     ]
-    if held_out := result.held_out:
-        for name, found in (
-            ("best, held out", held_out.scores),
-            ("its gain over SVLS as published", held_out.gains),
-        ):
-            cells = (found["nll"], found["class_nll"], found["brier"])
-            rows.append((name, *map(_cell, cells)))
-    return rows
+
+
+def _gain_rows(held_out: HeldOut) -> list[Row]:
+    return [
+        (name, _cell(held_out.scores[score]), _cell(held_out.gains[score]))
+        for score, name in _SCORES.items()
+    ]
 
 
 def _cell(estimate: Estimate) -> str:
