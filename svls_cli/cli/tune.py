@@ -91,15 +91,17 @@ def command(
 ) -> int:
     """Choose sigma, size and strength of SVLS by how raters differ.
 
-    RATERS are label maps of the same cases by several raters, as for fuse-raters. One
-    rater's soft label is a forecast of the others' labels: the smoothing that forecasts
-    best near boundaries is recommended. Its score is cross-validated over cases and
-    stands beside the scores of one-hot labels, uniform label smoothing and SVLS as
-    published.
+    RATERS are label maps of the same cases by several raters, as for fuse-raters. Soft
+    labels are a forecast of a rater who had no part in them, and what forecasts best
+    near boundaries is looked for: once for labels of one map, as smooth makes, once for
+    the mean of several, as fuse-raters makes. It is recommended where it is better than
+    SVLS as published on patients that did not choose it, as far as a 95 % interval
+    tells; otherwise that is.
 
     \b
       svls-cli tune a/ b/ c/
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
+      svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
     from svls_cli.labels.patients import find_patients
     from svls_cli.labels.raters import find_rated_cases
