@@ -22,7 +22,6 @@ from svls_cli.evaluation.evaluate import evaluate_cases
 from svls_cli.files import write_json
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.names import safe_name
-from svls_cli.labels.raters import RatedCase
 from svls_cli.store.reader import open_store
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.predict import predict_validation
