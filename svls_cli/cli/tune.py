@@ -103,15 +103,12 @@ def command(
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
       svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
-    from svls_cli.labels.patients import find_patients
     from svls_cli.labels.raters import find_rated_cases
 
     console.check_targets(report, figure)
     lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
-    names = [case.name for case in cases]
-    patients = find_patients(names, rest.pop("patients"))
-    result = _tune(cases, patients=patients, **rest)
+    result = _tune(cases, **rest)
     tune_tables.complain(result)
     _write(result, report, figure)
     if as_json:

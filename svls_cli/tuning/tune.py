@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
@@ -33,7 +34,7 @@ def tune_smoothing(
     score: ScoreName = "nll",
     band_mm: float = 2.0,
     in_plane: bool = False,
-    patients: Mapping[str, str] | None = None,
+    patients: str | None = None,
     folds: int = 5,
     seed: int = 0,
     classes: ClassSpec | None = None,
@@ -71,8 +72,9 @@ def tune_smoothing(
     in_plane
         Stay within slices: windows and band leave out the first axis of three.
     patients
-        Patient of each case, as `find_patients` finds them; by default each case is a
-        patient of its own. Folds and intervals keep the cases of a patient together.
+        CSV file or pattern that names each case's patient, as `find_patients` takes it:
+        folds and intervals keep the cases of a patient together. Default: each case is
+        a patient of its own.
     folds
         Number of folds of the cross-validation, at most one per patient.
     seed
@@ -92,7 +94,7 @@ def tune_smoothing(
     InvalidParameterError
         If a parameter is out of range.
     InputError
-        If no case is left to choose by.
+        If no case is left to choose by, or the patients cannot be told.
 
     References
     ----------
@@ -108,6 +110,7 @@ def tune_smoothing(
         folds,
         seed,
     )
+    owners = find_patients([case.name for case in cases], patients)
     table = classes.table if classes else None
     if ignore_label is None and classes:
         ignore_label = classes.ignore_label
@@ -123,13 +126,12 @@ def tune_smoothing(
         raise InputError(_nothing_left(records))
     if table is None:
         table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
-    if patients is None:
-        patients = {case.name: case.name for case in cases}
-    choose = partial(choose_candidate, classes=table, search=search, patients=patients)
+    choose = partial(choose_candidate, classes=table, search=search, patients=owners)
     fused = [case for case in used if case.fused is not None]
     return TuningResult(
         parameters={
             **search.to_json(),
+            "patients": patients,
             "ignore_label": ignore_label,
             "resample_to_first": resample_to_first,
             "classes": table.to_json(),
