@@ -72,7 +72,7 @@ def _show_target(result: TargetResult) -> None:
     header = ("label", "name", "cases", _plain(result), "LS 0.1", "published", "best")
     table(header, map(_class_row, result.per_class), keys=2)
     echo("")
-    say(f"{result.verdict}:")
+    say(result.verdict)
     echo(result.command)
 
 

@@ -20,7 +20,7 @@ _LINES = {
     "voxels, size 3": ("sigma", False, "#E69F00", "s:"),
     "mm, size 3": ("sigma_mm", False, "#56B4E9", "o:"),
 }
-_NAMES = {"nll": "NLL", "brier": "Brier score", "class_nll": "class-balanced NLL"}
+_NAMES = {"nll": "NLL", "brier": "Brier score", "class_nll": "class NLL"}
 _TITLES = {
     "one_map": "One rater's map forecasts each other rater (smooth)",
     "fused": "All raters but one, fused, forecast that one (fuse-raters)",
@@ -95,7 +95,7 @@ def _draw_references(
     unsmoothed, smoothed = result.baselines[:2]
     for score, label, style in (
         (unsmoothed, "not smoothed", "-."),
-        (smoothed, "label smoothing 0.1", "--"),
+        (smoothed, "LS 0.1", "--"),
         (result.published, "SVLS as published", ":"),
     ):
         value = score.of(result.score)

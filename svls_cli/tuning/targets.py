@@ -2,8 +2,8 @@
 
 Without smoothing, a forecast f is the mean of the one-hot labels of the raters whom it
 is made from. Smoothing is linear: the neighbours' share n of the fused map is the mean
-of the raters' own. (Only where raters ignore voxels nearby, is it not: the mean is
-taken of those who label the voxel itself.)
+of the raters' own. (Near voxels that some rater ignores that is not exact: here each
+map is smoothed by itself, and the mean is over those who label the voxel.)
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def test_cases_of_one_patient_stay_together(folder: Path) -> None:
     assert sorted(folds) == [["case 0", "case 1"], ["case 2", "case 3"]]
     pattern = invoke("--patients", "{patient} *", *raters(folder))
     assert pattern.stdout.startswith("4 cases of 1 patient, 2 to 3 raters: ")
-    text = "one patient only, nothing is held out: keep the defaults:"
+    text = "one patient only, nothing is held out: keep the defaults\n"
     assert pattern.stdout.count(text) == 2
     last = pattern.stdout.splitlines()[-1]
     assert last == "svls-cli fuse-raters RATERS... OUT.zarr"
@@ -212,7 +212,7 @@ def test_cases_that_do_not_count(folder: Path) -> None:
     assert failed[0].startswith("failed: case 1: rater a: the file is empty [")
     assert failed[1].startswith("failed: case 2: ")
     assert "lie on different grids: shape is (12, 16, 16) and (9, 9, 9)" in failed[1]
-    assert "one patient only, nothing is held out: keep the defaults:" in result.stdout
+    assert "one patient only, nothing is held out: keep the defaults\n" in result.stdout
     assert result.stdout.endswith("\nsvls-cli fuse-raters RATERS... OUT.zarr\n")
 
 
