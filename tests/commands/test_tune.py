@@ -270,6 +270,7 @@ def test_ignored_voxels_do_not_count(folder: Path) -> None:
         (("--strengths", "0,0.5"), "strengths must lie in"),
         (("--sigmas", "-1"), "sigma must be positive"),
         (("--band-mm", "nan"), "band_mm must be positive"),
+        (("--patients", "no.csv"), "'no.csv' is neither a pattern with"),
         (("--folds", "1"), "folds must be at least 2"),
         (("--seed", "-1"), "seed must be at least 0"),
         (("--classes", "0,1,2", "--ignore-label", "2"), "ignore_label 2 is also"),
