@@ -66,8 +66,8 @@ def forecast_scores(
     .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
        Estimation", JASA 102, 2007.
     """
-    raters = sum((indices < n_classes).astype(np.intp) for indices in maps)
-    scored = band & (raters > 1)
+    labelled = sum((indices < n_classes).astype(np.uint16) for indices in maps)
+    scored = band & (labelled > 1)
 
     def score(block: Region) -> list[ForecastSums]:
         voxels = np.flatnonzero(scored[block])
