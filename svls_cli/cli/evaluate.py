@@ -36,6 +36,7 @@ from svls_cli.cli.command import PATH, Command, option
 )
 @options.tolerance_mm("", group="Scores")
 @options.band_mm("Reach of the boundary band: voxels", group="Scores")
+@options.in_plane("the boundary band reaches into no other slice", group="Scores")
 @option(
     "--bins",
     group="Scores",
@@ -50,6 +51,7 @@ from svls_cli.cli.command import PATH, Command, option
     help="Also print what the code published with SVLS prints: ECE of the foreground, "
     "and a TACE that is divided by the number of bins twice.",
 )
+@options.patients("Intervals are then over patients.", group="Scores")
 @options.seed("Seed of the bootstrap intervals.", group="Scores")
 @options.report(
     "Write the scores of every case, class and region to a file.",

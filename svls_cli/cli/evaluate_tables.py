@@ -25,7 +25,9 @@ def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
     settings, cases = report.parameters, len(report.scores)
     raters = least_to_most(len(case.raters) for case in report.scores)
-    brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
+    over = "cases" if settings["patients"] is None else "patients"
+    several = report.calibration["whole"]["nll"].low is not None
+    brackets = f"; in brackets 95 % intervals over {over}" if several else ""
     say(
         f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
         f"map{'s' * (raters != '1')} each: means over cases{brackets}"
@@ -44,9 +46,10 @@ def show_evaluation(report: EvaluationReport) -> None:
             for region, name in REGION_NAMES.items()
         ],
     )
+    within = ", within slices" if settings["in_plane"] else ""
     say(
         f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either "
-        "side"
+        f"side{within}"
     )
     if report.published is not None:
         ece, tace = _cells(report.published)

@@ -20,6 +20,7 @@ from svls_cli.evaluation.references import Reference, References, find_reference
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation
 from svls_cli.labels.classes import check_ignore_label
+from svls_cli.labels.patients import find_patients
 from svls_cli.labels.values import listed
 
 
@@ -72,8 +73,10 @@ def evaluate_cases(
     ignore_label: int | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
+    in_plane: bool = False,
     bins: int | None = None,
     paper_compat: bool = False,
+    patients: str | None = None,
     seed: int = 0,
     batch: Batch | None = None,
 ) -> EvaluationReport:
@@ -107,12 +110,19 @@ def evaluate_cases(
         Distance at which surfaces still agree, mm.
     band_mm
         Reach of the boundary band either side, mm.
+    in_plane
+        Keep the boundary band within slices, the first of three axes.
     bins
-        Of ECE and TACE; default: 15, or with ``paper_compat`` the published code's 10.
+        Number of bins of ECE and TACE; default: 15, or with ``paper_compat`` the
+        published code's 10.
     paper_compat
         Also report what the published code prints for ECE and TACE.
+    patients
+        CSV file or pattern that names each case's patient, as `find_patients` takes it.
+        Several cases of one patient are not independent, so intervals are by bootstrap
+        over patients. Default: each case is a patient of its own.
     seed
-        Seed of the bootstrap over cases.
+        Seed of the bootstrap.
     batch
         As in `smooth_cases`.
 
@@ -121,7 +131,8 @@ def evaluate_cases(
     InvalidParameterError
         If a parameter is out of range.
     InputError
-        If the classes differ, or no case has both a prediction and a reference.
+        If the classes differ, no case has both a prediction and a reference, or a case
+        has no patient.
     StoreError
         If a store is none that can be read.
 
@@ -132,7 +143,7 @@ def evaluate_cases(
     .. [3] Guo et al., ICML 2017 (ECE); Nixon et al., arXiv:1904.01685 (TACE).
     .. [4] Kohl et al., NeurIPS 2018, arXiv:1806.05034 (GED).
     """
-    measures = Measures(tolerance_mm, band_mm, bins, paper_compat)
+    measures = Measures(tolerance_mm, band_mm, in_plane, bins, paper_compat)
     if seed < 0:
         raise InvalidParameterError(f"seed must be at least 0, found {seed}")
     predictions = find_predictions(prediction)
@@ -142,6 +153,8 @@ def evaluate_cases(
     ignored = (ignore_label, references.ignore_label, predictions.ignore_label)
     ignore_label = next((label for label in ignored if label is not None), None)
     pairs, others = _match(predictions, references)
+    names = [pair.name for pair in pairs]
+    owners = {} if patients is None else find_patients(names, patients)
     evaluator, batch = CaseEvaluator(measures, ignore_label), batch or Batch()
     if batch.fail_fast and any(each.record.status == "failed" for each in others):
         pairs = []
@@ -161,10 +174,12 @@ def evaluate_cases(
             "raters": None if raters is None else list(raters),
             "ignore_label": ignore_label,
             **measures.to_json(),
+            "patients": patients,
             "seed": seed,
         },
         cases=sorted([*evaluated, *others], key=lambda each: each.record.case),
         seed=seed,
+        patients=owners,
         trained_on=frozenset(trained_on),
     )
 

@@ -52,6 +52,7 @@ class Measures:
 
     tolerance_mm: float = 1.0
     band_mm: float = 2.0
+    in_plane: bool = False
     bins: int | None = None
     paper_compat: bool = False
 
@@ -73,6 +74,7 @@ class Measures:
         return {
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
+            "in_plane": self.in_plane,
             "bins": self.n_bins,
             "paper_compat": self.paper_compat,
         }
@@ -103,7 +105,12 @@ def evaluate_case(
         boundary_band(
             reference.maps,
             n_classes=len(classes),
-            radius=band_radius(measures.band_mm, grid.shape, grid.spacing_mm),
+            radius=band_radius(
+                measures.band_mm,
+                grid.shape,
+                grid.spacing_mm,
+                in_plane=measures.in_plane,
+            ),
         ),
         n_classes=len(classes),
         background=next((c.index for c in classes.classes if c.value == 0), None),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, reduce
+from itertools import compress
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class Average:
     mean
         Mean with the same weight for each case; None if there are no cases.
     low, high
-        Percentile bootstrap over cases; None for fewer than two.
+        Percentile bootstrap over patients; None for fewer than two.
     cases
         Number of cases.
     """
@@ -88,6 +89,8 @@ class EvaluationReport:
         reference lacks them, and failed.
     seed
         Seed of the bootstrap.
+    patients
+        Patient of each case. Default: each case is a patient of its own.
     trained_on
         Names of the cases that the network that predicted them was trained on.
     """
@@ -95,12 +98,18 @@ class EvaluationReport:
     parameters: Mapping[str, Any]
     cases: Sequence[Finished[CaseEvaluation]]
     seed: int = 0
+    patients: Mapping[str, str] = field(default_factory=dict)
     trained_on: frozenset[str] = frozenset()
 
     @cached_property
     def scores(self) -> tuple[CaseEvaluation, ...]:
         """Scores of the cases that were evaluated."""
         return tuple(case.result for case in self.cases if case.result is not None)
+
+    @cached_property
+    def _patients(self) -> list[str]:
+        evaluated = (each.record.case for each in self.cases if each.result is not None)
+        return [self.patients.get(name, name) for name in evaluated]
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -210,6 +219,7 @@ class EvaluationReport:
         return [
             case.record.to_json()
             | (case.result.to_json() if case.result else {})
+            | ({"patient": p} if (p := self.patients.get(case.record.case)) else {})
             | ({"trained_on": True} if case.record.case in self.trained_on else {})
             for case in self.cases
         ]
@@ -222,12 +232,14 @@ class EvaluationReport:
         return self._average([getattr(each, name) for each in scores])
 
     def _average(self, of_cases: Sequence[float]) -> Average:
+        """Average of the finite ones of numbers in the order of `scores`."""
         values = np.array(of_cases, np.float64)
-        values = values[np.isfinite(values)]
-        if len(values) < 2:
-            mean = float(values[0]) if len(values) else None
+        defined = np.isfinite(values)
+        values, groups = values[defined], list(compress(self._patients, defined))
+        if len(set(groups)) < 2:
+            mean = float(values.mean()) if len(values) else None
             return Average(mean, None, None, len(values))
-        estimate = bootstrap(values, seed=self.seed)
+        estimate = bootstrap(values, seed=self.seed, groups=groups)
         return Average(estimate.mean, estimate.low, estimate.high, len(values))
 
     def _class(self, at: int, label: ClassScores) -> ClassAverages:

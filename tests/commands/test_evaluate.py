@@ -239,6 +239,57 @@ def test_jobs_and_seed(stores: Path) -> None:
         assert average == Average(**expected.to_json(), cases=3)
 
 
+def test_intervals_over_patients(stores: Path, tmp_path: Path) -> None:
+    """Of three cases, two are one patient's."""
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\ncase 0,Ann\ncase 1,Bob\ncase 2,Ann\n")
+    given = (stores / "pred.zarr", "--reference", stores / "b", "--patients", table)
+    report = tmp_path / "report.json"
+    result = invoke(*given, "--report", report)
+    assert "95 % intervals over patients" in " ".join(result.stdout.split())
+    found = json.loads(report.read_text())
+    assert found["parameters"]["patients"] == str(table)
+    patients = [case["patient"] for case in found["cases"]]
+    assert patients == ["Ann", "Bob", "Ann"]
+    for name in ("dice", "ged"):
+        values = np.array([case[name] for case in found["cases"]])
+        expected = bootstrap(values, seed=0, groups=patients).to_json()
+        assert found["summary"][name] == {**expected, "cases": 3}
+    # All of one patient: a mean, and no interval.
+    one = evaluate_cases(stores / "pred.zarr", stores / "b", patients="{patient} *")
+    assert one.overlaps["dice"] == Average(
+        float(found["summary"]["dice"]["mean"]), None, None, 3
+    )
+    assert one.case_records()[2]["patient"] == "case"
+    assert (
+        "patient"
+        not in evaluate_cases(stores / "pred.zarr", stores / "b").case_records()[0]
+    )
+    table.write_text("case,patient\ncase 0,Ann\ncase 2,Ann\n")
+    with pytest.raises(InputError, match="names none for case 1"):
+        invoke(*given)
+
+
+def test_the_band_stays_in_plane(evaluated: Evaluate, stores: Path) -> None:
+    pred, reference = stores / "pred.zarr", stores / "b"
+    around, within = (
+        evaluated(pred, reference, band_mm=1, in_plane=flat) for flat in (False, True)
+    )
+    assert within.parameters["in_plane"] is True
+    for name, fewer in (("whole", False), ("band", True)):
+        voxels = [each.scores[0].regions[name].voxels for each in (around, within)]
+        assert (voxels[1] < voxels[0]) == fewer
+    labels = blobs(SHAPE, 3, seed=0)
+    band = np.zeros(SHAPE, bool)
+    rolled = np.roll(labels, 1, axis=1)
+    for z, y, x in np.ndindex(SHAPE):
+        window = rolled[z, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        band[z, y, x] = len(np.unique(window)) > 1
+    assert within.scores[0].regions["band"].voxels == band.sum()
+    shown = invoke(pred, "--reference", reference, "--in-plane").stdout
+    assert "the band reaches 2 mm either side, within slices" in shown
+
+
 def test_one_case_has_no_interval(stores: Path) -> None:
     path = stores / "b" / "case 1.mha"
     result = invoke(stores / "pred.zarr", "--reference", path)
@@ -422,6 +473,7 @@ def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
         (("--tolerance-mm", "-1"), "tolerance_mm must be finite"),
         (("--band-mm", "nan"), "band_mm must be positive"),
         (("--seed", "-1"), "seed must be at least 0"),
+        (("--patients", "no.csv"), "neither a pattern with"),
         (("--ignore-label", "2"), "ignore_label 2 is also a class"),
         (("--raters", "a"), "raters are chosen from a store"),
     ],
