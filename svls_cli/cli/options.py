@@ -16,13 +16,12 @@ if TYPE_CHECKING:
 
 
 def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
-    """A parser of one number, or one per spatial axis, z,y,x; or of ``word``."""
+    """A parser of one number, or one per spatial axis, z,y,x; each may be ``word``."""
 
     def parse(text: str) -> Any:
-        if word and text == word:
-            return text
         try:
-            values = tuple(kind(part) for part in text.split(","))
+            parts = text.split(",")
+            values = tuple(part if part == word else kind(part) for part in parts)
         except ValueError:
             choice = f" nor {word!r}" if word else ""
             message = f"{text!r} is neither a number nor z,y,x{choice}"
@@ -256,9 +255,9 @@ smoothing = together(
         group="Smoothing",
         type=numbers(int, word="auto"),
         metavar="NUMBER|Z,Y,X|auto",
-        help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: 1,3,3 "
-        "is in-plane), or auto: three sigmas either side. [default: 3, as published; "
-        "auto with --sigma-mm]",
+        help="Window in voxels: an odd number, or auto: three sigmas either side; or "
+        "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
+        "[default: 3, as published; auto with --sigma-mm]",
     ),
     option(
         "--strength",

@@ -18,6 +18,8 @@ from svls_cli.soften.kernel import (
     neighbour_weights,
 )
 
+Size = int | Literal["auto"]
+
 _WINDOW = ("sigma", "sigma_mm", "size")
 # Names of the parameters of each method.
 _PARAMETERS: dict[str, tuple[str, ...]] = {
@@ -67,7 +69,7 @@ class Method:
         Standard deviation of the neighbour weights, voxels.
     sigma_mm
         Standard deviation in mm, instead of ``sigma``.
-    size : one odd int, or one per spatial axis, or ``auto``
+    size : one odd int or ``auto``, or one per spatial axis
         Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
         By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
         3 voxels may be far less than the width asked for.
@@ -85,16 +87,14 @@ class Method:
     name: MethodName = "svls"
     sigma: float | tuple[float, ...] | None = None
     sigma_mm: float | tuple[float, ...] | None = None
-    size: int | tuple[int, ...] | Literal["auto"] | None = None
+    size: Size | tuple[Size, ...] | None = None
     strength: float | None = None
     alpha: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.name, METHODS)
-        for name in ("sigma", "sigma_mm", "size"):  # lists and arrays will do
-            plain = np.asarray(getattr(self, name)).tolist()
-            value = tuple(plain) if isinstance(plain, list) else plain
-            object.__setattr__(self, name, value)
+        for name in _WINDOW:  # lists and arrays will do
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         self._check_applicable()
         # Refuse inconsistent parameters before any file is read. The sigma in voxels is
         # not known yet for one in mm; on a grid with this spacing it is 1.
@@ -142,9 +142,11 @@ class Method:
             )
         else:
             sigma_vox = _per_axis(self._sigma, axes, "sigma")
-        if self._size == "auto":
-            return sigma_vox, auto_size(sigma_vox)
-        return sigma_vox, _per_axis(self._size, axes, "size")
+        sizes = _per_axis(self._size, axes, "size")
+        if "auto" in sizes:
+            fitting = zip(sizes, auto_size(sigma_vox), strict=True)
+            sizes = tuple(auto if size == "auto" else size for size, auto in fitting)
+        return sigma_vox, sizes
 
     def window_json(self, spacing_mm: Sequence[float]) -> dict[str, Any]:
         """The window on this grid, as stored; empty if the method has none."""
@@ -177,7 +179,7 @@ class Method:
         return 1.0 if self.sigma is None else self.sigma
 
     @property
-    def _size(self) -> int | tuple[int, ...] | Literal["auto"]:
+    def _size(self) -> Size | tuple[Size, ...]:
         if self.size is None:
             return 3 if self.sigma_mm is None else "auto"
         return self.size
@@ -210,6 +212,16 @@ class Method:
                 "sigma and size take one value, or one per axis (z, y, x)"
             )
         return lengths
+
+
+def _plain(value: Any) -> Any:
+    """A number, a word or None; or a tuple of them from a list or an array."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    plain = np.asarray(value).tolist()
+    return tuple(plain) if isinstance(plain, list) else plain
 
 
 def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
@@ -263,11 +275,11 @@ def parse_method(text: str) -> Method:
 
 
 def _value(key: str, value: str, text: str) -> Any:
-    if key == "size" and value == "auto":
-        return value
     kind = int if key == "size" else float
+    word = "auto" if key == "size" else None
     try:
-        values = tuple(kind(part) for part in value.split("x"))
+        parts = value.split("x")
+        values = tuple(part if part == word else kind(part) for part in parts)
     except ValueError:
         raise InvalidParameterError(
             f"method {text!r}: {value!r} is no number"
