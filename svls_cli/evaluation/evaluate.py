@@ -95,7 +95,7 @@ def evaluate_cases(
         Several cases of one patient are not independent, so intervals are by bootstrap
         over patients. Default: each case is a patient of its own.
     seed
-        Seed of the bootstrap.
+        Seed of the bootstrap, and of the folds.
     batch
         As in `smooth_cases`.
 

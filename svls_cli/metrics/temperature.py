@@ -50,8 +50,8 @@ def nll_by_temperature(
 ) -> FloatArray:
     """NLL of scaled forecasts at each of `TEMPERATURES`.
 
-    The sum of -ln p of what raters said, but for labels of probability 0: these stay 0
-    at any temperature, and so would add the same, infinite number to all.
+    The sum of -ln p, not clipped, of what raters said, but for labels of probability 0:
+    these stay 0 at any temperature, and so would add the same, infinite number to all.
 
     Parameters
     ----------
