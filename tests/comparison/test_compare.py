@@ -136,6 +136,7 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"methods": []}, "expected at least one method"),
         ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
         ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
+        ({"config": TrainingConfig(validation="0.2")}, "'0.2' gives case_0"),
         ({"methods": ["best"]}, "method must be one of"),
         ({"losses": []}, "expected at least one loss"),
         ({"losses": ["ce", "ce"]}, "loss 'ce' is named twice"),
@@ -152,8 +153,11 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "case_03.nrrd").write_bytes(b"nothing")
     shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
+    for number in (1, 2):
+        shutil.copy(SAMPLE / "labels" / f"case_0{number}.nii.gz", tmp_path / "labels")
+    config = TrainingConfig(validation="0.5")
     with pytest.raises(InputError, match=r"cannot be used: case_03: not an NRRD"):
-        compare_methods(tmp_path / "labels", *given[1:])
+        compare_methods(tmp_path / "labels", *given[1:], config=config)
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:
@@ -162,9 +166,10 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected a folder on a disk"):
             compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
     config = TrainingConfig(
-        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.5"
+        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.6"
     )
     labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
+    labels.append(SAMPLE / "labels" / "case_04.nrrd")
     settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
     out = tmp_path / "c"
     shown: list[str] = []
