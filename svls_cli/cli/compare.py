@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.pattern
 @options.classes
 @options.unlabelled
+@options.resample_to_first
 @options.out(
     "DIR",
     "Folder for stores, runs, predictions and scores; the same command goes on where "
@@ -35,7 +36,18 @@ if TYPE_CHECKING:
     metavar="M1,M2,...",
     help="Methods to compare, each NAME or NAME:PARAMETER=VALUE:..., such as "
     "svls:sigma_mm=1.5:strength=0.8; a value per axis is 1x3x3; a bare number is the "
-    "alpha of ls and the sigma of others.",
+    "alpha of ls and the sigma of others. With several raters each begins with a "
+    "fusion: mean+svls, majority+onehot, staple+onehot; mean+tuned and majority+tuned "
+    "soften as tune recommends by the cases to train on; rater draws one rater's label "
+    "map for each patch.",
+)
+@option(
+    "--losses",
+    group="Experiment",
+    default="ce",
+    metavar="L1,L2",
+    help="Losses to train with: ce, cross-entropy; ce+dice, the Dice loss of train "
+    "added to it.",
 )
 @option(
     "--seeds",
@@ -43,10 +55,11 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     metavar="N",
     default=3,
-    help="Number of trainings of each method, with seeds from 0.",
+    help="Number of trainings of each method and loss, with seeds from 0.",
 )
 @options.tolerance_mm("", group="Scores")
 @options.band_mm("Reach of the boundary band: voxels", group="Scores")
+@options.in_plane("the boundary band, and what tune tries", group="Scores")
 @training_options.parameters
 @options.training_device
 @options.jobs
@@ -56,22 +69,29 @@ def command(
     images: tuple[str, ...],
     out: Path,
     methods: str,
+    losses: str,
     classes: str | None,
     as_json: bool,
     **rest: Any,
 ) -> None:
     """Compare networks trained on soft labels of several methods.
 
+    LABELS are label maps, one per case, as for smooth; or, if the methods name fusions,
+    those of several raters, as for fuse-raters: a folder per rater, folders of all with
+    --pattern '{case}_{rater}.nii.gz', or - to read JSON records from standard input.
+
     Compiles a store for each method, trains the same network on each, predicts the
-    validation cases with the last weights, and evaluates the predictions. DIR gets the
-    paper's table (DSC, surface DSC, ECE, TACE, NLL, with the spread over seeds) as
-    comparison.md and comparison.json, and comparison.png with a reliability diagram of
-    all methods. To resume, run the same command again. Requires pip install
-    'svls-cli[train]'.
+    validation cases with the last weights, and evaluates the predictions against every
+    rater, as they are and with temperature scaling. DIR gets the tables with the spread
+    over seeds, and each method's differences to the first one with their intervals over
+    patients and seeds, as comparison.md and comparison.json; and comparison.png with
+    reliability diagrams of all methods. To resume, run the same command again. Requires
+    pip install 'svls-cli[train]'.
 
     \b
-      svls-cli compare --images images/ labels/ --out comparison/
-      svls-cli compare --images imagesTr/ labelsTr/ --out cmp/ --methods onehot,svls
+      svls-cli compare --images images/ labels/ --out cmp/ --methods onehot,svls
+      svls-cli compare --images images/ a/ b/ c/ --out cmp/ \
+        --methods majority+onehot,mean+svls
     """
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
@@ -86,10 +106,7 @@ def command(
         if as_json:
             console.print_json(trial.to_json())
         else:
-            ece = trial.calibration("band", "ece")
-            shown = "-" if ece is None else f"{ece:.4f}"
-            dice = f"{trial.overlap('dice') or 0:.4f}"
-            console.echo(f"{trial.method} seed {trial.seed}: Dice {dice}, ECE {shown}")
+            compare_tables.show_trial(trial)
 
     with console.batch(more) as batch:
         comparison = compare_methods(
@@ -97,6 +114,8 @@ def command(
             images,
             out,
             methods=methods.split(","),
+            losses=losses.split(","),
+            lines=console.stdin_lines(labels),
             config=config,
             classes=options.classes_of(classes),
             on_start=begin,

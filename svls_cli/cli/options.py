@@ -137,6 +137,23 @@ def band_mm(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
     return option("--band-mm", group=group, metavar="MM", default=2.0, help=text)
 
 
+def in_plane(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
+    """`--in-plane`."""
+    text = f"Stay within slices: {text}; for networks and labels of slices (2-D)."
+    return option("--in-plane", group=group, is_flag=True, help=text)
+
+
+def patients(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
+    """`--patients`."""
+    return option(
+        "--patients",
+        group=group,
+        metavar="FILE.csv|PATTERN",
+        help="Patient of each case: a CSV file with the columns case and patient, or a "
+        f"pattern of the cases' names such as '{{patient}}_*'. {text}",
+    )
+
+
 dry_run = option(
     "--dry-run",
     group="Output",

@@ -128,6 +128,7 @@ parameters = together(
         "file with a name per line.",
     ),
     _number("split_seed", "Validation", "Seed of the draw for a share or fold."),
+    options.patients("All cases of one are trained on, or none.", group="Validation"),
     _number(
         "epochs",
         "Training",

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from svls_cli.comparison.result import Comparison
 from svls_cli.evaluation.regions import REGION_NAMES
 from svls_cli.figures import drawing, legend_below
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # Colour (Okabe & Ito) and marker of each method: legible without colour vision.
 _SERIES = (
-    ("#0072B2", "o-"),
-    ("#E69F00", "s-"),
-    ("#009E73", "^-"),
-    ("#D55E00", "v-"),
-    ("#CC79A7", "D-"),
-    ("#56B4E9", "P-"),
-    ("#000000", "x-"),
+    ("#0072B2", "o"),
+    ("#E69F00", "s"),
+    ("#009E73", "^"),
+    ("#D55E00", "v"),
+    ("#CC79A7", "D"),
+    ("#56B4E9", "P"),
+    ("#000000", "x"),
 )
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
     """Draw the reliability of several methods, side by side in each region.
 
-    Trials of a method are taken together.
+    Trials of a method are taken together; each loss has a row of its own.
 
     Raises
     ------
     InvalidParameterError
         As `check_figure`.
     """
-    with drawing(path, 10, 4) as figure:
-        panels = figure.subplots(1, 3, sharex=True, sharey=True)
-        for axes, (region, name) in zip(panels, REGION_NAMES.items(), strict=True):
-            axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-            for at, method in enumerate(comparison.methods):
-                color, marker = _SERIES[at % len(_SERIES)]
-                confidence, accuracy = comparison.reliability(method, region)
-                axes.plot(confidence, accuracy, marker, color=color, ms=4, label=method)
-            axes.set(title=name, xlim=(0, 1), ylim=(0, 1))
-            axes.spines[["top", "right"]].set_visible(False)
-        panels[0].set_ylabel("share that was right")
-        panels[1].set_xlabel("probability of the most probable class")
-        legend_below(figure, panels[0])
+    losses = comparison.losses
+    with drawing(path, 10, 0.8 + 3.2 * len(losses)) as figure:
+        panels = figure.subplots(
+            len(losses), 3, sharex=True, sharey=True, squeeze=False
+        )
+        for row, loss in zip(panels, losses, strict=True):
+            for axes, (region, name) in zip(row, REGION_NAMES.items(), strict=True):
+                _draw(axes, comparison, loss, region)
+                axes.set_title(f"{name}, {loss}" if len(losses) > 1 else name)
+            row[0].set_ylabel("share that was right")
+        panels[-1][1].set_xlabel("probability of the most probable class")
+        legend_below(figure, panels[0][0])
+
+
+def _draw(axes: Axes, comparison: Comparison, loss: str, region: str) -> None:
+    axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
+    for at, method in enumerate(comparison.methods):
+        again, style = divmod(at, len(_SERIES))
+        color, marker = _SERIES[style]
+        confidence, accuracy = comparison.reliability((method, loss), region)
+        line = "--" if again else "-"
+        axes.plot(
+            confidence, accuracy, line, marker=marker, color=color, ms=4, label=method
+        )
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)

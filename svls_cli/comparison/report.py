@@ -6,6 +6,7 @@ from pathlib import Path
 
 from svls_cli.comparison.figure import draw_comparison
 from svls_cli.comparison.result import Comparison
+from svls_cli.comparison.tables import markdown
 from svls_cli.files import replacing, write_json
 
 
@@ -21,5 +22,5 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     """
     write_json(comparison.to_json(), folder / "comparison.json")
     with replacing(folder / "comparison.md") as part:
-        part.write_text(comparison.markdown(), encoding="utf-8")
+        part.write_text(markdown(comparison), encoding="utf-8")
     draw_comparison(comparison, folder / "comparison.png")

@@ -1,52 +1,53 @@
-"""The result of a comparison of methods: its numbers, and a table of them."""
+"""The result of a comparison: its numbers."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from svls_cli.arrays import FloatArray
 from svls_cli.batch.version import __version__
-from svls_cli.evaluation.regions import REGION_NAMES
-
-# Columns of the paper's table, by the name of the score.
-_OVERLAPS = {"dice": "DSC", "surface_dice": "Surface DSC"}
-_CALIBRATION = {"ece": "ECE", "tace": "TACE", "nll": "NLL", "brier": "Brier"}
+from svls_cli.comparison.differences import Difference, paired_difference
+from svls_cli.comparison.scores import SCORES, Score
+from svls_cli.metrics.averages import mean, or_none
 
 
 @dataclass(frozen=True)
 class Trial:
     """One network that was trained and evaluated."""
 
-    method: str  # the method of its soft labels, as `parse_method` reads it
+    method: str  # how its labels were made, as `parse_recipe` reads it
+    loss: str  # one of `LOSSES`
     seed: int  # seed of the training run
     report: Mapping[str, Any]  # `EvaluationReport.to_json` of its predictions
 
-    def overlap(self, name: str) -> float | None:
-        """Mean of an overlap score over cases; None if undefined."""
-        mean: float | None = self.report["summary"][name]["mean"]
-        return mean
+    @property
+    def arm(self) -> tuple[str, str]:
+        """What trials of different seeds have in common."""
+        return self.method, self.loss
 
-    def calibration(self, region: str, name: str) -> float | None:
-        """Mean of a calibration score in a region over cases; None if undefined."""
-        mean: float | None = self.report["summary"]["regions"][region][name]["mean"]
-        return mean
+    @property
+    def cases(self) -> dict[str, Mapping[str, Any]]:
+        """Record of each case, by name."""
+        return {record["case"]: record for record in self.report["cases"]}
+
+    def mean(self, score: Score) -> float | None:
+        """Mean over the cases in which a score is defined; None without any."""
+        return or_none(mean([score.of(case) for case in self.report["cases"]]))
 
     def to_json(self) -> dict[str, Any]:
         """The means as written; a line of `--json` output."""
         return {
             "method": self.method,
+            "loss": self.loss,
             "seed": self.seed,
-            "cases": self.report["summary"]["cases"],
-            **{name: self.overlap(name) for name in _OVERLAPS},
-            "regions": {
-                region: {name: self.calibration(region, name) for name in _CALIBRATION}
-                for region in REGION_NAMES
-            },
+            "cases": len(self.report["cases"]),
+            "scores": {score.key: self.mean(score) for score in SCORES},
         }
 
 
@@ -75,91 +76,106 @@ class Spread:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """All trials, summarised by method.
+    """All trials, summarised by method and loss.
 
     Parameters
     ----------
     trials
-        The trials, at least one; every method with the same seeds.
+        The trials, at least one; every method and loss with the same seeds and cases.
+    patients
+        Patient of each case.
     """
 
     trials: tuple[Trial, ...]
+    patients: Mapping[str, str]
+
+    @property
+    def arms(self) -> list[tuple[str, str]]:
+        """Methods and losses, in the order of the trials."""
+        return list(dict.fromkeys(trial.arm for trial in self.trials))
 
     @property
     def methods(self) -> list[str]:
         """Methods, in the order of the trials."""
         return list(dict.fromkeys(trial.method for trial in self.trials))
 
-    def trials_of(self, method: str) -> list[Trial]:
-        """Trials of one method."""
-        return [trial for trial in self.trials if trial.method == method]
+    @property
+    def losses(self) -> list[str]:
+        """Losses, in the order of the trials."""
+        return list(dict.fromkeys(trial.loss for trial in self.trials))
 
-    def table(self, region: str) -> tuple[list[str], list[list[str]]]:
-        """Header, and a row of means and spreads for each method, in one region."""
-        header = ["method", *_OVERLAPS.values(), *_CALIBRATION.values()]
-        return header, [self._row(method, region) for method in self.methods]
+    def trials_of(self, arm: tuple[str, str]) -> list[Trial]:
+        """Trials of one method and loss."""
+        return [trial for trial in self.trials if trial.arm == arm]
 
-    def _row(self, method: str, region: str) -> list[str]:
-        trials = self.trials_of(method)
-        overlaps = [Spread.of([t.overlap(n) for t in trials]) for n in _OVERLAPS]
-        calibration = [
-            Spread.of([t.calibration(region, n) for t in trials]) for n in _CALIBRATION
-        ]
-        return [method, *map(str, (*overlaps, *calibration))]
+    def spread(self, arm: tuple[str, str], score: Score) -> Spread:
+        """Mean and deviation of a score over seeds."""
+        return Spread.of([trial.mean(score) for trial in self.trials_of(arm)])
+
+    @cached_property
+    def differences(self) -> dict[tuple[tuple[str, str], Score], Difference]:
+        """How each other method differs from the first one with the same loss."""
+        found = {}
+        for arm in self.arms:
+            first = (self.methods[0], arm[1])
+            for score in SCORES if arm != first else ():
+                difference = paired_difference(
+                    self._values(arm, score),
+                    self._values(first, score),
+                    self.patients_of_cases,
+                    seed=0,
+                )
+                if difference is not None:
+                    found[arm, score] = difference
+        return found
 
     @property
-    def meaning(self) -> str:
-        """What the numbers of the tables are, in words."""
-        first = self.trials[0]
-        parameters, cases = first.report["parameters"], first.report["summary"]["cases"]
-        seeds = len(self.trials_of(first.method))
-        return (
-            f"{cases} validation case{'s' * (cases > 1)}, {seeds} seed"
-            f"{'s' * (seeds > 1)}: mean over cases, then ± standard deviation over "
-            f"seeds. Surface DSC at {parameters['tolerance_mm']:g} mm, "
-            f"{parameters['bins']} bins; the boundary band reaches "
-            f"{parameters['band_mm']:g} mm either side. "
-            "DSC is better when higher, all else when lower."
+    def patients_of_cases(self) -> list[str]:
+        """Patient of each validation case, in the order of the first trial's."""
+        return [self.patients[case] for case in self.trials[0].cases]
+
+    def _values(self, arm: tuple[str, str], score: Score) -> FloatArray:
+        """(seeds, cases) scores."""
+        names = self.trials[0].cases
+        return np.array(
+            [
+                [score.of(cases[name]) for name in names]
+                for cases in (trial.cases for trial in self.trials_of(arm))
+            ]
         )
 
-    def markdown(self) -> str:
-        """The paper's table for each region, as Markdown."""
-        lines = ["# Comparison of soft labels", "", self.meaning]
-        for region, name in REGION_NAMES.items():
-            header, rows = self.table(region)
-            lines += ["", f"## Calibration in the {name}", ""]
-            lines += [_line(header), _line(["---"] * len(header))]
-            lines += [_line(row) for row in rows]
-        lines += ["", "![Reliability](comparison.png)", ""]
-        return "\n".join(lines)
-
     def to_json(self) -> dict[str, Any]:
-        """The parameters of the evaluation, and the means of all trials."""
+        """Parameters of the evaluation, means of all trials, and differences."""
+        shown = ("tolerance_mm", "band_mm", "in_plane", "bins")
+        parameters = self.trials[0].report["parameters"]
         return {
             "tool_version": __version__,
-            "parameters": {
-                key: self.trials[0].report["parameters"][key]
-                for key in ("tolerance_mm", "band_mm", "bins")
-            },
+            "parameters": {key: parameters[key] for key in shown},
             "trials": [trial.to_json() for trial in self.trials],
+            "differences": [
+                {
+                    "method": method,
+                    "loss": loss,
+                    "to": self.methods[0],
+                    "score": score.key,
+                    **difference.to_json(),
+                }
+                for ((method, loss), score), difference in self.differences.items()
+            ],
         }
 
-    def reliability(self, method: str, region: str) -> tuple[FloatArray, FloatArray]:
+    def reliability(
+        self, arm: tuple[str, str], region: str
+    ) -> tuple[FloatArray, FloatArray]:
         """Confidence and accuracy (bins,) over all seeds, without empty bins."""
-        curves = [
-            trial.report["reliability"][region] for trial in self.trials_of(method)
-        ]
+        curves = [trial.report["reliability"][region] for trial in self.trials_of(arm)]
         count = np.array([curve["count"] for curve in curves], np.float64)
 
-        def mean(name: str) -> FloatArray:
+        def mean_of(name: str) -> FloatArray:
             values = np.array([curve[name] for curve in curves], np.float64)
             total = np.where(count > 0, values, 0) * count
             means: FloatArray = total.sum(axis=0) / np.maximum(count.sum(axis=0), 1)
             return means
 
         used = count.sum(axis=0) > 0
-        return mean("confidence")[used], mean("accuracy")[used]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+        return mean_of("confidence")[used], mean_of("accuracy")[used]

@@ -73,6 +73,27 @@ def match_paths(
     return [found[path] for path in sorted(found)]
 
 
+def name_field(pattern: str, name: str, field: str) -> str | None:
+    """What a name in braces stands for in a name that a pattern matches, or None.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the pattern cannot be understood, or has other names in braces.
+
+    Examples
+    --------
+    >>> name_field("{patient}_*", "p3_left_1", "patient")
+    'p3_left'
+    """
+    _check_fields(pattern, (field,))
+    try:
+        match = re.fullmatch(_expression([composed(pattern)]), composed(name))
+    except re.error as error:
+        raise InvalidParameterError(f"pattern {pattern!r}: {error}") from error
+    return match[field] if match else None
+
+
 def _check_fields(pattern: str, fields: Collection[str]) -> None:
     allowed = [f"{{{field}}}" for field in fields]
     written = set(_PIECES.findall(pattern)) - {"*", "?"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,9 @@ class Estimate:
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
-def bootstrap(values: FloatArray, *, seed: int) -> Estimate:
+def bootstrap(
+    values: FloatArray, *, seed: int, groups: Sequence[Hashable] | None = None
+) -> Estimate:
     """Mean over cases with its percentile bootstrap interval.
 
     Parameters
@@ -35,13 +38,25 @@ def bootstrap(values: FloatArray, *, seed: int) -> Estimate:
         One number per case; for a paired comparison, the difference.
     seed
         Seed of the resampling.
+    groups : (cases,)
+        Whose each case is: groups are drawn with all their cases, which are not
+        independent of one another. By default each case is a group of its own.
 
     References
     ----------
     .. [1] Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+    .. [2] Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section
+       3.8 (groups).
     """
     rng = np.random.default_rng(seed)
-    means = rng.choice(values, (_RESAMPLES, len(values))).mean(axis=1)
+    numbers: dict[Hashable, int] = {}
+    owner = [numbers.setdefault(each, len(numbers)) for each in groups or ()]
+    if len(numbers) == len(owner):  # each case is a group, or nothing is grouped
+        means = rng.choice(values, (_RESAMPLES, len(values))).mean(axis=1)
+    else:
+        sums, sizes = np.bincount(owner, values), np.bincount(owner)
+        drawn = rng.integers(len(sums), size=(_RESAMPLES, len(sums)))
+        means = sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
     low, high = np.percentile(means, (2.5, 97.5))
     return Estimate(float(values.mean()), float(low), float(high))
 

@@ -50,19 +50,31 @@ def boundary_band(
 
 
 def band_radius(
-    band_mm: float, shape: Sequence[int], spacing_mm: Sequence[float]
+    band_mm: float,
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    *,
+    in_plane: bool = False,
 ) -> tuple[int, ...]:
     """``band_mm`` in voxels: rounded, at least 1; 0 along an axis of one voxel.
+
+    With ``in_plane`` it is 0 along the first of three axes, too: each slice has its own
+    band.
 
     Examples
     --------
     >>> band_radius(2, (9, 9, 1), (2.5, 0.7, 0.7))
     (1, 3, 0)
+    >>> band_radius(2, (9, 9, 9), (2.5, 0.7, 0.7), in_plane=True)
+    (0, 3, 3)
     """
-    return tuple(
+    radius = [
         min(n - 1, max(1, round(min(band_mm / mm, n))))
         for n, mm in zip(shape, spacing_mm, strict=True)
-    )
+    ]
+    if in_plane and len(radius) == 3:
+        radius[0] = 0
+    return tuple(radius)
 
 
 def check_band_mm(band_mm: float) -> None:

@@ -60,7 +60,7 @@ class StoredCase:
         """The case's folder, as records name it."""
         return (str(self.path),)
 
-    @property
+    @cached_property
     def geometry(self) -> Geometry:
         """The voxel grid."""
         return Geometry.from_json(self.attributes["geometry"])

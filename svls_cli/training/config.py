@@ -73,6 +73,9 @@ class TrainingConfig:
         a file that names one case per line.
     split_seed
         Seed of the draw for a share or fold.
+    patients
+        Patient of each case, as `find_patients` reads it: all cases of a patient are on
+        one side of the split. By default each case is a patient of its own.
     seed
         Seed of weights, patches and augmentation. A run on the CPU can be repeated
         to the last bit with the same number of threads.
@@ -101,6 +104,7 @@ class TrainingConfig:
     window: tuple[float, float] | None = None
     validation: str = "0.2"
     split_seed: int = 0
+    patients: str | None = None
     seed: int = 0
     amp: bool = True
 
@@ -192,6 +196,8 @@ class TrainingConfig:
             items = value if isinstance(value, tuple) else (value,)
             if field.name == "patch_size":
                 kind: Any = int
+            elif field.name == "patients":
+                kind = str
             elif field.name == "window" or isinstance(default, float):
                 kind = (int, float)
             else:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,17 @@ class CachedImage:
     scaling: Scaling
     hash: str
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Mapped voxels would be pickled whole.
+        return {name: self.__dict__[name] for name in ("path", "scaling", "hash")}
+
+    @cached_property
+    def _voxels(self) -> npt.NDArray[Any]:
+        return np.asarray(np.load(self.path, mmap_mode="r"))
+
     def patch(self, region: Region) -> npt.NDArray[np.float32]:
         """Scaled intensities (c, z, y, x) of a region within the volume."""
-        voxels = np.load(self.path, mmap_mode="r")
-        return self.scaling.apply(np.asarray(voxels[(slice(None), *region)]))
+        return self.scaling.apply(self._voxels[(slice(None), *region)])
 
 
 def find_images(

@@ -145,11 +145,15 @@ def plan_training(
         If the store holds 2-D and 3-D cases, has no raters' label maps to train on, the
         split leaves no case to train on or to validate on, or an image is a label map.
     InvalidParameterError
-        If ``config.validation`` describes no split, or the patch size is of other axes.
+        If ``config.validation`` describes no split, the patients cannot be read, or the
+        patch size is of other axes.
     """
     check_target(cases, config.target)
     names, validation = split_cases(
-        list(cases), config.validation, seed=config.split_seed
+        list(cases),
+        config.validation,
+        seed=config.split_seed,
+        patients=config.patients,
     )
     grids = [cases[name].geometry for name in names]
     axes, *others = {case.geometry.ndim for case in cases.values()}

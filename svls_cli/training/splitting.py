@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,13 @@ import numpy as np
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.files import replacing
 from svls_cli.labels.names import composed
+from svls_cli.labels.patients import find_patients
 from svls_cli.labels.texts import read_text
 from svls_cli.labels.values import listed
 
 
 def split_cases(
-    names: Sequence[str], validation: str, *, seed: int
+    names: Sequence[str], validation: str, *, seed: int, patients: str | None = None
 ) -> tuple[list[str], list[str]]:
     """Names to train on and names for validation, each sorted.
 
@@ -28,14 +29,17 @@ def split_cases(
         As in `TrainingConfig`: share, fold or file.
     seed
         Seed of the draw, for shares and folds.
+    patients
+        As in `find_patients`; all cases of a patient are on one side. A share or fold
+        is one of the patients.
 
     Raises
     ------
     InvalidParameterError
-        If ``validation`` is none of the three.
+        If ``validation`` is none of the three; or as `find_patients`.
     InputError
-        If no case is left to train on or to validate on, or the file names unknown
-        cases.
+        If no case is left to train on or to validate on, the file names unknown cases,
+        or some but not all cases of a patient; or as `find_patients`.
 
     Examples
     --------
@@ -43,27 +47,10 @@ def split_cases(
     (['a', 'b', 'd'], ['c', 'e'])
     """
     ordered = sorted(names)
-    drawn = np.random.default_rng(seed).permutation(len(ordered))
-    if fold := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", validation):
-        number, count = map(int, fold.groups())
-        if not 1 <= number <= count or count < 2:
-            raise InvalidParameterError(
-                f"validation {validation!r}: expected fold I/N with I from 1 to N"
-            )
-        held = {ordered[at] for at in drawn[number - 1 :: count]}
-    elif re.fullmatch(r"1(\.0*)?", validation):
-        raise InvalidParameterError(
-            f"validation {validation!r} is all cases: expected a share below 1, "
-            "such as 0.2"
-        )
-    elif re.fullmatch(r"0?\.[0-9]+|0", validation):
-        share = float(validation)
-        if not share:
-            return ordered, []
-        count = max(1, round(share * len(ordered)))
-        held = {ordered[at] for at in drawn[:count]}
-    else:
-        held = _listed(Path(validation), set(ordered))
+    if re.fullmatch(r"0?\.0+|0", validation):
+        return ordered, []
+    patient_of = find_patients(ordered, patients)
+    held = {*_held(ordered, patient_of, validation, seed)}
     if not held:
         raise InputError(f"validation {validation!r} holds none of the cases")
     train = [name for name in ordered if name not in held]
@@ -72,7 +59,39 @@ def split_cases(
             f"validation {validation!r} leaves none of {len(ordered)} cases to train "
             "on; --validation 0 holds none out"
         )
+    both = {patient_of[name] for name in train} & {patient_of[name] for name in held}
+    if both:
+        raise InputError(
+            f"{validation} holds some cases of a patient, but not all: "
+            f"{listed(sorted(both), 3)}"
+        )
     return train, sorted(held)
+
+
+def _held(
+    ordered: Sequence[str], patient_of: Mapping[str, str], validation: str, seed: int
+) -> Iterable[str]:
+    """Names for validation."""
+    patients = sorted(set(patient_of.values()))
+    drawn = np.random.default_rng(seed).permutation(len(patients))
+    if fold := re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", validation):
+        number, count = map(int, fold.groups())
+        if not 1 <= number <= count or count < 2:
+            raise InvalidParameterError(
+                f"validation {validation!r}: expected fold I/N with I from 1 to N"
+            )
+        held = {patients[at] for at in drawn[number - 1 :: count]}
+    elif re.fullmatch(r"1(\.0*)?", validation):
+        raise InvalidParameterError(
+            f"validation {validation!r} is all cases: expected a share below 1, "
+            "such as 0.2"
+        )
+    elif re.fullmatch(r"0?\.[0-9]+|0", validation):
+        count = max(1, round(float(validation) * len(patients)))
+        held = {patients[at] for at in drawn[:count]}
+    else:
+        return _listed(Path(validation), set(ordered))
+    return [name for name in ordered if patient_of[name] in held]
 
 
 def _listed(path: Path, known: set[str]) -> set[str]:

@@ -2,20 +2,27 @@
 
 import json
 import shutil
+import statistics
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from svls_cli import Batch
 from svls_cli.comparison.compare import compare_methods
+from svls_cli.comparison.differences import Interval, paired_difference
 from svls_cli.comparison.result import Comparison, Spread, Trial
+from svls_cli.comparison.tables import meaning
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.raters import find_rated_cases
 from svls_cli.soften.methods import Method, parse_method
+from svls_cli.store.reader import open_store
 from svls_cli.training import TrainingConfig
 from svls_cli.training.run_state import RunState
+from svls_cli.tuning.tune import tune_smoothing
 from tests.helpers.commands import SAMPLE, Run, tree
 from tests.helpers.stores import edit_svls
 
@@ -67,7 +74,7 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     result = installed(*arguments)
     lines = result.stdout.splitlines()
     begun = [line.split(":")[0] for line in lines[:4]]
-    assert begun == ["onehot seed 0", "svls", "onehot seed 1", "svls"]
+    assert begun == ["onehot ce seed 0", "svls", "onehot ce seed 1", "svls"]
     assert result.stderr.splitlines() == [
         "[1/4] onehot seed 0",
         "[2/4] svls:strength=0.8 seed 0",
@@ -78,18 +85,37 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     shown = result.stdout[result.stdout.index("2 validation cases, 2 seeds") :]
     assert "|" not in shown
     assert max(map(len, shown.splitlines())) <= 100
-    assert shown.count("\nonehot  ") == 6  # a table of three regions, in two parts each
-    assert table.count("| onehot |") == 3
+    titles = [line for line in shown.splitlines() if line.startswith("calibration in")]
+    assert len(titles) == 3
+    assert shown.count("\nonehot  ") > 4  # tables that are too wide are cut
+    assert table.count("| onehot |") == 4
+    assert table.count("| svls:strength=0.8 |") == 8  # means and differences
     assert "2 validation cases, 2 seeds" in table
     assert "±" in table
     assert (tmp_path / "c" / "comparison.png").stat().st_size > 10_000
     found = json.loads((tmp_path / "c" / "comparison.json").read_text())
     expected = [(m, seed) for seed in (0, 1) for m in ("onehot", "svls:strength=0.8")]
     assert [(t["method"], t["seed"]) for t in found["trials"]] == expected
-    assert all(0 < trial["regions"]["band"]["nll"] < 7 for trial in found["trials"])
+    for name in ("band.nll", "band.nll.scaled", "temperature"):
+        assert all(0 < trial["scores"][name] < 9 for trial in found["trials"])
+    first, second = (
+        statistics.fmean(
+            trial["scores"]["band.nll"]
+            for trial in found["trials"]
+            if trial["method"] == method
+        )
+        for method in ("onehot", "svls:strength=0.8")
+    )
+    (differs,) = (d for d in found["differences"] if d["score"] == "band.nll")
+    assert (differs["method"], differs["to"]) == ("svls:strength=0.8", "onehot")
+    assert differs["difference"]["value"] == pytest.approx(second - first)
+    assert differs["ratio"]["value"] == pytest.approx(second / first)
+    assert (
+        differs["difference"]["low"] <= second - first <= differs["difference"]["high"]
+    )
     # A piece that is lost is made again, and nothing else.
     before = tree(tmp_path / "c")
-    lost = [name for name in before if name.startswith("scores/onehot_seed_1")]
+    lost = [name for name in before if name.startswith("scores/onehot_ce_seed_1")]
     for name in lost:
         (tmp_path / "c" / name).unlink()
     assert len(lost) == 1
@@ -111,6 +137,14 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
         ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
         ({"methods": ["best"]}, "method must be one of"),
+        ({"losses": []}, "expected at least one loss"),
+        ({"losses": ["ce", "ce"]}, "loss 'ce' is named twice"),
+        ({"losses": ["dice"]}, "loss must be one of ce, ce\\+dice"),
+        ({"methods": ["svls", "mean+svls"]}, "write majority\\+svls, mean\\+svls or"),
+        ({"methods": ["tuned"]}, "tuning needs several raters"),
+        ({"methods": ["staple+tuned"]}, "expected mean\\+tuned or majority\\+tuned"),
+        ({"methods": ["all+svls"]}, "fusion must be one of"),
+        ({"band_mm": 0}, "band_mm must be positive"),
     ):
         with pytest.raises(InvalidParameterError, match=reason):
             compare_methods(*given, **wrong)  # type: ignore[arg-type]
@@ -151,7 +185,8 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     longer = compare_methods(*given, **settings)
     assert longer.trials[0].report["summary"] != comparison.trials[0].report["summary"]
     assert (
-        RunState.load(out / "runs" / "svls_seed_0" / "last.pt").history[-1].epoch == 2
+        RunState.load(out / "runs" / "svls_ce_seed_0" / "last.pt").history[-1].epoch
+        == 2
     )
     before = tree(out)
     # Another case of the store is made again, as the trial needs it.
@@ -178,15 +213,118 @@ def test_spread() -> None:
 def trial(method: str, seed: int, counts: list[int], accuracy: list[Any]) -> Trial:
     confidence = [None if n == 0 else 0.5 for n in counts]
     curve = {"count": counts, "confidence": confidence, "accuracy": accuracy}
-    return Trial(method, seed, {"reliability": {"band": curve}})
+    return Trial(method, "ce", seed, {"reliability": {"band": curve}})
 
 
 def test_reliability_is_of_all_seeds_together() -> None:
     first = trial("a", 0, [1, 0, 0], [1.0, None, None])
     second = trial("a", 1, [3, 0, 2], [0.0, None, 0.5])
     other = trial("b", 0, [9, 9, 9], [1.0, 1.0, 1.0])
-    comparison = Comparison((first, second, other))
+    comparison = Comparison((first, second, other), {})
     assert comparison.methods == ["a", "b"]
-    confidence, accuracy = comparison.reliability("a", "band")
+    confidence, accuracy = comparison.reliability(("a", "ce"), "band")
     assert confidence.tolist() == [0.5, 0.5]
     assert accuracy.tolist() == [0.25, 0.5]
+
+
+def test_several_raters(tmp_path: Path, run: Run) -> None:
+    """All fusions and targets, both losses, and what `tune` recommends."""
+    raters = [SAMPLE / "raters" / name for name in "abc"]
+    methods = "majority+onehot,mean+svls,staple+onehot,rater,mean+tuned"
+    arguments = ["compare", *raters, "--images", SAMPLE / "images", "--out", "c"]
+    arguments += [*OPTIONS, "--seeds", "1", "--methods", methods]
+    arguments += ["--losses", "ce,ce+dice"]
+    shown = run(*arguments).stdout
+    stores = sorted(path.stem for path in (tmp_path / "c" / "stores").iterdir())
+    expected = ["majority+onehot", "mean+onehot", "mean+svls", "mean+tuned"]
+    assert stores == [*expected, "staple+onehot"]
+    found = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    arms = [(trial["method"], trial["loss"]) for trial in found["trials"]]
+    assert arms == [(m, loss) for loss in ("ce", "ce+dice") for m in methods.split(",")]
+    for name in ("rater_ce", "mean+svls_ce+dice"):
+        plan = RunState.load(
+            tmp_path / "c" / "runs" / f"{name}_seed_0" / "last.pt"
+        ).plan
+        assert plan.config.target == ("rater" if name == "rater_ce" else "soft")
+        assert plan.config.dice_weight == float(name.endswith("dice"))
+    score = json.loads((tmp_path / "c" / "scores" / "rater_ce_seed_0.json").read_text())
+    assert all(case["raters"] == ["a", "b", "c"] for case in score["report"]["cases"])
+    assert {each["loss"] for each in found["differences"]} == {"ce", "ce+dice"}
+    assert "rater " in shown
+    assert "ce+dice" in shown
+    # The recommendation is of the cases to train on alone.
+    held = {case["case"] for case in score["report"]["cases"]}
+    cases = [case for case in find_rated_cases(raters) if case.name not in held]
+    store = open_store(tmp_path / "c" / "stores" / "mean+tuned.zarr")
+    assert store.config.method == tune_smoothing(cases).fused.recommended.to_json()
+
+
+def test_patients_stay_together(tmp_path: Path) -> None:
+    """The split, the temperature's folds and the intervals are by patient."""
+    labels, images = tmp_path / "labels", tmp_path / "images"
+    labels.mkdir()
+    images.mkdir()
+    source = SAMPLE / "labels" / "case_01.nii.gz"
+    image = SAMPLE / "images" / "case_01.nii.gz"
+    for patient in range(4):
+        for visit in range(2):
+            shutil.copy(source, labels / f"p{patient}_{visit}.nii.gz")
+            shutil.copy(image, images / f"p{patient}_{visit}.nii.gz")
+    config = TrainingConfig(
+        patch_size=(8, 16, 16),
+        epochs=1,
+        steps_per_epoch=1,
+        filters=4,
+        validation="0.5",
+        patients="{patient}_*",
+    )
+    given: Any = (labels, images, tmp_path / "c")
+    settings: Any = {"methods": ["onehot", "svls"], "seeds": 1, "config": config}
+    comparison = compare_methods(*given, **settings)
+    of_cases = comparison.patients_of_cases
+    assert (len(of_cases), len(set(of_cases))) == (4, 2)
+    assert {d.patients for d in comparison.differences.values()} == {2}
+    assert "4 validation cases of 2 patients" in meaning(comparison)
+    alone = replace(config, validation="0.25")
+    with pytest.raises(InvalidParameterError, match="at least two patients"):
+        compare_methods(labels, images, tmp_path / "d", config=alone)
+
+
+def test_intervals_over_patients_and_seeds() -> None:
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(30), 2).tolist()
+    theirs = rng.uniform(1, 2, (3, 60))
+    found = paired_difference(theirs - 0.25, theirs, patients, seed=0)
+    assert found is not None
+    assert found.difference == Interval(*[pytest.approx(-0.25)] * 3)
+    assert (found.patients, found.settled) == (30, True)
+    noise = rng.normal(0, 1, 30)[patients]
+    found = paired_difference(theirs + noise, theirs, patients, seed=0)
+    assert found is not None
+    low, high = found.difference.low, found.difference.high
+    assert low is not None
+    assert high is not None
+    # As wide as the noise of 30 patients has it, not of 60 cases.
+    assert high - low == pytest.approx(2 * 1.96 * noise.std() / 30**0.5, rel=0.15)
+    # Seeds that differ widen it, and many cases do not help.
+    by_seed = theirs + np.array([[-1.0], [0.0], [1.0]])
+    found = paired_difference(by_seed, theirs, patients, seed=0)
+    assert found is not None
+    assert found.difference.low == pytest.approx(-0.67, abs=0.35)
+    assert not found.settled
+
+
+def test_undefined_scores_are_left_out_of_differences() -> None:
+    nan = np.nan
+    ours, theirs = np.array([[1.0, nan, 3.0]]), np.array([[1.0, 1.0, 2.0]])
+    found = paired_difference(ours, theirs, "abc", seed=0)
+    assert found is not None
+    assert (found.difference.value, found.patients) == (0.5, 2)
+    assert paired_difference(ours[:, 1:2], theirs[:, 1:2], "b", seed=0) is None
+    alone = paired_difference(ours[:, 2:], theirs[:, 2:], "c", seed=0)
+    assert alone is not None
+    assert alone.difference == Interval(1.0, None, None)
+    assert not alone.settled
+    zero = paired_difference(ours[:, ::2], np.zeros((1, 2)), "ac", seed=0)
+    assert zero is not None
+    assert zero.ratio is None

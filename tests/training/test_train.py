@@ -378,6 +378,20 @@ def test_splits(tmp_path: Path) -> None:
         split_cases(names, str(listed), seed=0)
 
 
+def test_splits_by_patient(tmp_path: Path) -> None:
+    names = [f"p{patient}_n{nodule}" for patient in range(10) for nodule in range(3)]
+    for validation, patients in (("0.3", 3), ("2/5", 2), ("0", 0)):
+        by_patient = split_cases(names, validation, seed=1, patients="{patient}_n*")
+        trained, held = ({name[:2] for name in side} for side in by_patient)
+        assert (len(held), len(trained & held)) == (patients, 0)
+        assert sorted([*by_patient[0], *by_patient[1]]) == sorted(names)
+    listed = tmp_path / "held.txt"
+    listed.write_text("p0_n0\np0_n1\np1_n0\np1_n1\np1_n2\n")
+    reason = "some cases of a patient, but not all: p0$"
+    with pytest.raises(InputError, match=reason):
+        split_cases(names, str(listed), seed=0, patients="{patient}_n*")
+
+
 @pytest.mark.parametrize(
     ("validation", "reason"),
     [
