@@ -90,11 +90,11 @@ def scores(own: Float32Array, share: Float32Array) -> FloatArray:
     """Sums over voxels; ``own`` (raters, n), ``share`` (raters, n, windows)."""
     raters = len(own)
     others = (1 - np.eye(raters, dtype=np.float32)) / (raters - 1)
-    fused = others @ own, np.tensordot(others, share, axes=1)
+    mean, wide = others @ own, np.tensordot(others, share, axes=1)
     # Who says foreground: the mean of the others; or the one left out.
-    both = ((own, share, others @ own), (*fused, own))
     result = np.empty((2, 2, share.shape[2], len(STRENGTHS)))
-    for q, (before, near, said) in enumerate(both):
+    for q in range(len(QUESTIONS)):
+        before, near, said = ((own, share, mean), (mean, wide, own))[q]
         for k, strength in enumerate(STRENGTHS):
             p = (1 - strength) * before[..., None] + strength * near
             y = said[..., None]
