@@ -12,7 +12,7 @@ from svls_cli.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, FigureBase
 
 
 def check_figure(path: Path) -> None:
@@ -59,7 +59,7 @@ def drawing(
         figure.savefig(part, dpi=dpi)
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of one plot below all plots."""
+def legend_below(figure: FigureBase, axes: Axes) -> None:
+    """Put the legend of one plot below all plots of a figure, or of a part of it."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)

@@ -36,6 +36,7 @@ from svls_cli.cli.command import PATH, Command, option
 )
 @options.tolerance_mm("", group="Scores")
 @options.band_mm("Reach of the boundary band: voxels", group="Scores")
+@options.in_plane("the boundary band reaches into no other slice", group="Scores")
 @option(
     "--bins",
     group="Scores",
@@ -50,6 +51,15 @@ from svls_cli.cli.command import PATH, Command, option
     help="Also print what the code published with SVLS prints: ECE of the foreground, "
     "and a TACE that is divided by the number of bins twice.",
 )
+@option(
+    "--temperature-scaling",
+    group="Scores",
+    type=click.Choice(["whole", "band"]),
+    help="Also print every score of the probabilities p^(1/T), renormalised: T fitted "
+    "by NLL, over the whole volume or in the boundary band, to the cases of other "
+    "patients, who are dealt into five folds.",
+)
+@options.patients("Intervals and folds are then over patients.", group="Scores")
 @options.seed("Seed of the bootstrap intervals.", group="Scores")
 @options.report(
     "Write the scores of every case, class and region to a file.",

@@ -25,7 +25,9 @@ def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
     settings, cases = report.parameters, len(report.scores)
     raters = least_to_most(len(case.raters) for case in report.scores)
-    brackets = "; in brackets 95 % intervals over cases" if cases > 1 else ""
+    over = "cases" if settings["patients"] is None else "patients"
+    several = report.calibration["whole"]["nll"].low is not None
+    brackets = f"; in brackets 95 % intervals over {over}" if several else ""
     say(
         f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
         f"map{'s' * (raters != '1')} each: means over cases{brackets}"
@@ -35,19 +37,32 @@ def show_evaluation(report: EvaluationReport) -> None:
         [str(each.value), each.name, *_cells(each.overlaps)] for each in report.classes
     ]
     rows.append(["mean", "", *_cells(report.overlaps)])
+    if report.scaled:
+        rows.append(["mean", "scaled", *_cells(report.scaled.overlaps)])
     table(["label", "name", *_OVERLAPS.values()], rows, keys=2)
     echo(f"surface Dice at {settings['tolerance_mm']:g} mm\n")
     table(
         ["calibration", *_CALIBRATION.values()],
         [
-            [name, *_cells(report.calibration[region])]
+            [f"{name}{suffix}", *_cells(each.calibration[region])]
             for region, name in REGION_NAMES.items()
+            for each, suffix in ((report, ""), (report.scaled, ", scaled"))
+            if each is not None
         ],
     )
+    within = ", within slices" if settings["in_plane"] else ""
     say(
         f"{settings['bins']} bins; the band reaches {settings['band_mm']:g} mm either "
-        "side"
+        f"side{within}"
     )
+    if report.temperatures is not None:
+        fitted = [fold.temperature for fold in report.temperatures.folds]
+        of_all = report.temperatures.temperature
+        region = REGION_NAMES[settings["temperature_scaling"]]
+        say(
+            f"scaled: p^(1/T), T of the least NLL ({region}) of other {over}: "
+            f"{min(fitted):.3f} to {max(fitted):.3f}; {of_all:.3f} of all"
+        )
     if report.published is not None:
         ece, tace = _cells(report.published)
         echo("")

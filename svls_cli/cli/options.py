@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 
 def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
-    """A parser of one number, or one per spatial axis, z,y,x; or of ``word``."""
+    """A parser of one number, or one per spatial axis, z,y,x; each may be ``word``."""
 
     def parse(text: str) -> Any:
-        if word and text == word:
-            return text
         try:
-            values = tuple(kind(part) for part in text.split(","))
+            parts = text.split(",")
+            values = tuple(part if part == word else kind(part) for part in parts)
         except ValueError:
             choice = f" nor {word!r}" if word else ""
             message = f"{text!r} is neither a number nor z,y,x{choice}"

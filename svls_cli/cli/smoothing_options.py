@@ -55,9 +55,9 @@ smoothing = together(
         group="Smoothing",
         type=options.numbers(int, word="auto"),
         metavar="NUMBER|Z,Y,X|auto",
-        help="Window in voxels: an odd number, or z,y,x (1 leaves an axis out: 1,3,3 "
-        "is in-plane), or auto: three sigmas either side. [default: 3, as published; "
-        "auto with --sigma-mm]",
+        help="Window in voxels: an odd number, or auto: three sigmas either side; or "
+        "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
+        "[default: 3, as published; auto with --sigma-mm]",
     ),
     option(
         "--strength",

@@ -43,15 +43,22 @@ def number_list(text: str) -> tuple[float, ...]:
     group="Search",
     type=click.Choice(SCORES),
     default="nll",
-    help="Score that the choice goes by: negative log-likelihood or Brier score.",
+    help="Score that the choice goes by: negative log-likelihood, Brier score, or the "
+    "NLL with all classes of a case of one weight, so that large ones do not rule.",
 )
 @options.band_mm("Score voxels", group="Search")
+@options.in_plane("windows and band leave out the first axis", group="Search")
 @option(
     "--folds",
     group="Search",
     metavar="N",
     default=5,
-    help="Number of folds of the cross-validation over cases.",
+    help="Number of folds of the cross-validation over patients.",
+)
+@options.patients(
+    "Folds and intervals keep the cases of a patient together. [default: each case is "
+    "its own patient]",
+    group="Search",
 )
 @options.seed("Seed of the folds and of the intervals.", group="Search")
 @options.rater_pattern
@@ -84,15 +91,17 @@ def command(
 ) -> int:
     """Choose sigma, size and strength of SVLS by how raters differ.
 
-    RATERS are label maps of the same cases by several raters, as for fuse-raters. One
-    rater's soft label is a forecast of the others' labels: the smoothing that forecasts
-    best near boundaries is recommended. Its score is cross-validated over cases and
-    stands beside the scores of one-hot labels, uniform label smoothing and SVLS as
-    published.
+    RATERS are label maps of the same cases by several raters, as for fuse-raters. Soft
+    labels are a forecast of a rater who had no part in them, and what forecasts best
+    near boundaries is looked for: once for labels of one map, as smooth makes, once for
+    the mean of several, as fuse-raters makes. It is recommended where it is better than
+    SVLS as published on patients that did not choose it, as far as a 95 % interval
+    tells; otherwise that is.
 
     \b
       svls-cli tune a/ b/ c/
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
+      svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
     from svls_cli.labels.raters import find_rated_cases
 

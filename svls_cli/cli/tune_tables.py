@@ -9,57 +9,101 @@ from svls_cli.cli.console import echo, least_to_most, say, table
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
-    from svls_cli.tuning.result import ClassNll, TuningResult
+    from svls_cli.tuning.result import ClassNll, HeldOut, TargetResult, TuningResult
+    from svls_cli.tuning.score_names import ScoreName
 
 Row = tuple[str, ...]
 
+_SCORES: dict[ScoreName, str] = {
+    "nll": "NLL",
+    "class_nll": "class NLL",
+    "brier": "Brier",
+}
+_HEADINGS = {
+    "one_map": "One rater's map, smoothed, forecasts each other rater (for smooth)",
+    "fused": "All raters but one, fused and smoothed, forecast that one (for "
+    "fuse-raters)",
+}
+_ONLY_TWO = (
+    "No case has three raters: one of two left out leaves one map, so fused labels "
+    "have no answer of their own."
+)
+
 
 def show_tuning(result: TuningResult) -> None:
-    """Print scores by method, scores by class, and the command to copy."""
-    raters = least_to_most(case.raters for case in result.cases)
-    cases = f"{len(result.cases)} case{'s' if len(result.cases) > 1 else ''}"
-    brackets = "; in brackets 95 % intervals over cases" * bool(result.held_out)
+    """Print scores by method, scores by class, and the command to copy, by target."""
+    cases = result.one_map.cases
+    patients = len({case.patient for case in cases})
+    number = f"{len(cases)} case{'s' if len(cases) > 1 else ''}"
+    if patients < len(cases):
+        number += f" of {patients} patient{'s' if patients > 1 else ''}"
+    raters = least_to_most(case.raters for case in cases)
+    where = f"within {result.parameters['band_mm']:g} mm of boundaries"
+    where += " in each slice" * result.parameters["in_plane"]
     say(
-        f"{cases}, {raters} raters: how well one's soft label forecasts the others, "
-        f"within {result.parameters['band_mm']:g} mm of boundaries; less is better"
-        f"{brackets}"
+        f"{number}, {raters} raters: how well soft labels forecast a rater who had no "
+        f"part in them, {where}; less is better"
     )
-    echo("")
-    table(("method", "NLL", "Brier"), _score_rows(result))
-    echo("\nNLL where one of two raters has the class\n")
-    header = ("label", "name", "cases", "one-hot", "LS 0.1", "published", "best")
-    table(header, map(_class_row, result.per_class), keys=2)
-    echo(f"\n{result.command}")
+    for target in result.targets:
+        _show_target(target)
+    if not result.fused:
+        echo("")
+        say(_ONLY_TWO)
 
 
 def complain(result: TuningResult) -> None:
     """Print cases that do not count and doubts about the result on standard error."""
     console.complain(result.left_out, result.failed)
-    for warning in result.warnings:
-        echo(f"warning: {warning}", err=True)
+    for target in result.targets:
+        name = target.target.replace("_", " ")
+        for warning in target.warnings:
+            echo(f"warning: {name}: {warning}", err=True)
 
 
-def _score_rows(result: TuningResult) -> list[Row]:
-    from svls_cli.tuning.candidates import smooth_options
+def _show_target(result: TargetResult) -> None:
+    echo("")
+    say(_HEADINGS[result.target])
+    echo("")
+    table(("method", *_SCORES.values()), _score_rows(result))
+    if result.held_out:
+        echo("\nHeld out, with 95 % intervals over patients\n")
+        table(("score", "best", "its gain over published"), _gain_rows(result.held_out))
+    echo("\nNLL where a forecasting rater has the class; class NLL is their mean\n")
+    header = ("label", "name", "cases", _plain(result), "LS 0.1", "published", "best")
+    table(header, map(_class_row, result.per_class), keys=2)
+    echo("")
+    say(result.verdict)
+    echo(result.command)
 
-    onehot, *smoothed = result.baselines
-    published = smooth_options(result.published.method)
+
+def _plain(result: TargetResult) -> str:
+    return "one-hot" if result.target == "one_map" else "mean"
+
+
+def _score_rows(result: TargetResult) -> list[Row]:
+    from svls_cli.tuning.candidates import method_options
+
+    unsmoothed, *smoothed = result.baselines
+    published = method_options(result.published.method)
     scores = [
-        ("one-hot", onehot),
+        (f"{_plain(result)}, not smoothed", unsmoothed),
         *((f"label smoothing: --alpha {s.method.alpha:g}", s) for s in smoothed),
         (f"SVLS as published: {published}", result.published),
         *(
-            (f"best, {kind}: {smooth_options(score.method)}", score)
+            (f"best, {kind}: {method_options(score.method)}", score)
             for kind, score in result.best_of.items()
         ),
     ]
-    rows: list[Row] = [(name, f"{s.nll:.4f}", f"{s.brier:.4f}") for name, s in scores]
-    if held_out := result.held_out:
-        nll, brier = _cell(held_out.nll), _cell(held_out.brier)
-        rows.append(("best, held out", nll, brier))
-        nll, brier = _cell(held_out.nll_gain), _cell(held_out.brier_gain)
-        rows.append(("its gain over SVLS as published", nll, brier))
-    return rows
+    return [
+        (name, *(f"{score.of(each):.4f}" for each in _SCORES)) for name, score in scores
+    ]
+
+
+def _gain_rows(held_out: HeldOut) -> list[Row]:
+    return [
+        (name, _cell(held_out.scores[score]), _cell(held_out.gains[score]))
+        for score, name in _SCORES.items()
+    ]
 
 
 def _cell(estimate: Estimate) -> str:

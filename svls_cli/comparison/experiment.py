@@ -81,7 +81,8 @@ class Experiment:
             resample_to_first=self.resample_to_first,
             batch=self.batch,
         )
-        answer = result.fused if recipe.fusion.name == "mean" else result.one_map
+        fused = result.fused if recipe.fusion.name == "mean" else None
+        answer = fused or result.one_map  # of two raters, too: one left out is one map
         return replace(recipe, method=answer.recommended)
 
     def compile(self, recipe: Recipe, classes: ClassSpec | None) -> None:

@@ -132,7 +132,7 @@ class CaseCounts:
         best: npt.NDArray[Any] | None = None
         winner = np.full(block.rated.size, self.n_classes, self.argmax.dtype)
         for group in groups:
-            patch = _checked(prediction.patch(region, classes=group))
+            patch = checked(prediction.patch(region, classes=group))
             for index, p in enumerate(patch.reshape(len(patch), -1), group.start):
                 if not p.any():
                     continue
@@ -226,7 +226,7 @@ def as_levels(p: npt.NDArray[Any]) -> UIntArray:
     return whole
 
 
-def _checked(patch: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def checked(patch: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the patch if it holds probabilities, else raise StoreError."""
     if patch.dtype.kind == "f":
         least, largest = float(patch.min()), float(patch.max())

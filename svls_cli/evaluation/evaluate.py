@@ -3,63 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from svls_cli.batch.records import Finished, Outcome, Record
-from svls_cli.batch.run import Batch, run_cases
-from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
-from svls_cli.evaluation.predictions import (
-    PredictedCase,
-    Predictions,
-    find_predictions,
-)
-from svls_cli.evaluation.references import Reference, References, find_references
+import numpy as np
+
+from svls_cli.arrays import FloatArray
+from svls_cli.batch.records import Finished, Record
+from svls_cli.batch.run import Batch, ignore, run_cases
+from svls_cli.errors import InputError, InvalidParameterError, check_choice
+from svls_cli.evaluation.evaluate_case import Measures
+from svls_cli.evaluation.pairs import CaseEvaluator, CaseTemperatures, Pair
+from svls_cli.evaluation.predictions import Predictions, find_predictions
+from svls_cli.evaluation.references import References, find_references
 from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.evaluation.scores import CaseEvaluation
+from svls_cli.evaluation.temperature_scaling import (
+    FITTED_REGIONS,
+    Temperatures,
+    check_patients,
+)
 from svls_cli.labels.classes import check_ignore_label
+from svls_cli.labels.patients import find_patients
 from svls_cli.labels.values import listed
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A predicted case and its reference."""
-
-    prediction: PredictedCase
-    reference: Reference
-
-    @property
-    def name(self) -> str:
-        """The case's name."""
-        return self.prediction.name
-
-    @property
-    def inputs(self) -> tuple[str, str]:
-        """The two paths, as records name them."""
-        return str(self.prediction.path), str(self.reference.source.path)
-
-
-@dataclass(frozen=True)
-class CaseEvaluator:
-    """Scores one case, in a worker process."""
-
-    measures: Measures
-    ignore_label: int | None  # label value of the reference that is not compared
-
-    def __call__(self, pair: Pair) -> Outcome[CaseEvaluation]:
-        """Read the reference and measure the prediction against it."""
-        case = pair.prediction
-        reference = pair.reference.read(
-            case.geometry, case.classes, ignore_label=self.ignore_label
-        )
-        scores = evaluate_case(
-            case, reference, dtype=case.attributes["dtype"], measures=self.measures
-        )
-        if not scores.voxels:
-            return Outcome(skipped="every voxel is ignored")
-        return Outcome(result=scores)
+from svls_cli.metrics.temperature import TEMPERATURES
 
 
 def evaluate_cases(
@@ -72,8 +40,11 @@ def evaluate_cases(
     ignore_label: int | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
+    in_plane: bool = False,
     bins: int | None = None,
     paper_compat: bool = False,
+    temperature_scaling: str | None = None,
+    patients: str | None = None,
     seed: int = 0,
     batch: Batch | None = None,
 ) -> EvaluationReport:
@@ -107,12 +78,24 @@ def evaluate_cases(
         Distance at which surfaces still agree, mm.
     band_mm
         Reach of the boundary band either side, mm.
+    in_plane
+        Keep the boundary band within slices, the first of three axes.
     bins
-        Of ECE and TACE; default: 15, or with ``paper_compat`` the published code's 10.
+        Number of bins of ECE and TACE; default: 15, or with ``paper_compat`` the
+        published code's 10.
     paper_compat
         Also report what the published code prints for ECE and TACE.
+    temperature_scaling
+        Also give every score of the probabilities p^(1/T), renormalised, with the T of
+        the least NLL over the ``whole`` volume or in the boundary ``band``. T is held
+        out: patients are dealt into five folds, or as many as there are, and each case
+        is scaled with the temperature that fits the other folds' cases.
+    patients
+        CSV file or pattern that names each case's patient, as `find_patients` takes it.
+        Several cases of one patient are not independent, so intervals are by bootstrap
+        over patients. Default: each case is a patient of its own.
     seed
-        Seed of the bootstrap over cases.
+        Seed of the bootstrap.
     batch
         As in `smooth_cases`.
 
@@ -121,7 +104,8 @@ def evaluate_cases(
     InvalidParameterError
         If a parameter is out of range.
     InputError
-        If the classes differ, or no case has both a prediction and a reference.
+        If the classes differ, no case has both a prediction and a reference, or a case
+        has no patient; or if temperatures are to be fitted to fewer than two patients.
     StoreError
         If a store is none that can be read.
 
@@ -129,12 +113,15 @@ def evaluate_cases(
     ----------
     .. [1] Nikolov et al., 2021, arXiv:1809.04430 (surface Dice).
     .. [2] Maier-Hein, Reinke et al., "Metrics Reloaded", Nature Methods 21, 2024.
-    .. [3] Guo et al., ICML 2017 (ECE); Nixon et al., arXiv:1904.01685 (TACE).
+    .. [3] Guo et al., ICML 2017 (ECE, temperature scaling); Nixon et al.,
+       arXiv:1904.01685 (TACE).
     .. [4] Kohl et al., NeurIPS 2018, arXiv:1806.05034 (GED).
     """
-    measures = Measures(tolerance_mm, band_mm, bins, paper_compat)
+    measures = Measures(tolerance_mm, band_mm, in_plane, bins, paper_compat)
     if seed < 0:
         raise InvalidParameterError(f"seed must be at least 0, found {seed}")
+    if temperature_scaling is not None:
+        check_choice("temperature_scaling", temperature_scaling, FITTED_REGIONS)
     predictions = find_predictions(prediction)
     references = find_references(reference, raters=raters, pattern=pattern, lines=lines)
     references.check_classes(predictions.classes)
@@ -142,7 +129,11 @@ def evaluate_cases(
     ignored = (ignore_label, references.ignore_label, predictions.ignore_label)
     ignore_label = next((label for label in ignored if label is not None), None)
     pairs, others = _match(predictions, references)
-    evaluator, batch = CaseEvaluator(measures, ignore_label), batch or Batch()
+    names = [pair.name for pair in pairs]
+    owners = {} if patients is None else find_patients(names, patients)
+    if temperature_scaling is not None:
+        check_patients({name: owners.get(name, name) for name in names})
+    batch = batch or Batch()
     if batch.fail_fast and any(each.record.status == "failed" for each in others):
         pairs = []
     trained_on = [p.name for p in pairs if p.prediction.attributes.get("trained_on")]
@@ -153,7 +144,18 @@ def evaluate_cases(
             len(pairs),
             listed(trained_on, 3),
         )
-    evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
+    temperatures = None
+    with batch.workers(len(pairs)) as workers:
+        pairs, batch = batch.own(pairs), replace(batch, jobs=workers, part=None)
+        if temperature_scaling and pairs:
+            fit = CaseTemperatures(measures, ignore_label, temperature_scaling)
+            fitted = run_cases(
+                fit, pairs, replace(batch, on_record=ignore), doing="fit temperature"
+            )
+            pairs, failed, temperatures = _scaled(pairs, fitted, owners, batch, seed)
+            others += failed
+        evaluator = CaseEvaluator(measures, ignore_label)
+        evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
     return EvaluationReport(
         parameters={
             "prediction": predictions.location,
@@ -161,12 +163,53 @@ def evaluate_cases(
             "raters": None if raters is None else list(raters),
             "ignore_label": ignore_label,
             **measures.to_json(),
+            "temperature_scaling": temperature_scaling,
+            "patients": patients,
             "seed": seed,
         },
         cases=sorted([*evaluated, *others], key=lambda each: each.record.case),
         seed=seed,
+        patients=owners,
+        temperatures=temperatures,
         trained_on=frozenset(trained_on),
     )
+
+
+def _scaled(
+    pairs: Sequence[Pair],
+    fitted: Sequence[Finished[FloatArray]],
+    patients: Mapping[str, str],
+    batch: Batch,
+    seed: int,
+) -> tuple[list[Pair], list[Finished[CaseEvaluation]], Temperatures | None]:
+    """Pairs with temperatures, the cases that failed, and the temperatures."""
+    nll = {each.record.case: each.result for each in fitted if each.result is not None}
+    records = [each.record for each in fitted if each.result is None]
+    for record in records:
+        batch.on_record(record)
+    failed = [Finished[CaseEvaluation](record) for record in records]
+    if not nll or (failed and batch.fail_fast):
+        return [], failed, None
+    temperatures = Temperatures.fit(nll, patients, seed=seed)
+    warn = logging.getLogger(__name__).warning
+    if temperatures.at_the_edge:
+        warn(
+            "the NLL is least at a temperature of %g or %g, the last that are tried: "
+            "the forecasts are far from calibrated, or too few to fit one",
+            *TEMPERATURES[[0, -1]],
+        )
+    if any(pair.dtype == np.uint8 for pair in pairs):
+        warn(
+            "uint8 keeps no probability below .002, and what is 0 stays 0 at any "
+            "temperature: predict with --dtype uint16 for temperature scaling"
+        )
+    by_case = temperatures.by_case
+    scaled = [
+        replace(pair, temperature=by_case[pair.name])
+        for pair in pairs
+        if pair.name in nll
+    ]
+    return scaled, failed, temperatures
 
 
 def _match(

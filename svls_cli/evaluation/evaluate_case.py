@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import find_objects
 
-from svls_cli.arrays import Region, UIntArray
+from svls_cli.arrays import BoolArray, Region, UIntArray
 from svls_cli.errors import InvalidParameterError
 from svls_cli.evaluation.counting import (
     CaseCounts,
@@ -52,6 +52,7 @@ class Measures:
 
     tolerance_mm: float = 1.0
     band_mm: float = 2.0
+    in_plane: bool = False
     bins: int | None = None
     paper_compat: bool = False
 
@@ -68,11 +69,21 @@ class Measures:
             return self.bins
         return PUBLISHED_BINS if self.paper_compat else DEFAULT_BINS
 
+    def band(self, reference: RaterMaps) -> BoolArray:
+        """The boundary band of a case."""
+        grid = reference.geometry
+        radius = band_radius(
+            self.band_mm, grid.shape, grid.spacing_mm, in_plane=self.in_plane
+        )
+        n_classes = len(reference.classes)
+        return boundary_band(reference.maps, n_classes=n_classes, radius=radius)
+
     def to_json(self) -> dict[str, Any]:
         """The parameters as reported."""
         return {
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
+            "in_plane": self.in_plane,
             "bins": self.n_bins,
             "paper_compat": self.paper_compat,
         }
@@ -100,25 +111,22 @@ def evaluate_case(
     grid, classes = reference.geometry, reference.classes
     counts = CaseCounts(
         reference.maps,
-        boundary_band(
-            reference.maps,
-            n_classes=len(classes),
-            radius=band_radius(measures.band_mm, grid.shape, grid.spacing_mm),
-        ),
+        measures.band(reference),
         n_classes=len(classes),
         background=next((c.index for c in classes.classes if c.value == 0), None),
         n_levels=count_levels(dtype),
     )
-    for region, groups in blocks or _chunks(grid, len(classes), np.dtype(dtype)):
+    for region, groups in blocks or chunks(grid, len(classes), dtype):
         counts.add(prediction, region, groups)
     return _scores(counts, reference, measures)
 
 
-def _chunks(
-    grid: Geometry, n_classes: int, dtype: np.dtype[Any]
+def chunks(
+    grid: Geometry, n_classes: int, dtype: npt.DTypeLike
 ) -> Iterable[tuple[Region, Sequence[slice]]]:
     """Blocks of a store, each with the groups of classes that share a chunk."""
-    layout = Layout.choose(grid.shape, n_classes=n_classes, itemsize=dtype.itemsize)
+    itemsize = np.dtype(dtype).itemsize
+    layout = Layout.choose(grid.shape, n_classes=n_classes, itemsize=itemsize)
     step = layout.chunk_classes
     groups = [slice(at, min(at + step, n_classes)) for at in range(0, n_classes, step)]
     for shard in layout.shards():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.figures import drawing
+from svls_cli.figures import drawing, legend_below
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,21 +37,28 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
         rows[0, 0].set_ylabel("share that was right")
         rows[1, 0].set_ylabel("voxels")
         rows[1, 1].set_xlabel("probability of the most probable class")
+        if report.scaled is not None:
+            legend_below(figure, rows[0, 0])
 
 
 def _draw_region(
     curve: Axes, counts: Axes, report: EvaluationReport, region: str
 ) -> None:
     name, color = REGION_NAMES[region], _REGION_COLORS[region]
-    reliability = report.reliability(region)
-    bins, used = len(reliability.count), reliability.count > 0
-    confidence = reliability.confidence[used] / reliability.count[used]
-    accuracy = reliability.hits[used] / reliability.count[used]
     curve.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-    curve.plot(confidence, accuracy, "o-", color=color, ms=4, clip_on=False)
+    _draw_curve(curve, report, region, "o-", color=color, label="as predicted")
+    if report.scaled is not None:
+        label = "scaled by temperature"
+        _draw_curve(
+            curve, report.scaled, region, "s--", color=color, mfc="white", label=label
+        )
     ece = report.calibration[region]["ece"].mean
     shown = "" if ece is None else f"\nECE {ece:.4f}, mean over cases"
+    if report.scaled is not None and ece is not None:
+        shown += f"\nscaled {report.scaled.calibration[region]['ece'].mean:.4f}"
     curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1))
+    reliability = report.reliability(region)
+    bins, used = len(reliability.count), reliability.count > 0
     edges = np.arange(bins)[used] / bins
     voxels = reliability.count[used]
     counts.bar(edges, voxels, 1 / bins, align="edge", color=color, ec="white")
@@ -61,3 +68,13 @@ def _draw_region(
     counts.set_ylim(bottom=0.5)
     for axes in (curve, counts):
         axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_curve(
+    axes: Axes, report: EvaluationReport, region: str, line: str, **style: Any
+) -> None:
+    reliability = report.reliability(region)
+    used = reliability.count > 0
+    confidence = reliability.confidence[used] / reliability.count[used]
+    accuracy = reliability.hits[used] / reliability.count[used]
+    axes.plot(confidence, accuracy, line, ms=4, clip_on=False, **style)

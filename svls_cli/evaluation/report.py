@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, reduce
+from itertools import compress
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from svls_cli.evaluation.scores import (
     CaseEvaluation,
     ClassScores,
 )
+from svls_cli.evaluation.temperature_scaling import Temperatures
 from svls_cli.files import Cell, write_report
 from svls_cli.metrics.averages import bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
@@ -34,7 +36,7 @@ class Average:
     mean
         Mean with the same weight for each case; None if there are no cases.
     low, high
-        Percentile bootstrap over cases; None for fewer than two.
+        Percentile bootstrap over patients; None for fewer than two.
     cases
         Number of cases.
     """
@@ -88,6 +90,10 @@ class EvaluationReport:
         reference lacks them, and failed.
     seed
         Seed of the bootstrap.
+    patients
+        Patient of each case. Default: each case is a patient of its own.
+    temperatures
+        Temperatures by which the scaled scores were made; None without these.
     trained_on
         Names of the cases that the network that predicted them was trained on.
     """
@@ -95,12 +101,19 @@ class EvaluationReport:
     parameters: Mapping[str, Any]
     cases: Sequence[Finished[CaseEvaluation]]
     seed: int = 0
+    patients: Mapping[str, str] = field(default_factory=dict)
+    temperatures: Temperatures | None = None
     trained_on: frozenset[str] = frozenset()
 
     @cached_property
     def scores(self) -> tuple[CaseEvaluation, ...]:
         """Scores of the cases that were evaluated."""
         return tuple(case.result for case in self.cases if case.result is not None)
+
+    @cached_property
+    def _patients(self) -> list[str]:
+        evaluated = (each.record.case for each in self.cases if each.result is not None)
+        return [self.patients.get(name, name) for name in evaluated]
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -143,12 +156,35 @@ class EvaluationReport:
         first = self.scores[0].classes if self.scores else ()
         return [self._class(at, label) for at, label in enumerate(first)]
 
+    @cached_property
+    def scaled(self) -> EvaluationReport | None:
+        """The report of the scaled predictions; None unless asked for."""
+        if self.temperatures is None:
+            return None
+        cases = [
+            Finished(case.record, case.result and case.result.scaled)
+            for case in self.cases
+        ]
+        return replace(self, cases=cases, temperatures=None)
+
     def reliability(self, region: str) -> Reliability:
         """Reliability of all cases together; requires at least one."""
         return reduce(add, (case.regions[region].reliability for case in self.scores))
 
     def to_json(self) -> dict[str, Any]:
         """The report as written; undefined values are None."""
+        scaling = {}
+        if self.scaled and self.temperatures:
+            scaling = {**self.temperatures.to_json(), **self.scaled._means()}
+        return {
+            "tool_version": __version__,
+            "parameters": dict(self.parameters),
+            **self._means(),
+            **({"temperature_scaling": scaling} if scaling else {}),
+            "cases": self.case_records(),
+        }
+
+    def _means(self) -> dict[str, Any]:
         calibration = {
             region: {name: asdict(each) for name, each in averages.items()}
             for region, averages in self.calibration.items()
@@ -160,8 +196,6 @@ class EvaluationReport:
         if self.scores:
             reliability = {r: self.reliability(r).to_json() for r in REGIONS}
         return {
-            "tool_version": __version__,
-            "parameters": dict(self.parameters),
             "summary": {
                 "cases": len(self.scores),
                 "trained_on": len(self.trained_on),
@@ -171,28 +205,35 @@ class EvaluationReport:
             },
             "classes": [each.to_json() for each in self.classes],
             "reliability": reliability,
-            "cases": self.case_records(),
         }
 
     def csv_rows(self) -> list[list[Cell]]:
-        """A header, then for each case its means and one row per class."""
+        """A header, then for each case its means and one row per class.
+
+        Scaled predictions follow, with their temperature.
+        """
         columns = [(name, region) for region in REGIONS for name in CALIBRATION]
-        start: list[Cell] = ["case", "value", "name", "raters", *OVERLAPS]
-        rows = [[*start, *(f"{name}[{region}]" for name, region in columns)]]
-        for case in self.cases:
-            if case.result is None:
+        start = ["case", "temperature", "value", "name", "raters", *OVERLAPS]
+        rows: list[list[Cell]] = [
+            [*start, *(f"{name}[{region}]" for name, region in columns)]
+        ]
+        found = [(each.record.case, each.result) for each in self.cases if each.result]
+        stored = [(name, None, scores) for name, scores in found]
+        scaled = [(name, each.temperature, each.scaled) for name, each in found]
+        for name, temperature, scores in (*stored, *scaled):
+            if scores is None:
                 continue
-            name, raters = case.record.case, len(case.result.raters)
-            means = [or_none(case.result.class_mean(each)) for each in OVERLAPS]
-            regions = case.result.regions
+            case, raters = (name, temperature), len(scores.raters)
+            means = [or_none(scores.class_mean(each)) for each in OVERLAPS]
+            regions = scores.regions
             whole = [
                 or_none(getattr(regions[region], each)) for each, region in columns
             ]
-            rows.append([name, None, "mean", raters, *means, *whole])
-            for label in case.result.classes:
+            rows.append([*case, None, "mean", raters, *means, *whole])
+            for label in scores.classes:
                 own = [or_none(getattr(label, each)) for each in OVERLAPS]
                 parts = [_class_score(label, each, region) for each, region in columns]
-                rows.append([name, label.value, label.name, raters, *own, *parts])
+                rows.append([*case, label.value, label.name, raters, *own, *parts])
         return rows
 
     def write(self, path: Path) -> None:
@@ -210,6 +251,7 @@ class EvaluationReport:
         return [
             case.record.to_json()
             | (case.result.to_json() if case.result else {})
+            | ({"patient": p} if (p := self.patients.get(case.record.case)) else {})
             | ({"trained_on": True} if case.record.case in self.trained_on else {})
             for case in self.cases
         ]
@@ -222,12 +264,14 @@ class EvaluationReport:
         return self._average([getattr(each, name) for each in scores])
 
     def _average(self, of_cases: Sequence[float]) -> Average:
+        """Average of the finite ones of numbers in the order of `scores`."""
         values = np.array(of_cases, np.float64)
-        values = values[np.isfinite(values)]
-        if len(values) < 2:
-            mean = float(values[0]) if len(values) else None
+        defined = np.isfinite(values)
+        values, groups = values[defined], list(compress(self._patients, defined))
+        if len(set(groups)) < 2:
+            mean = float(values.mean()) if len(values) else None
             return Average(mean, None, None, len(values))
-        estimate = bootstrap(values, seed=self.seed)
+        estimate = bootstrap(values, seed=self.seed, groups=groups)
         return Average(estimate.mean, estimate.low, estimate.high, len(values))
 
     def _class(self, at: int, label: ClassScores) -> ClassAverages:

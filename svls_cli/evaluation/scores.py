@@ -140,6 +140,9 @@ class CaseEvaluation:
         Calibration by the name of the region.
     published
         Scores as the published code prints them; None unless asked for.
+    temperature, scaled
+        Temperature fitted on other patients' cases, and the scores of the prediction
+        scaled by it; None unless asked for.
     """
 
     raters: tuple[str, ...]
@@ -148,6 +151,8 @@ class CaseEvaluation:
     classes: tuple[ClassScores, ...]
     regions: Mapping[str, RegionScores]
     published: PublishedScores | None = None
+    temperature: float | None = None
+    scaled: CaseEvaluation | None = None
 
     def class_mean(self, name: str) -> float:
         """Mean over the classes of one of `OVERLAPS`."""
@@ -156,6 +161,9 @@ class CaseEvaluation:
     def to_json(self) -> dict[str, Any]:
         """The scores as reported; undefined values are None."""
         published = {"paper": self.published.to_json()} if self.published else {}
+        scaled = {}
+        if self.scaled:
+            scaled = {"temperature": self.temperature, "scaled": self.scaled.to_json()}
         return {
             "raters": list(self.raters),
             "voxels": self.voxels,
@@ -164,4 +172,5 @@ class CaseEvaluation:
             "regions": {name: self.regions[name].to_json() for name in REGIONS},
             **published,
             "classes": [c.to_json() for c in self.classes],
+            **scaled,
         }

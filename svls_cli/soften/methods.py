@@ -18,9 +18,11 @@ from svls_cli.soften.kernel import (
     neighbour_weights,
 )
 
+Size = int | Literal["auto"]
+
 _WINDOW = ("sigma", "sigma_mm", "size")
 # Names of the parameters of each method.
-_PARAMETERS: dict[str, tuple[str, ...]] = {
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "svls": (*_WINDOW, "strength"),
     "bilateral": (*_WINDOW, "strength", "intensity_scale"),
     "gaussian": _WINDOW,
@@ -73,7 +75,7 @@ class Method:
         Standard deviation of the neighbour weights, voxels.
     sigma_mm
         Standard deviation in mm, instead of ``sigma``.
-    size : one odd int, or one per spatial axis, or ``auto``
+    size : one odd int or ``auto``, or one per spatial axis
         Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
         By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
         3 voxels may be far less than the width asked for.
@@ -94,17 +96,15 @@ class Method:
     name: MethodName = "svls"
     sigma: float | tuple[float, ...] | None = None
     sigma_mm: float | tuple[float, ...] | None = None
-    size: int | tuple[int, ...] | Literal["auto"] | None = None
+    size: Size | tuple[Size, ...] | None = None
     strength: float | None = None
     intensity_scale: float | None = None
     alpha: float | None = None
 
     def __post_init__(self) -> None:
         check_choice("method", self.name, METHODS)
-        for name in ("sigma", "sigma_mm", "size"):  # lists and arrays will do
-            plain = np.asarray(getattr(self, name)).tolist()
-            value = tuple(plain) if isinstance(plain, list) else plain
-            object.__setattr__(self, name, value)
+        for name in _WINDOW:  # lists and arrays will do
+            object.__setattr__(self, name, _plain(getattr(self, name)))
         self._check_applicable()
         # Refuse inconsistent parameters before any file is read. A sigma in mm is
         # 1 voxel on a grid with this spacing.
@@ -156,13 +156,15 @@ class Method:
             )
         else:
             sigma_vox = _per_axis(self._sigma, axes, "sigma")
-        if self._size == "auto":
-            return sigma_vox, auto_size(sigma_vox)
-        return sigma_vox, _per_axis(self._size, axes, "size")
+        sizes = _per_axis(self._size, axes, "size")
+        if "auto" in sizes:
+            fitting = zip(sizes, auto_size(sigma_vox), strict=True)
+            sizes = tuple(auto if size == "auto" else size for size, auto in fitting)
+        return sigma_vox, sizes
 
     def window_json(self, spacing_mm: Sequence[float]) -> dict[str, Any]:
         """The window on this grid, as stored; empty if the method has none."""
-        if "sigma" not in _PARAMETERS[self.name]:
+        if "sigma" not in PARAMETERS[self.name]:
             return {}
         sigma_vox, size = self.window(spacing_mm)
         return {"sigma_vox": list(sigma_vox), "size_vox": list(size)}
@@ -193,7 +195,7 @@ class Method:
         return 1.0 if self.sigma is None else self.sigma
 
     @property
-    def _size(self) -> int | tuple[int, ...] | Literal["auto"]:
+    def _size(self) -> Size | tuple[Size, ...]:
         if self.size is None:
             return 3 if self.sigma_mm is None else "auto"
         return self.size
@@ -217,9 +219,9 @@ class Method:
 
     def _check_applicable(self) -> None:
         """Refuse parameters of other methods, and two sigmas."""
-        for parameter in {name for names in _PARAMETERS.values() for name in names}:
+        for parameter in {name for names in PARAMETERS.values() for name in names}:
             given = getattr(self, parameter) is not None
-            if given and parameter not in _PARAMETERS[self.name]:
+            if given and parameter not in PARAMETERS[self.name]:
                 raise InvalidParameterError(
                     f"{parameter} does not apply to method {self.name}"
                 )
@@ -237,6 +239,16 @@ class Method:
         return lengths
 
 
+def _plain(value: Any) -> Any:
+    """A number, a word or None; or a tuple of them from a list or an array."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    plain = np.asarray(value).tolist()
+    return tuple(plain) if isinstance(plain, list) else plain
+
+
 def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
     values = value if isinstance(value, tuple) else (value,) * axes
     if len(values) != axes:
@@ -249,52 +261,3 @@ def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
 def _floats(value: float | tuple[float, ...]) -> float | list[float]:
     """Floats as stored, so that 1 and 1.0 are the same parameter."""
     return [float(v) for v in value] if isinstance(value, tuple) else float(value)
-
-
-def parse_method(text: str) -> Method:
-    """A method from ``name`` or ``name:parameter=value:...``.
-
-    Parameters are those of `Method`; one value per axis is written ``1x3x3``; a bare
-    number is the alpha of ``ls`` and the sigma of the others.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the text cannot be parsed, or a value is out of range.
-
-    Examples
-    --------
-    >>> parse_method("ls:0.2").alpha
-    0.2
-    >>> parse_method("svls:sigma_mm=1.5:strength=0.8").strength
-    0.8
-    """
-    name, *parts = text.split(":")
-    parameters: dict[str, Any] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not equals:
-            key, value = ("alpha" if name == "ls" else "sigma"), part
-        if key in parameters:
-            raise InvalidParameterError(f"method {text!r}: {key} is given twice")
-        if key not in (known := _PARAMETERS.get(name, (key,))):
-            raise InvalidParameterError(
-                f"method {text!r}: {name} has no parameter {key!r}; it has "
-                f"{', '.join(known) or 'none'}"
-            )
-        parameters[key] = _value(key, value, text)
-    check_choice("method", name, METHODS)
-    return Method(name, **parameters)  # type: ignore[arg-type]
-
-
-def _value(key: str, value: str, text: str) -> Any:
-    if key == "size" and value == "auto":
-        return value
-    kind = int if key == "size" else float
-    try:
-        values = tuple(kind(part) for part in value.split("x"))
-    except ValueError:
-        raise InvalidParameterError(
-            f"method {text!r}: {value!r} is no number"
-        ) from None
-    return values[0] if len(values) == 1 else values

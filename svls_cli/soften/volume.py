@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from svls_cli.soften.choices import MethodName
 from svls_cli.soften.devices import check_device
 from svls_cli.soften.levels import checked_dtype
 from svls_cli.soften.libraries import as_numpy, foreign, namespace
-from svls_cli.soften.methods import Method, Softening
+from svls_cli.soften.methods import Method, Size, Softening
 from svls_cli.soften.regions import SoftenLater, soften_blocks
 from svls_cli.soften.tensors import (
     class_indices,
@@ -187,7 +187,7 @@ def smooth(
     sigma: float | tuple[float, ...] | None = None,
     sigma_mm: float | tuple[float, ...] | None = None,
     spacing_mm: float | Sequence[float] | None = None,
-    size: int | tuple[int, ...] | Literal["auto"] | None = None,
+    size: Size | tuple[Size, ...] | None = None,
     strength: float | None = None,
     intensity_scale: float | None = None,
     alpha: float | None = None,

@@ -13,18 +13,22 @@ from svls_cli.metrics.boundary_band import check_band_mm
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.score_names import SCORES, ScoreName
 
-PUBLISHED = Method("svls", sigma=1.0, size=3, strength=0.5)
-
 # From the nearest neighbours alone to wider than what raters of organs or lesions
 # differ by; ratios of about 4/3, as the scores change slowly with sigma.
 DEFAULT_SIGMAS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DEFAULT_STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
+
+def is_auto(method: Method) -> bool:
+    """Whether its window holds three sigmas either side."""
+    return "auto" in (method.size if isinstance(method.size, tuple) else (method.size,))
+
+
 # Groups of candidates whose best is reported as well.
 KINDS: dict[str, Callable[[Method], bool]] = {
-    "mm": lambda method: method.sigma_mm is not None and method.size == "auto",
-    "voxels": lambda method: method.sigma is not None and method.size == "auto",
-    "size 3": lambda method: method.size == 3,
+    "mm": lambda method: method.sigma_mm is not None and is_auto(method),
+    "voxels": lambda method: method.sigma is not None and is_auto(method),
+    "size 3": lambda method: not is_auto(method),
 }
 
 
@@ -39,6 +43,8 @@ class Candidates:
         with the published window of 3 voxels.
     strengths
         Shares of the neighbours, in (0, 1].
+    in_plane
+        Leave the first axis of three out of every window.
 
     Raises
     ------
@@ -48,6 +54,7 @@ class Candidates:
 
     sigmas: tuple[float, ...] = DEFAULT_SIGMAS
     strengths: tuple[float, ...] = DEFAULT_STRENGTHS
+    in_plane: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sigmas", "strengths"):
@@ -64,15 +71,22 @@ class Candidates:
         _ = self.windows  # Method checks the sigmas
 
     @cached_property
+    def published(self) -> Method:
+        """SVLS as published."""
+        return Method(sigma=1.0, size=(1, 3, 3) if self.in_plane else 3, strength=0.5)
+
+    @cached_property
     def windows(self) -> tuple[Method, ...]:
         """Windows as SVLS of strength 1; mm first: the first of equal scores wins."""
+        auto: Any = (1, "auto", "auto") if self.in_plane else "auto"
+        three = self.published.size
         windows = [
-            *(Method(sigma_mm=s, size="auto", strength=1.0) for s in self.sigmas),
-            *(Method(sigma=s, size="auto", strength=1.0) for s in self.sigmas),
-            *(Method(sigma=s, size=3, strength=1.0) for s in self.sigmas),
-            *(Method(sigma_mm=s, size=3, strength=1.0) for s in self.sigmas),
+            *(Method(sigma_mm=s, size=auto, strength=1.0) for s in self.sigmas),
+            *(Method(sigma=s, size=auto, strength=1.0) for s in self.sigmas),
+            *(Method(sigma=s, size=three, strength=1.0) for s in self.sigmas),
+            *(Method(sigma_mm=s, size=three, strength=1.0) for s in self.sigmas),
         ]
-        return tuple(dict.fromkeys([*windows, replace(PUBLISHED, strength=1.0)]))
+        return tuple(dict.fromkeys([*windows, replace(self.published, strength=1.0)]))
 
     @cached_property
     def tried_strengths(self) -> tuple[float, ...]:
@@ -152,6 +166,7 @@ class Search:
         return {
             "sigmas": list(self.candidates.sigmas),
             "strengths": list(self.candidates.tried_strengths),
+            "in_plane": self.candidates.in_plane,
             "score": self.score,
             "band_mm": self.band_mm,
             "folds": self.folds,
@@ -159,17 +174,25 @@ class Search:
         }
 
 
-def smooth_options(method: Method) -> str:
-    """A method of SVLS as command-line options of `svls-cli smooth`.
+def method_options(method: Method, *, defaults: bool = True) -> str:
+    """A method of SVLS as command-line options; default values may be left out.
 
     Examples
     --------
-    >>> smooth_options(Method(sigma_mm=1, strength=0.8))
-    '--sigma-mm 1 --size auto --strength 0.8'
+    >>> method_options(Method(sigma_mm=1, size=(1, "auto", "auto"), strength=0.8))
+    '--sigma-mm 1 --size 1,auto,auto --strength 0.8'
+    >>> method_options(Method(size=(1, 3, 3)), defaults=False)
+    '--size 1,3,3'
     """
-    options = method.to_json()
-    del options["name"]
+    left_out = {"name": "svls"} if defaults else Method().to_json()
     return " ".join(
-        f"--{key.replace('_', '-')} {value if isinstance(value, str) else f'{value:g}'}"
-        for key, value in options.items()
+        f"--{key.replace('_', '-')} {_text(value)}"
+        for key, value in method.to_json().items()
+        if left_out.get(key) != value
     )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return value if isinstance(value, str) else f"{value:g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from svls_cli.arrays import FloatArray, IntArray
+from svls_cli.arrays import IntArray
 from svls_cli.batch.records import Outcome
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.classes import ClassTable
@@ -13,9 +13,17 @@ from svls_cli.labels.rater_maps import RaterMaps, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.metrics.boundary_band import band_radius, boundary_band
 from svls_cli.soften.methods import Method, Softening
-from svls_cli.tuning.candidates import Candidates, smooth_options
+from svls_cli.tuning.candidates import Candidates, method_options
+from svls_cli.tuning.forecast_sums import ForecastCounts, MeanScores
 from svls_cli.tuning.forecasts import forecast_scores
-from svls_cli.tuning.pair_scores import PairCounts, PairScores, mean_per_class
+
+
+@dataclass(frozen=True, eq=False)
+class TargetScores:
+    """Mean scores of one case's forecasts of one kind."""
+
+    counts: ForecastCounts
+    scores: MeanScores  # of all (windows, strengths)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +35,8 @@ class CaseScores:
     raters: int
     values: IntArray  # (c,) label value of each class
     band_voxels: int  # number of voxels in the boundary band
-    counts: PairCounts  # pairs of raters that agree in the band, and that differ
-    # (windows, strengths) means over the band's voxels and ordered pairs of raters.
-    nll: FloatArray
-    brier: FloatArray
-    # (windows, strengths, c) means over the pairs of which at least one rater said the
-    # class; NaN without any.
-    class_nll: FloatArray
+    one_map: TargetScores
+    fused: TargetScores | None  # None for two raters
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,14 @@ class CaseScorer:
 
     def _score(self, name: str, rated: RaterMaps) -> CaseScores | None:
         spacing_mm, n_classes = rated.geometry.spacing_mm, len(rated.classes)
-        radius = band_radius(self.band_mm, rated.geometry.shape, spacing_mm)
+        in_plane = self.candidates.in_plane
+        if in_plane and len(spacing_mm) < 3:
+            raise InvalidParameterError(
+                "in_plane is for volumes, and this is one slice: leave it out"
+            )
+        radius = band_radius(
+            self.band_mm, rated.geometry.shape, spacing_mm, in_plane=in_plane
+        )
         band = boundary_band(rated.maps, n_classes=n_classes, radius=radius)
         # On voxels of 1 mm, sigmas in mm and in voxels are the same windows.
         windows = [_on_grid(window, spacing_mm) for window in self.candidates.windows]
@@ -81,33 +91,27 @@ class CaseScorer:
             n_classes=n_classes,
             threads=self.threads,
         )
-        if not sums.counts.pairs:
+        if not sums:
             return None
         rows = [distinct.index(at) for at in first]
-        return _means(sums, rows, name, rated, int(band.sum()))
-
-
-def _means(
-    sums: PairScores, rows: list[int], name: str, rated: RaterMaps, band_voxels: int
-) -> CaseScores:
-    counts = sums.counts
-    return CaseScores(
-        name,
-        len(rated.raters),
-        rated.classes.values,
-        band_voxels,
-        counts,
-        nll=sums.nll[rows] / counts.pairs,
-        brier=sums.brier[rows] / counts.pairs,
-        class_nll=mean_per_class(sums.class_nll, counts)[rows],
-    )
+        one_map, *fused = (
+            TargetScores(each.counts, each.means().windows(rows)) for each in sums
+        )
+        return CaseScores(
+            name,
+            len(rated.raters),
+            rated.classes.values,
+            int(band.sum()),
+            one_map,
+            fused[0] if fused else None,
+        )
 
 
 def _on_grid(window: Method, spacing_mm: Sequence[float]) -> Softening:
     try:
         return window.on_grid(spacing_mm)
     except InvalidParameterError as error:
-        options = smooth_options(window).partition(" --strength")[0]
+        options = method_options(window).partition(" --strength")[0]
         voxel = " x ".join(f"{mm:.4g}" for mm in spacing_mm)
         raise InvalidParameterError(
             f"{options} does not suit voxels of {voxel} mm: {error}; "

@@ -5,68 +5,90 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from svls_cli.arrays import FloatArray
-from svls_cli.batch.records import Record
 from svls_cli.labels.classes import ClassTable
-from svls_cli.metrics.averages import bootstrap
+from svls_cli.metrics.averages import Estimate, bootstrap
 from svls_cli.soften.methods import Method
-from svls_cli.tuning.candidates import KINDS, PUBLISHED, Search
-from svls_cli.tuning.case_scores import CaseScores
-from svls_cli.tuning.crossvalidation import cross_validate, held_out, least_mean
-from svls_cli.tuning.pair_scores import MeanScores, uniform_scores
+from svls_cli.tuning import crossvalidation
+from svls_cli.tuning.candidates import KINDS, Search
+from svls_cli.tuning.case_scores import CaseScores, TargetScores
+from svls_cli.tuning.crossvalidation import Fold, cross_validate, least_mean
+from svls_cli.tuning.forecast_sums import MeanScores, uniform_scores
 from svls_cli.tuning.result import (
     ClassNll,
     FoldChoice,
     HeldOut,
     Score,
-    TuningResult,
+    TargetResult,
     UsedCase,
 )
+from svls_cli.tuning.score_names import SCORES, ScoreName, TargetName
 
 _BASELINES = (
     Method("onehot"),
     *(Method("ls", alpha=alpha) for alpha in (0.1, 0.2, 0.3)),
 )
+# Even if all of five patients gained, that would be chance with p = 2 / 2^5 > .05.
+_FEW_PATIENTS = 6
 
 
 def choose_candidate(
+    target: TargetName,
     cases: Sequence[CaseScores],
-    records: Sequence[Record],
     classes: ClassTable,
     search: Search,
-    *,
-    other: Mapping[str, Any],
-) -> TuningResult:
-    """Choose the best candidate and measure how good it is.
-
-    ``records`` are those of all cases, also of those left out and failed; ``other`` are
-    further parameters to report.
-    """
-    table = _Table(cases, classes, search)
-    per_class = tuple(table.class_nll(at) for at in range(len(classes)))
+    patients: Mapping[str, str],
+) -> TargetResult:
+    """Choose the best candidate for a target that all cases have, and measure it."""
+    rows: list[TargetScores] = [getattr(case, target) for case in cases]
+    table = _Table(cases, rows, classes, search, patients)
     best, baselines = table.scores[table.best], table.baselines()
-    warnings = _warnings(search, best, baselines, per_class)
-    if len(cases) == 1:
-        warnings.insert(0, "one case only: nothing is held out to score the choice on")
-    return TuningResult(
-        parameters={**search.to_json(), **other, "classes": classes.to_json()},
-        classes=classes,
+    held_out = table.held_out()
+    return TargetResult(
+        target=target,
+        score=search.score,
         cases=table.used(),
-        left_out=tuple(r for r in records if r.status == "skipped"),
-        failed=tuple(r for r in records if r.status == "failed"),
         baselines=baselines,
         published=table.scores[table.published],
         candidates=tuple(table.scores),
         best_of=table.best_of(),
         best=best,
-        held_out=table.held_out() if len(cases) > 1 else None,
-        per_class=per_class,
-        warnings=tuple(warnings),
+        held_out=held_out,
+        per_class=tuple(table.class_nll(at) for at in range(len(classes))),
+        warnings=(
+            *search.candidates.edge_warnings(best.method),
+            *_doubts(search.score, best, baselines, held_out),
+        ),
     )
+
+
+def _doubts(
+    score: ScoreName, best: Score, baselines: Sequence[Score], held_out: HeldOut | None
+) -> list[str]:
+    found = []
+    least = min(baselines, key=lambda each: each.of(score))
+    if least.of(score) <= best.of(score):
+        name = "label smoothing" if least.method.name == "ls" else "no smoothing at all"
+        found.append(
+            f"{name} forecasts these raters no worse than any SVLS that was tried: "
+            "smoothing boundaries does not help here"
+        )
+    if held_out is None or held_out.gains[score].low <= 0:
+        return found
+    if held_out.patients < _FEW_PATIENTS:
+        found.append(
+            f"{held_out.patients} patients are too few to settle what forecasts best"
+        )
+    # Large classes rule the mean over voxels; small ones may need another method.
+    if held_out.gains["class_nll"].mean < 0:
+        found.append(
+            "with all classes of one weight, SVLS as published forecasts better: large "
+            "classes rule this choice; --score class_nll lets all count the same"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -74,23 +96,28 @@ class _Table:
     """Scores of cases (rows) by candidates (columns)."""
 
     cases: Sequence[CaseScores]
+    rows: Sequence[TargetScores]  # the target's scores of each case
     classes: ClassTable
     search: Search
+    patient_of: Mapping[str, str]
 
     @cached_property
-    def nll(self) -> FloatArray:
-        """(cases, candidates) NLL."""
-        return np.stack([case.nll.ravel() for case in self.cases])
-
-    @cached_property
-    def brier(self) -> FloatArray:
-        """(cases, candidates) Brier scores."""
-        return np.stack([case.brier.ravel() for case in self.cases])
+    def values(self) -> dict[ScoreName, FloatArray]:
+        """(cases, candidates) of each score."""
+        return {
+            name: np.stack([getattr(row.scores, name).ravel() for row in self.rows])
+            for name in SCORES
+        }
 
     @cached_property
     def chosen_by(self) -> FloatArray:
         """(cases, candidates) scores that the choice goes by."""
-        return self.brier if self.search.score == "brier" else self.nll
+        return self.values[self.search.score]
+
+    @cached_property
+    def patients(self) -> list[str]:
+        """Patient of each case."""
+        return [self.patient_of[case.name] for case in self.cases]
 
     @cached_property
     def best(self) -> int:
@@ -100,41 +127,36 @@ class _Table:
     @cached_property
     def published(self) -> int:
         """Column of SVLS as published."""
-        return self.search.candidates.methods.index(PUBLISHED)
+        candidates = self.search.candidates
+        return candidates.methods.index(candidates.published)
 
     @cached_property
     def scores(self) -> list[Score]:
         """Mean scores of each candidate."""
-        means = (self.nll.mean(axis=0).tolist(), self.brier.mean(axis=0).tolist())
-        return [
-            Score(method, *values)
-            for method, *values in zip(
-                self.search.candidates.methods, *means, strict=True
-            )
-        ]
+        means = [values.mean(axis=0).tolist() for values in self.values.values()]
+        methods = self.search.candidates.methods
+        return [Score(*each) for each in zip(methods, *means, strict=True)]
 
     @cached_property
     def uniform(self) -> dict[Method, list[MeanScores]]:
-        """Scores of one-hot and uniform label smoothing, by method and case."""
+        """Scores without smoothing and of label smoothing, by method and case."""
+        n_classes = len(self.classes)
         return {
             method: [
-                uniform_scores(
-                    case.counts, alpha=method.alpha or 0.0, n_classes=len(self.classes)
-                )
-                for case in self.cases
+                uniform_scores(row.counts, alpha=method.alpha or 0, n_classes=n_classes)
+                for row in self.rows
             ]
             for method in _BASELINES
         }
 
     def baselines(self) -> tuple[Score, ...]:
-        """Mean scores of one-hot and uniform label smoothing."""
+        """Mean scores without smoothing and of uniform label smoothing."""
         return tuple(
             Score(
                 method,
-                nll=float(np.mean([case.nll for case in scores])),
-                brier=float(np.mean([case.brier for case in scores])),
+                *(float(np.mean([getattr(s, name) for s in each])) for name in SCORES),
             )
-            for method, scores in self.uniform.items()
+            for method, each in self.uniform.items()
         )
 
     def best_of(self) -> dict[str, Score]:
@@ -151,83 +173,75 @@ class _Table:
         return tuple(
             UsedCase(
                 case.name,
+                patient,
                 case.raters,
                 case.band_voxels,
-                pairs=case.counts.pairs,
-                disagreement=1 - int(case.counts.agreed.sum()) / case.counts.pairs,
+                row.counts.total,
+                row.counts.disagreement,
                 nll_published=float(nll[self.published]),
                 nll_best=float(nll[self.best]),
             )
-            for case, nll in zip(self.cases, self.nll, strict=True)
+            for case, row, patient, nll in zip(
+                self.cases, self.rows, self.patients, self.values["nll"], strict=True
+            )
         )
 
-    def held_out(self) -> HeldOut:
-        """Cross-validated scores of the choice."""
+    def held_out(self) -> HeldOut | None:
+        """Cross-validated scores of the choice; None with one patient."""
+        if len(set(self.patients)) == 1:
+            return None
         search = self.search
-        folds = cross_validate(self.chosen_by, folds=search.folds, seed=search.seed)
-        nll, brier = held_out(self.nll, folds), held_out(self.brier, folds)
-        choices = tuple(
-            FoldChoice(
-                held_out=tuple(self.cases[row].name for row in fold.cases),
-                method=search.candidates.methods[fold.chosen],
-                nll=float(nll[list(fold.cases)].mean()),
-                brier=float(brier[list(fold.cases)].mean()),
-            )
-            for fold in folds
+        folds = cross_validate(
+            self.chosen_by,
+            folds=search.folds,
+            seed=search.seed,
+            patients=self.patients,
         )
-        nll_gain = self.nll[:, self.published] - nll
-        brier_gain = self.brier[:, self.published] - brier
+        scores = {
+            name: crossvalidation.held_out(values, folds)
+            for name, values in self.values.items()
+        }
+        gains = {
+            name: self.values[name][:, self.published] - scores[name] for name in SCORES
+        }
         return HeldOut(
-            nll=bootstrap(nll, seed=search.seed),
-            brier=bootstrap(brier, seed=search.seed),
-            nll_gain=bootstrap(nll_gain, seed=search.seed),
-            brier_gain=bootstrap(brier_gain, seed=search.seed),
-            folds=choices,
+            {name: self._estimate(values) for name, values in scores.items()},
+            {name: self._estimate(values) for name, values in gains.items()},
+            tuple(self._fold_choice(fold, scores) for fold in folds),
+            patients=len(set(self.patients)),
+        )
+
+    def _estimate(self, values: FloatArray) -> Estimate:
+        return bootstrap(values, seed=self.search.seed, groups=self.patients)
+
+    def _fold_choice(
+        self, fold: Fold, scores: Mapping[ScoreName, FloatArray]
+    ) -> FoldChoice:
+        cases = list(fold.cases)
+        means = (float(values[cases].mean()) for values in scores.values())
+        return FoldChoice(
+            tuple(self.cases[row].name for row in cases),
+            Score(self.search.candidates.methods[fold.chosen], *means),
         )
 
     def class_nll(self, index: int) -> ClassNll:
-        """Mean NLL of a class, over the cases whose raters say it in the band."""
+        """Mean NLL of a class, over the cases that have forecasts of it."""
         label = self.classes.classes[index]
         onehot, ls = _BASELINES[:2]
-        rows = []
-        for at, case in enumerate(self.cases):
+        found = []
+        for at, (case, row) in enumerate(zip(self.cases, self.rows, strict=True)):
             channels = np.flatnonzero(case.values == label.value)
-            if not len(channels) or not case.counts.per_class[channels[0]]:
+            if not len(channels) or not row.counts.by_class[:, channels[0]].any():
                 continue
             channel = channels[0]
             uniform = (self.uniform[method][at] for method in (onehot, ls))
-            svls = case.class_nll[..., channel].ravel()
-            rows.append(
+            svls = row.scores.nll_by_class[..., channel].ravel()
+            found.append(
                 [
-                    *(scores.class_nll[channel] for scores in uniform),
+                    *(scores.nll_by_class[channel] for scores in uniform),
                     svls[self.published],
                     svls[self.best],
                 ]
             )
-        means = np.mean(rows, axis=0).tolist() if rows else [None] * 4
-        return ClassNll(label.value, label.name, len(rows), *means)
-
-
-def _warnings(
-    search: Search,
-    best: Score,
-    baselines: Sequence[Score],
-    per_class: Sequence[ClassNll],
-) -> list[str]:
-    warnings = search.candidates.edge_warnings(best.method)
-    least = min(baselines, key=lambda score: getattr(score, search.score))
-    if getattr(least, search.score) <= getattr(best, search.score):
-        name = "one-hot" if least.method.name == "onehot" else "label smoothing"
-        warnings.append(
-            f"{name} forecasts these raters no worse than any SVLS that was tried: "
-            "smoothing boundaries does not help here"
-        )
-    # Large classes dominate the mean over voxels; small ones may need another method.
-    scored = [(row.best, row.published) for row in per_class if row.cases]
-    worse = sum(best > published for best, published in scored)  # type: ignore[operator]
-    if worse > len(scored) / 2:
-        warnings.append(
-            f"SVLS as published has the better NLL in {worse} of {len(scored)} "
-            "classes, each by itself: see the scores by class"
-        )
-    return warnings
+        means = np.mean(found, axis=0).tolist() if found else [None] * 4
+        return ClassNll(label.value, label.name, len(found), *means)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,17 +26,21 @@ def least_mean(scores: FloatArray) -> int:
     return int(np.argmin(scores.mean(axis=0)))
 
 
-def cross_validate(scores: FloatArray, *, folds: int, seed: int) -> list[Fold]:
-    """K-fold cross-validation over cases.
+def cross_validate(
+    scores: FloatArray, *, folds: int, seed: int, patients: Sequence[str]
+) -> list[Fold]:
+    """K-fold cross-validation over patients.
 
     Parameters
     ----------
     scores : (cases, candidates)
-        Scores, at least two cases; less is better.
+        Scores; less is better.
     folds
-        Number of folds, at least 2; with fewer cases, one fold per case.
+        Number of folds, at least 2; with fewer patients, one fold per patient.
     seed
-        Seed of the order in which cases are dealt out.
+        Seed of the order in which patients are dealt out.
+    patients : (cases,)
+        Patient of each case, two patients or more; all cases of one are in one fold.
 
     Returns
     -------
@@ -50,15 +55,19 @@ def cross_validate(scores: FloatArray, *, folds: int, seed: int) -> list[Fold]:
     Examples
     --------
     >>> scores = np.array([[0.0, 1.0], [0.0, 1.0], [5.0, 1.0]])
-    >>> [(f.cases, f.chosen) for f in cross_validate(scores, folds=3, seed=0)]
+    >>> found = cross_validate(scores, folds=3, seed=0, patients=("a", "b", "c"))
+    >>> [(fold.cases, fold.chosen) for fold in found]
     [((2,), 0), ((0,), 1), ((1,), 1)]
     """
-    n = len(scores)
-    shuffled = np.random.default_rng(seed).permutation(n)
-    return [
-        Fold(tuple(sorted(part.tolist())), least_mean(np.delete(scores, part, axis=0)))
-        for part in np.array_split(shuffled, min(folds, n))
-    ]
+    names = list(dict.fromkeys(patients))
+    owner = np.array([names.index(patient) for patient in patients])
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    found = []
+    for part in np.array_split(shuffled, min(folds, len(names))):
+        inside = np.isin(owner, part)
+        cases = tuple(np.flatnonzero(inside).tolist())
+        found.append(Fold(cases, least_mean(scores[~inside])))
+    return found
 
 
 def held_out(scores: FloatArray, folds: list[Fold]) -> FloatArray:

@@ -6,88 +6,99 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from svls_cli.figures import drawing, legend_below
-from svls_cli.tuning.result import Score, TuningResult
+from svls_cli.tuning.candidates import is_auto
+from svls_cli.tuning.result import Score, TargetResult, TuningResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import SubFigure
 
 # Legible in print and without colour vision (Okabe & Ito), each with its own marker.
 _LINES = {
-    "mm, size auto": ("sigma_mm", "auto", "#0072B2", "o-"),
-    "voxels, size auto": ("sigma", "auto", "#D55E00", "s-"),
-    "voxels, size 3": ("sigma", 3, "#E69F00", "s:"),
-    "mm, size 3": ("sigma_mm", 3, "#56B4E9", "o:"),
+    "mm, size auto": ("sigma_mm", True, "#0072B2", "o-"),
+    "voxels, size auto": ("sigma", True, "#D55E00", "s-"),
+    "voxels, size 3": ("sigma", False, "#E69F00", "s:"),
+    "mm, size 3": ("sigma_mm", False, "#56B4E9", "o:"),
 }
-_NAMES = {"nll": "NLL", "brier": "Brier score"}
+_NAMES = {"nll": "NLL", "brier": "Brier score", "class_nll": "class NLL"}
+_TITLES = {
+    "one_map": "One rater's map forecasts each other rater (smooth)",
+    "fused": "All raters but one, fused, forecast that one (fuse-raters)",
+}
 
 
 def draw_tuning(result: TuningResult, path: Path) -> None:
-    """Draw the scores of all candidates, by sigma and by strength.
+    """Draw the scores of all candidates, by target, sigma and strength.
 
     Raises
     ------
     InvalidParameterError
         As `check_figure`.
     """
-    with drawing(path, 9, 4.2) as figure:
-        by_sigma, by_strength = figure.subplots(1, 2, sharey=True)
-        name = result.parameters["score"]
-        _draw_sigma(by_sigma, result, name)
-        _draw_strength(by_strength, result, name)
-        # The curves set the scale: one-hot is often so far off that it would flatten
-        # them.
-        limits = by_sigma.get_ylim()
-        for axes in (by_sigma, by_strength):
-            _draw_references(axes, result, name, limits)
-        by_sigma.set_ylabel(f"{_NAMES[name]} on other raters (less is better)")
-        legend_below(figure, by_sigma)
+    with drawing(path, 9, 4.6 * len(result.targets)) as figure:
+        parts = figure.subfigures(len(result.targets), squeeze=False)[:, 0]
+        for part, target in zip(parts, result.targets, strict=True):
+            part.suptitle(_TITLES[target.target], fontweight="bold")
+            _draw_target(part, target, result.parameters["sigmas"])
 
 
-def _draw_sigma(axes: Axes, result: TuningResult, name: str) -> None:
-    for label, (unit, size, color, style) in _LINES.items():
+def _draw_target(part: SubFigure, result: TargetResult, sigmas: list[float]) -> None:
+    by_sigma, by_strength = part.subplots(1, 2, sharey=True)
+    _draw_sigma(by_sigma, result)
+    by_sigma.set_xticks(sigmas, [f"{sigma:g}" for sigma in sigmas])
+    _draw_strength(by_strength, result)
+    # The curves set the scale: what is not smoothed is often so far off that it would
+    # flatten them.
+    limits = by_sigma.get_ylim()
+    for axes in (by_sigma, by_strength):
+        _draw_references(axes, result, limits)
+    by_sigma.set_ylabel(f"{_NAMES[result.score]} (less is better)")
+    legend_below(part, by_sigma)
+
+
+def _draw_sigma(axes: Axes, result: TargetResult) -> None:
+    for label, (unit, auto, color, style) in _LINES.items():
         scores: dict[float, float] = {}
         for score in result.candidates:
             sigma: Any = getattr(score.method, unit)
-            if sigma is not None and score.method.size == size:
-                value = getattr(score, name)
+            if sigma is not None and is_auto(score.method) == auto:
+                value = score.of(result.score)
                 scores[sigma] = min(value, scores.get(sigma, value))
         points = sorted(scores.items())
         axes.plot(*zip(*points, strict=True), style, color=color, label=label, ms=4)
     method = result.best.method
     sigma = method.sigma if method.sigma_mm is None else method.sigma_mm
-    _mark(axes, sigma, getattr(result.best, name))
-    ticks = result.parameters["sigmas"]
+    _mark(axes, sigma, result.best.of(result.score))
     axes.set_xscale("log")
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set(xlabel="sigma (mm or voxels)", title="each sigma at its best strength")
 
 
-def _draw_strength(axes: Axes, result: TuningResult, name: str) -> None:
+def _draw_strength(axes: Axes, result: TargetResult) -> None:
     for score, color, style, label in (
         (result.best, "black", ".-", "best window"),
         (result.published, "#009E73", "^--", "published window"),
     ):
         window = [c for c in result.candidates if _window(c) == _window(score)]
         strengths: list[Any] = [candidate.method.strength for candidate in window]
-        values = [getattr(candidate, name) for candidate in window]
+        values = [candidate.of(result.score) for candidate in window]
         axes.plot(strengths, values, style, color=color, label=label, ms=4)
-    _mark(axes, result.best.method.strength, getattr(result.best, name))
+    _mark(axes, result.best.method.strength, result.best.of(result.score))
     axes.set(xlabel="strength", title="one sigma and size at each strength")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[:2], labels[:2], frameon=False)
 
 
 def _draw_references(
-    axes: Axes, result: TuningResult, name: str, limits: tuple[float, float]
+    axes: Axes, result: TargetResult, limits: tuple[float, float]
 ) -> None:
-    onehot, smoothed = result.baselines[:2]
+    unsmoothed, smoothed = result.baselines[:2]
     for score, label, style in (
-        (onehot, "one-hot", "-."),
-        (smoothed, "label smoothing 0.1", "--"),
+        (unsmoothed, "not smoothed", "-."),
+        (smoothed, "LS 0.1", "--"),
         (result.published, "SVLS as published", ":"),
     ):
-        value = getattr(score, name)
+        value = score.of(result.score)
         off = "" if limits[0] <= value <= limits[1] else " (off scale)"
         legend = f"{label}: {value:.3f}{off}"
         axes.axhline(value, color="#777777", ls=style, lw=1, label=legend)

@@ -1,27 +1,27 @@
-"""Scores of one rater's smoothed label map as a forecast of a case's other raters.
+"""Scores of raters' smoothed label maps as forecasts of a case's other raters.
 
-A soft label is ``p = (1 - strength) * onehot + strength * n``, and the neighbours'
-share n of a window does not depend on the strength. So each window is applied once, and
-all strengths are scored from n_own, n_y and sum_c n_c^2: the Brier score is a
-polynomial in the strength, and the NLL costs one logarithm a voxel.
+A soft label is ``p = (1 - strength) * f + strength * n``: f is what it is without
+smoothing, and the neighbours' share n of a window does not depend on the strength. So
+each window is applied once to each rater's map, and all strengths and targets are
+scored from the shares of the labels that raters gave, sum_c f_c n_c and sum_c n_c^2:
+the Brier score is a polynomial in the strength, and the NLL costs one logarithm a
+forecast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from functools import reduce
+from operator import add
 
 import numpy as np
-import numpy.typing as npt
 
 from svls_cli.arrays import (
     BoolArray,
     Float32Array,
     FloatArray,
     IndexArray,
-    IntArray,
     Region,
     UIntArray,
 )
@@ -29,7 +29,11 @@ from svls_cli.metrics.boundary_band import band_blocks
 from svls_cli.metrics.calibration import CLIP
 from svls_cli.soften.methods import Softening
 from svls_cli.soften.regions import soften_part
-from svls_cli.tuning.pair_scores import PairCounts, PairScores
+from svls_cli.tuning.forecast_sums import ForecastSums
+from svls_cli.tuning.targets import Forecasts, Fused, OneMap, Shares, Smoothed, Target
+
+# (strengths,), (strengths,) and (strengths, c) sums.
+Scored = tuple[FloatArray, FloatArray, FloatArray]
 
 
 def forecast_scores(
@@ -40,7 +44,7 @@ def forecast_scores(
     *,
     n_classes: int,
     threads: int = 1,
-) -> PairScores:
+) -> tuple[ForecastSums, ...]:
     """Score windows and strengths on one case, block by block.
 
     ``maps`` (z, y, x) or (y, x) are class indices by each rater, ``n_classes`` where
@@ -50,8 +54,10 @@ def forecast_scores(
 
     Returns
     -------
-    PairScores
-        Sums over the band and all ordered pairs of raters.
+    tuple of ForecastSums
+        Sums over the band and the forecasts: one rater's map of each other rater, and,
+        from three raters on, the mean of all other raters' maps of each rater. Empty
+        if no voxel of the band has labels by two raters.
 
     References
     ----------
@@ -60,145 +66,80 @@ def forecast_scores(
     .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
        Estimation", JASA 102, 2007.
     """
+    labelled = sum((indices < n_classes).astype(np.uint16) for indices in maps)
+    scored = band & (labelled > 1)
 
-    def score(block: Region) -> PairScores:
-        total = PairScores.zero(len(windows), len(strengths), n_classes)
-        inside = band[block]
-        labels = [indices[block] for indices in maps]
-        for rater, indices in enumerate(maps):
-            forecast = _Forecast.of(labels, inside, rater, n_classes)
-            if forecast.partners.any():
-                total += forecast.score(indices, block, windows, strengths)
-        return total
-
-    total = PairScores.zero(len(windows), len(strengths), n_classes)
-    with ThreadPoolExecutor(threads) as pool:
-        for part in pool.map(score, band_blocks(band)):
-            total += part
-    return total
-
-
-@dataclass(frozen=True, eq=False)
-class _Forecast:
-    """One rater's voxels in a block, and what the other raters said there."""
-
-    # (n,) flat index in the block, the rater's class, number of other raters who said
-    # the same class, and number who said any.
-    voxels: IndexArray
-    own: UIntArray
-    agreeing: IntArray
-    partners: IntArray
-    # (m,) for each other rater who said another class: which of the n voxels, and the
-    # class.
-    differing: IndexArray
-    said: UIntArray
-    n_classes: int
-
-    @classmethod
-    def of(
-        cls, labels: Sequence[UIntArray], band: BoolArray, rater: int, n_classes: int
-    ) -> _Forecast:
-        voxels = np.flatnonzero(band & (labels[rater] != n_classes))
-        own = labels[rater].reshape(-1)[voxels]
-        agreeing, partners = np.zeros((2, len(voxels)), np.int64)
-        differing, said = [], []
-        for other in (*labels[:rater], *labels[rater + 1 :]):
-            theirs = other.reshape(-1)[voxels]
-            differs = (theirs != own) & (theirs != n_classes)
-            agreeing += theirs == own
-            partners += theirs != n_classes
-            differing.append(np.flatnonzero(differs))
-            said.append(theirs[differs])
-        return cls(
-            voxels,
-            own,
-            agreeing,
-            partners,
-            np.concatenate(differing),
-            np.concatenate(said),
-            n_classes,
-        )
-
-    def score(
-        self,
-        indices: UIntArray,
-        block: Region,
-        windows: Sequence[Softening],
-        strengths: Sequence[float],
-    ) -> PairScores:
-        """Scores summed over the block; ``indices`` is the rater's whole map."""
-        total = PairScores.zero(len(windows), len(strengths), self.n_classes)
-        for at, window in enumerate(windows):
-            shares, rows = self._shares(indices, block, window)
-            own = shares[rows[self.own], np.arange(len(self.own))]
-            occurs = rows[self.said] >= 0
-            said = np.where(occurs, shares[rows[self.said], self.differing], 0)
-            total.brier[at] = self._brier(shares, own, said, np.array(strengths))
-            for k, strength in enumerate(strengths):
-                nll, class_nll = self._nll(own, said, strength)
-                total.nll[at, k], total.class_nll[at, k] = nll, class_nll
-        return PairScores(self._counts(), total.nll, total.brier, total.class_nll)
-
-    def _counts(self) -> PairCounts:
-        agreed = self._by_class(self.own, self.agreeing).astype(np.int64)
-        either = np.concatenate([self.own[self.differing], self.said])
-        return PairCounts(agreed, np.bincount(either, minlength=self.n_classes))
-
-    def _shares(
-        self, indices: UIntArray, block: Region, window: Softening
-    ) -> tuple[Float32Array, IndexArray]:
-        """Neighbours' shares (k, n), and the row of each class; -1 if all are 0."""
-        soft = soften_part(
-            indices, block, window, n_classes=self.n_classes, dtype=np.float32
-        )
-        rows = np.full(self.n_classes, -1)
-        rows[soft.classes] = np.arange(len(soft.classes))
-        flat: Float32Array = soft.soft.reshape(len(soft.classes), -1)
-        return flat.take(self.voxels, axis=1), rows
-
-    def _brier(
-        self,
-        shares: Float32Array,
-        own: Float32Array,
-        said: Float32Array,
-        strength: FloatArray,
-    ) -> FloatArray:
-        """(strengths,) Brier scores: sums of sum_c p_c^2 - 2 p_y + 1 over all pairs."""
-        squares = np.einsum("kn,kn->n", shares, shares)
-        rest = 1 - strength
-        pairs = float(self.partners.sum())
-        own_share, own_square, own_agreed = (
-            float(weight @ values.astype(np.float64))
-            for weight, values in (
-                (self.partners, own),
-                (self.partners, squares),
-                (self.agreeing, own),
+    def score(block: Region) -> list[ForecastSums]:
+        voxels = np.flatnonzero(scored[block])
+        said = np.stack([indices[block].reshape(-1)[voxels] for indices in maps])
+        targets: list[Target] = [OneMap(said, n_classes)]
+        if len(maps) > 2:
+            targets.append(Fused(said, n_classes))
+        rows: list[list[Scored]] = [[] for _ in targets]
+        for window in windows:
+            shares = [_shares(m, block, voxels, window, n_classes) for m in maps]
+            own = np.stack([s.of(label) for s, label in zip(shares, said, strict=True)])
+            for target, row in zip(targets, rows, strict=True):
+                smoothed = target.smoothed(shares, own)
+                row.append(_score(target.forecasts, smoothed, strengths, n_classes))
+        return [
+            ForecastSums(
+                target.forecasts.counts(n_classes),
+                *map(np.stack, zip(*row, strict=True)),
             )
-        )
-        squared = (
-            rest**2 * pairs + 2 * rest * strength * own_share + strength**2 * own_square
-        )
-        hits = rest * float(self.agreeing.sum()) + strength * (
-            own_agreed + float(said.sum(dtype=np.float64))
-        )
-        result: FloatArray = squared - 2 * hits + pairs
-        return result
+            for target, row in zip(targets, rows, strict=True)
+        ]
 
-    def _nll(
-        self, own: Float32Array, said: Float32Array, strength: float
-    ) -> tuple[float, FloatArray]:
-        """NLL summed over all pairs, and (c,) over the pairs that said each class."""
-        agreed = _charge(np.float32(1 - strength) + np.float32(strength) * own)
-        agreed *= self.agreeing
-        differed = _charge(np.float32(strength) * said)
-        class_nll = self._by_class(self.own, agreed)
-        class_nll += self._by_class(self.own[self.differing], differed)
-        nll = float(class_nll.sum())
-        return nll, class_nll + self._by_class(self.said, differed)
+    with ThreadPoolExecutor(threads) as pool:
+        blocks = list(pool.map(score, band_blocks(scored)))
+    return tuple(reduce(add, parts) for parts in zip(*blocks, strict=True))
 
-    def _by_class(self, classes: UIntArray, weights: npt.NDArray[Any]) -> FloatArray:
-        sums = np.bincount(classes, weights, minlength=self.n_classes)
-        return sums.astype(np.float64, copy=False)
+
+def _shares(
+    indices: UIntArray,
+    block: Region,
+    voxels: IndexArray,
+    window: Softening,
+    n_classes: int,
+) -> Shares:
+    """Neighbours' shares of one rater's map at these voxels of the block."""
+    soft = soften_part(indices, block, window, n_classes=n_classes, dtype=np.float32)
+    shares = Shares.zero(soft.classes, len(voxels), n_classes)
+    flat = soft.soft.reshape(len(soft.classes), -1)
+    np.take(flat, voxels, axis=1, out=shares.values[:-1])
+    return shares
+
+
+def _score(
+    forecasts: Forecasts,
+    smoothed: Smoothed,
+    strengths: Sequence[float],
+    n_classes: int,
+) -> Scored:
+    """NLL, Brier score and NLL by class of a block's forecasts by one window."""
+    by_class = np.empty((len(strengths), n_classes))
+    nll = np.empty(len(strengths))
+    kept = forecasts.shares.astype(np.float32)[forecasts.level]
+    for k, strength in enumerate(strengths):
+        p = np.float32(1 - strength) * kept + np.float32(strength) * smoothed.near
+        charge = _charge(p) * forecasts.weights
+        nll[k] = charge.sum()
+        by_class[k] = forecasts.by_class(charge, n_classes)
+    return nll, _brier(forecasts, smoothed, np.array(strengths)), by_class
+
+
+def _brier(
+    forecasts: Forecasts, smoothed: Smoothed, strength: FloatArray
+) -> FloatArray:
+    """(strengths,) Brier scores: sums of sum_c p_c^2 - 2 p_y + 1 over all forecasts."""
+    rest, weights = 1 - strength, forecasts.weights
+    squares = rest**2 * forecasts.squares
+    squares += 2 * rest * strength * smoothed.products
+    squares += strength**2 * smoothed.squares
+    hits = rest * float(forecasts.shares[forecasts.level] @ weights)
+    hits += strength * float(smoothed.near.astype(np.float64) @ weights)
+    result: FloatArray = squares - 2 * hits + weights.sum()
+    return result
 
 
 def _charge(p: Float32Array) -> Float32Array:

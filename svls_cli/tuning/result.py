@@ -10,7 +10,13 @@ from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import ClassTable
 from svls_cli.metrics.averages import Estimate
 from svls_cli.soften.methods import Method
-from svls_cli.tuning.candidates import smooth_options
+from svls_cli.tuning.candidates import method_options
+from svls_cli.tuning.score_names import ScoreName, TargetName
+
+_COMMANDS: dict[TargetName, tuple[str, str]] = {
+    "one_map": ("smooth", "LABELS"),
+    "fused": ("fuse-raters", "RATERS..."),
+}
 
 
 @dataclass(frozen=True)
@@ -22,16 +28,25 @@ class Score:
     method
         The method, with its parameters.
     nll, brier
-        As `svls_cli.tuning.pair_scores` defines them.
+        As `svls_cli.tuning.forecast_sums` defines them, over all voxels of the band.
+    class_nll
+        NLL with all classes of a case of one weight: the mean over its classes,
+        background included, of the NLL where a rater whom the forecast is made from
+        said the class.
     """
 
     method: Method
     nll: float
     brier: float
+    class_nll: float
+
+    def of(self, name: ScoreName) -> float:
+        """The score of this name."""
+        value: float = getattr(self, name)
+        return value
 
     def to_json(self) -> dict[str, Any]:
-        scores = {"nll": self.nll, "brier": self.brier}
-        return {"method": self.method.to_json(), **scores}
+        return {**asdict(self), "method": self.method.to_json()}
 
 
 @dataclass(frozen=True)
@@ -42,50 +57,51 @@ class FoldChoice:
     ----------
     held_out
         Names of the cases that the fold holds out.
-    method
-        The method that all other cases chose.
-    nll, brier
-        Mean scores of that method on the fold's cases.
+    chosen
+        The method that all other cases chose, and its mean scores on the fold's cases.
     """
 
     held_out: tuple[str, ...]
-    method: Method
-    nll: float
-    brier: float
+    chosen: Score
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "method": self.method.to_json()}
+        return {"held_out": list(self.held_out), **self.chosen.to_json()}
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Scores of a chosen method on cases that had no part in the choice.
+    """Scores of a chosen method on patients that had no part in the choice.
 
     Parameters
     ----------
-    nll, brier
-        Scores of the method that was chosen without the case.
-    nll_gain, brier_gain
+    scores
+        Each score of the method that was chosen without the patient, with 95 %
+        intervals over patients.
+    gains
         Score of SVLS as published minus that, case by case; above 0, choosing helped.
     folds
         The choice of each fold.
+    patients
+        Number of patients.
     """
 
-    nll: Estimate
-    brier: Estimate
-    nll_gain: Estimate
-    brier_gain: Estimate
+    scores: dict[ScoreName, Estimate]
+    gains: dict[ScoreName, Estimate]
     folds: tuple[FoldChoice, ...]
+    patients: int
 
     def to_json(self) -> dict[str, Any]:
-        names = ("nll", "brier", "nll_gain", "brier_gain")
-        estimates = {name: getattr(self, name).to_json() for name in names}
-        return {**estimates, "folds": [fold.to_json() for fold in self.folds]}
+        return {
+            **{name: each.to_json() for name, each in self.scores.items()},
+            "gain": {name: each.to_json() for name, each in self.gains.items()},
+            "patients": self.patients,
+            "folds": [fold.to_json() for fold in self.folds],
+        }
 
 
 @dataclass(frozen=True)
 class ClassNll:
-    """Mean NLL where one of two raters said a class, over the cases that have it.
+    """Mean NLL where a forecasting rater said a class, over the cases that have it.
 
     Parameters
     ----------
@@ -94,8 +110,8 @@ class ClassNll:
     cases
         Number of cases whose raters say it in their boundary band.
     onehot, ls, published, best
-        NLL of one-hot, uniform label smoothing with alpha 0.1, SVLS as published and
-        the recommended method; None if no case has the class.
+        NLL without smoothing, of uniform label smoothing with alpha 0.1, SVLS as
+        published and the best candidate; None if no case has the class.
     """
 
     value: int
@@ -113,43 +129,45 @@ class UsedCase:
 
     Parameters
     ----------
-    case
-        Name of the case.
+    case, patient
+        Name of the case, and its patient.
     raters, band_voxels
         Number of raters, and of voxels in the boundary band.
-    pairs
-        Number of ordered pairs of raters, summed over the voxels of the band.
+    forecasts
+        Number of forecasts, over the raters and the voxels of the band.
     disagreement
-        Share of the pairs that differ.
+        What forecasts without smoothing give to other labels than the rater's: of one
+        map, the share of forecasts that are wrong.
     nll_published, nll_best
-        NLL of SVLS as published, and of the recommended method.
+        NLL of SVLS as published, and of the best candidate.
     """
 
     case: str
+    patient: str
     raters: int
     band_voxels: int
-    pairs: int
+    forecasts: int
     disagreement: float
     nll_published: float
     nll_best: float
 
 
 @dataclass(frozen=True)
-class TuningResult:
-    """The recommended smoothing, and the scores that it was chosen by.
+class TargetResult:
+    """The smoothing of one kind of labels: of one map, or of fused ones.
 
     Parameters
     ----------
-    parameters
-        Parameters of the search.
-    classes
-        Classes of the data set.
+    target
+        ``one_map``: each rater's map forecasts each other rater. ``fused``: the mean of
+        all other raters' maps forecasts the one left out.
+    score
+        Score that decides.
     cases
         Cases that the choice was made by.
-    left_out, failed
-        Cases that do not tell how raters differ, and cases with an error.
     baselines
-        Scores of one-hot, and of uniform label smoothing with alpha 0.1, 0.2 and 0.3.
+        Scores without smoothing, and of uniform label smoothing with alpha 0.1, 0.2 and
+        0.3.
     published
         Scores of SVLS with sigma 1 voxel, size 3, strength 1/2.
     candidates
@@ -157,21 +175,19 @@ class TuningResult:
     best_of
         The best candidate in mm, in voxels, and with size 3.
     best
-        The best candidate over all cases: the recommendation. Its scores are slightly
-        optimistic, as the same cases chose it.
+        The best candidate over all cases. Its scores are slightly optimistic, as the
+        same cases chose it.
     held_out
-        Cross-validated score; None for one case.
+        Cross-validated scores; None with one patient.
     per_class
-        NLL by class, in the order of ``classes``.
+        NLL by class, in the order of the classes.
     warnings
-        Reasons to doubt the recommendation.
+        Reasons to doubt the choice.
     """
 
-    parameters: dict[str, Any]
-    classes: ClassTable
+    target: TargetName
+    score: ScoreName
     cases: tuple[UsedCase, ...]
-    left_out: tuple[Record, ...]
-    failed: tuple[Record, ...]
     baselines: tuple[Score, ...]
     published: Score
     candidates: tuple[Score, ...]
@@ -182,16 +198,43 @@ class TuningResult:
     warnings: tuple[str, ...]
 
     @property
+    def settled(self) -> bool:
+        """Whether the choice is better than published: its held-out gain's interval."""
+        return self.held_out is not None and self.held_out.gains[self.score].low > 0
+
+    @property
+    def recommended(self) -> Method:
+        """The best candidate where that is settled, else SVLS as published."""
+        return self.best.method if self.settled else self.published.method
+
+    @property
+    def verdict(self) -> str:
+        """What to do, in a line."""
+        if self.held_out is None:
+            return "one patient only, nothing is held out: keep the defaults"
+        if not self.settled:
+            return "no better than published: keep the defaults"
+        return "better than published on patients that did not choose it"
+
+    @property
     def command(self) -> str:
-        """The command that smooths with the recommended method."""
-        return f"svls-cli smooth {smooth_options(self.best.method)} LABELS OUT.zarr"
+        """The command that makes labels with the recommended method."""
+        command, inputs = _COMMANDS[self.target]
+        options = method_options(self.recommended, defaults=self.settled)
+        return " ".join(
+            filter(None, ("svls-cli", command, options, inputs, "OUT.zarr"))
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """The whole result, as `svls-cli tune --report` writes it."""
+        """This part of the report."""
         return {
-            "tool_version": __version__,
-            "parameters": self.parameters,
-            "recommendation": {**self.best.to_json(), "command": self.command},
+            "recommendation": {
+                "method": self.recommended.to_json(),
+                "settled": self.settled,
+                "verdict": self.verdict,
+                "command": self.command,
+            },
+            "best": self.best.to_json(),
             "held_out": self.held_out.to_json() if self.held_out else None,
             "warnings": list(self.warnings),
             "published": self.published.to_json(),
@@ -200,6 +243,47 @@ class TuningResult:
             "per_class": [asdict(row) for row in self.per_class],
             "candidates": [score.to_json() for score in self.candidates],
             "cases": [asdict(case) for case in self.cases],
+        }
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """What to smooth one rater's maps with, and what the maps of several, fused.
+
+    Parameters
+    ----------
+    parameters
+        Parameters of the search.
+    classes
+        Classes of the data set.
+    one_map
+        Smoothing for labels of one map.
+    fused
+        Smoothing for fused labels; None if no case has three raters, as one of two
+        that is left out leaves one map.
+    left_out, failed
+        Cases that do not tell how raters differ, and cases with an error.
+    """
+
+    parameters: dict[str, Any]
+    classes: ClassTable
+    one_map: TargetResult
+    fused: TargetResult | None
+    left_out: tuple[Record, ...]
+    failed: tuple[Record, ...]
+
+    @property
+    def targets(self) -> tuple[TargetResult, ...]:
+        """The results there are."""
+        return (self.one_map, self.fused) if self.fused else (self.one_map,)
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole result, as `svls-cli tune --report` writes it."""
+        return {
+            "tool_version": __version__,
+            "parameters": self.parameters,
+            "one_map": self.one_map.to_json(),
+            "fused": self.fused.to_json() if self.fused else None,
             "left_out": [_without_result(record) for record in self.left_out],
             "failed": [_without_result(record) for record in self.failed],
         }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from svls_cli.batch.records import Finished, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
@@ -31,6 +33,8 @@ def tune_smoothing(
     strengths: Sequence[float] = DEFAULT_STRENGTHS,
     score: ScoreName = "nll",
     band_mm: float = 2.0,
+    in_plane: bool = False,
+    patients: str | None = None,
     folds: int = 5,
     seed: int = 0,
     classes: ClassSpec | None = None,
@@ -38,12 +42,15 @@ def tune_smoothing(
     resample_to_first: bool = False,
     batch: Batch | None = None,
 ) -> TuningResult:
-    """Choose the SVLS with which one rater's label map best forecasts the others'.
+    """Choose the SVLS whose soft labels best forecast a rater who had no part in them.
 
-    For every case, every ordered pair of raters r and s, and every voxel of the
-    boundary band that both label, with p the soft label of r's map and y the label by
-    s: NLL = -ln(clip(p_y, 1e-3, 1)) and Brier = sum_c (p_c - [c = y])^2. They are
-    averaged over the voxels and pairs of a case; cases weigh the same.
+    There are two answers, as what is best depends on what is smoothed. One map, as in
+    `smooth_cases`: every ordered pair of raters r and s, with p the soft label of r's
+    map. Fused maps, as in `fuse_cases`, of cases with three raters or more: every rater
+    s, with p the soft label of the mean of all others. With y the label by s,
+    NLL = -ln(clip(p_y, 1e-3, 1)) and Brier = sum_c (p_c - [c = y])^2. They are averaged
+    over the forecasts and the voxels of the boundary band that are labelled; cases
+    weigh the same.
 
     Parameters
     ----------
@@ -57,12 +64,19 @@ def tune_smoothing(
         Shares of the neighbours, in (0, 1]. The published method, sigma 1 voxel, size 3
         and strength 1/2, is always among the candidates.
     score
-        Score that decides, ``nll`` or ``brier``.
+        Score that decides: ``nll``, ``brier``, or ``class_nll``, the NLL with all
+        classes of a case of one weight.
     band_mm
         The band: voxels in whose window of so many mm either side, rounded to voxels
         and at least 1, some rater has more than one label.
+    in_plane
+        Stay within slices: windows and band leave out the first axis of three.
+    patients
+        CSV file or pattern that names each case's patient, as `find_patients` takes it:
+        folds and intervals keep the cases of a patient together. Default: each case is
+        a patient of its own.
     folds
-        Number of folds of the cross-validation over cases, at most one per case.
+        Number of folds of the cross-validation, at most one per patient.
     seed
         Seed of the folds and of the bootstrap's resampling.
     classes
@@ -80,7 +94,7 @@ def tune_smoothing(
     InvalidParameterError
         If a parameter is out of range.
     InputError
-        If no case is left to choose by.
+        If no case is left to choose by, or the patients cannot be told.
 
     References
     ----------
@@ -90,8 +104,13 @@ def tune_smoothing(
        Estimation", JASA 102, 2007.
     """
     search = Search(
-        Candidates(tuple(sigmas), tuple(strengths)), score, band_mm, folds, seed
+        Candidates(tuple(sigmas), tuple(strengths), in_plane),
+        score,
+        band_mm,
+        folds,
+        seed,
     )
+    owners = find_patients([case.name for case in cases], patients)
     table = classes.table if classes else None
     if ignore_label is None and classes:
         ignore_label = classes.ignore_label
@@ -107,8 +126,22 @@ def tune_smoothing(
         raise InputError(_nothing_left(records))
     if table is None:
         table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
-    other = {"ignore_label": ignore_label, "resample_to_first": resample_to_first}
-    return choose_candidate(used, records, table, search, other=other)
+    choose = partial(choose_candidate, classes=table, search=search, patients=owners)
+    fused = [case for case in used if case.fused is not None]
+    return TuningResult(
+        parameters={
+            **search.to_json(),
+            "patients": patients,
+            "ignore_label": ignore_label,
+            "resample_to_first": resample_to_first,
+            "classes": table.to_json(),
+        },
+        classes=table,
+        one_map=choose("one_map", used),
+        fused=choose("fused", fused) if fused else None,
+        left_out=tuple(r for r in records if r.status == "skipped"),
+        failed=tuple(r for r in records if r.status == "failed"),
+    )
 
 
 def _score_cases(

@@ -239,6 +239,141 @@ def test_jobs_and_seed(stores: Path) -> None:
         assert average == Average(**expected.to_json(), cases=3)
 
 
+def test_intervals_over_patients(stores: Path, tmp_path: Path) -> None:
+    """Of three cases, two are one patient's."""
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\ncase 0,Ann\ncase 1,Bob\ncase 2,Ann\n")
+    given = (stores / "pred.zarr", "--reference", stores / "b", "--patients", table)
+    report = tmp_path / "report.json"
+    result = invoke(*given, "--report", report)
+    assert "95 % intervals over patients" in " ".join(result.stdout.split())
+    found = json.loads(report.read_text())
+    assert found["parameters"]["patients"] == str(table)
+    patients = [case["patient"] for case in found["cases"]]
+    assert patients == ["Ann", "Bob", "Ann"]
+    for name in ("dice", "ged"):
+        values = np.array([case[name] for case in found["cases"]])
+        expected = bootstrap(values, seed=0, groups=patients).to_json()
+        assert found["summary"][name] == {**expected, "cases": 3}
+    # All of one patient: a mean, and no interval.
+    one = evaluate_cases(stores / "pred.zarr", stores / "b", patients="{patient} *")
+    assert one.overlaps["dice"] == Average(
+        float(found["summary"]["dice"]["mean"]), None, None, 3
+    )
+    assert one.case_records()[2]["patient"] == "case"
+    assert (
+        "patient"
+        not in evaluate_cases(stores / "pred.zarr", stores / "b").case_records()[0]
+    )
+    table.write_text("case,patient\ncase 0,Ann\ncase 2,Ann\n")
+    with pytest.raises(InputError, match="names none for case 1"):
+        invoke(*given)
+
+
+def test_the_band_stays_in_plane(evaluated: Evaluate, stores: Path) -> None:
+    pred, reference = stores / "pred.zarr", stores / "b"
+    around, within = (
+        evaluated(pred, reference, band_mm=1, in_plane=flat) for flat in (False, True)
+    )
+    assert within.parameters["in_plane"] is True
+    for name, fewer in (("whole", False), ("band", True)):
+        voxels = [each.scores[0].regions[name].voxels for each in (around, within)]
+        assert (voxels[1] < voxels[0]) == fewer
+    labels = blobs(SHAPE, 3, seed=0)
+    band = np.zeros(SHAPE, bool)
+    rolled = np.roll(labels, 1, axis=1)
+    for z, y, x in np.ndindex(SHAPE):
+        window = rolled[z, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
+        band[z, y, x] = len(np.unique(window)) > 1
+    assert within.scores[0].regions["band"].voxels == band.sum()
+    shown = invoke(pred, "--reference", reference, "--in-plane").stdout
+    assert "the band reaches 2 mm either side, within slices" in shown
+
+
+def test_temperature_scaling(
+    stores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """In tables, report, records and figure; each case by the others' temperature."""
+    monkeypatch.setenv("COLUMNS", "200")
+    report, table = tmp_path / "report.json", tmp_path / "report.csv"
+    scaled = ("--temperature-scaling", "band")
+    given = (stores / "fused.zarr", "--reference", stores / "b", *scaled)
+    figure = tmp_path / "figure.svg"
+    result = invoke(*given, "--report", report, "--figure", figure)
+    assert "scaled by temperature" in figure.read_text()
+    lines = [re.split(r"\s{2,}", line) for line in result.stdout.splitlines()]
+    assert (lines[5][0], lines[6][:2]) == ("mean", ["mean", "scaled"])
+    assert lines[5][1:4] == lines[6][2:5]  # Dice and distances do not change
+    regions = ["whole volume", "reference foreground", "boundary band"]
+    expected = [f"{name}{end}" for name in regions for end in ("", ", scaled")]
+    assert [line[0] for line in lines[10:16]] == expected
+    found = json.loads(report.read_text())
+    scaling = found["temperature_scaling"]
+    least, most = (
+        pick(f["temperature"] for f in scaling["folds"]) for pick in (min, max)
+    )
+    of_all = f"{least:.3f} to {most:.3f}; {scaling['temperature']:.3f} of all"
+    assert lines[-1][0].endswith(f"NLL (boundary band) of other cases: {of_all}")
+    assert "uint16 for temperature scaling" in caplog.text
+    assert sorted(f["cases"] for f in scaling["folds"]) == [
+        [f"case {n}"] for n in range(3)
+    ]
+    temperatures = {f["cases"][0]: f["temperature"] for f in scaling["folds"]}
+    for case in found["cases"]:
+        assert case["temperature"] == temperatures[case["case"]]
+        assert set(case["scaled"]) | {"temperature", "scaled"} <= set(case)
+        assert case["scaled"]["dice"] == case["dice"]
+        assert (
+            case["scaled"]["regions"]["band"]["nll"] != case["regions"]["band"]["nll"]
+        )
+    assert set(scaling) >= {"summary", "classes", "reliability"}
+    band = scaling["summary"]["regions"]["band"]["nll"]["mean"]
+    each = [case["scaled"]["regions"]["band"]["nll"] for case in found["cases"]]
+    assert band == pytest.approx(np.mean(each))
+    assert band < found["summary"]["regions"]["band"]["nll"]["mean"]
+    invoke(*given, "--report", table)
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["temperature"] == "" for row in rows] == [True] * 9 + [False] * 9
+    assert float(rows[9]["temperature"]) == temperatures["case 0"]
+    assert float(rows[9]["nll[band]"]) == each[0]
+
+
+def test_scaling_goes_on_after_failed_cases(stores: Path, tmp_path: Path) -> None:
+    labels = written(tmp_path / "labels", shift=1)
+    (labels / "case 1.mha").write_bytes(b"")
+    scaled = ("--temperature-scaling", "whole", "--json")
+    given = (stores / "pred.zarr", "--reference", labels, *scaled)
+    result = invoke(*given)
+    assert result.return_value == 4
+    assert "failed: case 1: the file is empty" in result.stderr
+    found = records(result.stdout)
+    assert "scaled" in found["case 0"]
+    assert "scaled" not in found["case 1"]
+    assert invoke(*given, "--fail-fast").stdout.count("temperature") == 0
+
+
+def test_temperature_scaling_takes_two_patients(stores: Path) -> None:
+    pred, labels = stores / "pred.zarr", stores / "b"
+    scaled = ("--temperature-scaling", "whole", "--patients", "{patient} *")
+    with pytest.raises(InputError, match="two or more, found 1"):
+        invoke(pred, "--reference", labels, *scaled)
+    with pytest.raises(InvalidParameterError, match="temperature_scaling must be one"):
+        evaluate_cases(pred, labels, temperature_scaling="foreground")
+
+
+def test_a_temperature_at_the_edge(
+    stores: Path, evaluated: Evaluate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Smoothed labels as forecasts of themselves: never sure enough."""
+    found = evaluated(stores / "pred.zarr", stores / "a", temperature_scaling="whole")
+    assert found.temperatures is not None
+    assert found.temperatures.temperature == pytest.approx(0.2)
+    assert "the NLL is least at a temperature of 0.2 or 8" in caplog.text
+
+
 def test_one_case_has_no_interval(stores: Path) -> None:
     path = stores / "b" / "case 1.mha"
     result = invoke(stores / "pred.zarr", "--reference", path)
@@ -422,6 +557,7 @@ def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
         (("--tolerance-mm", "-1"), "tolerance_mm must be finite"),
         (("--band-mm", "nan"), "band_mm must be positive"),
         (("--seed", "-1"), "seed must be at least 0"),
+        (("--patients", "no.csv"), "neither a pattern with"),
         (("--ignore-label", "2"), "ignore_label 2 is also a class"),
         (("--raters", "a"), "raters are chosen from a store"),
     ],

@@ -46,31 +46,92 @@ def test_tables(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     assert result.return_value == 0
     # The raters are a voxel apart: narrower and stronger than what is tried here.
     assert result.stderr.splitlines() == [
-        "warning: sigma 1 is the smallest that was tried: try smaller sigmas",
-        "warning: strength 0.8 is the largest that was tried: try larger strengths",
+        f"warning: {target}: {text}"
+        for target, patients in (("one map", 4), ("fused", 3))
+        for text in (
+            "sigma 1 is the smallest that was tried: try smaller sigmas",
+            "strength 0.8 is the largest that was tried: try larger strengths",
+            f"{patients} patients are too few to settle what forecasts best",
+        )
     ]
     lines = result.stdout.splitlines()
     assert lines[0].startswith("4 cases, 2 to 3 raters: ")
+    one_map, fused = (at for at, line in enumerate(lines) if " (for " in line)
+    check_target(lines[one_map:fused], "one-hot", cases=4, command="smooth")
+    check_target(lines[fused:], "mean", cases=3, command="fuse-raters")
+
+
+def check_target(
+    lines: list[str], unsmoothed: str, *, cases: int, command: str
+) -> None:
+    """One part of the tables."""
     rows = dict(re.split(r"\s{2,}", line, maxsplit=1) for line in lines if "  " in line)
     best = [name for name in rows if name.startswith("best, ")]
     assert list(rows) == [
         "method",
-        "one-hot",
+        f"{unsmoothed}, not smoothed",
         *(f"label smoothing: --alpha {alpha}" for alpha in (0.1, 0.2, 0.3)),
         "SVLS as published: --sigma 1 --size 3 --strength 0.5",
         *best,
-        "its gain over SVLS as published",
+        "score",
+        "NLL",
+        "class NLL",
+        "Brier",
         "label",
         *"0125",
     ]
     kinds = [name.partition(":")[0] for name in best]
-    assert kinds == ["best, mm", "best, voxels", "best, size 3", "best, held out"]
+    assert kinds == ["best, mm", "best, voxels", "best, size 3"]
     held_out = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
-    assert re.fullmatch(rf"{held_out}\s+{held_out}", rows["best, held out"])
-    assert rows["0"].split()[:2] == ["background", "4"]
+    for score in ("NLL", "class NLL", "Brier"):
+        assert re.fullmatch(rf"{held_out}\s+{held_out}", rows[score])
+    assert rows["0"].split()[:2] == ["background", str(cases)]
     assert rows["5"].split() == ["label", "5", "0", "-", "-", "-", "-"]
+    inputs = {"smooth": "LABELS", "fuse-raters": r"RATERS\.\.\."}[command]
     window = r"--sigma(-mm)? 1(\.5)? --size (3|auto) --strength 0\.[58]"
-    assert re.fullmatch(rf"svls-cli smooth {window} LABELS OUT\.zarr", lines[-1])
+    copied = [line for line in lines if line.startswith("svls-cli ")]
+    assert len(copied) == 1
+    assert re.fullmatch(rf"svls-cli {command} {window} {inputs} OUT\.zarr", copied[0])
+
+
+def test_two_raters_have_one_answer(folder: Path) -> None:
+    result = invoke(*raters(folder)[:2])
+    assert "fuse-raters" not in result.stdout
+    assert "one of two left out leaves one map" in result.stdout.replace("\n", " ")
+    assert json.loads(invoke("--json", *raters(folder)[:2]).stdout)["fused"] is None
+
+
+def test_cases_of_one_patient_stay_together(folder: Path) -> None:
+    table = folder / "cases.csv"
+    rows = ["case,patient,site", *(f"case {at},p{at // 2},x" for at in range(5))]
+    table.write_text("\n".join(rows))
+    result = invoke("--patients", table, *raters(folder))
+    assert result.stdout.startswith("4 cases of 2 patients, 2 to 3 raters: ")
+    found = json.loads(invoke("--json", "--patients", table, *raters(folder)).stdout)
+    assert [case["patient"] for case in found["one_map"]["cases"]] == [
+        "p0",
+        "p0",
+        "p1",
+        "p1",
+    ]
+    folds = [fold["held_out"] for fold in found["one_map"]["held_out"]["folds"]]
+    assert sorted(folds) == [["case 0", "case 1"], ["case 2", "case 3"]]
+    pattern = invoke("--patients", "{patient} *", *raters(folder))
+    assert pattern.stdout.startswith("4 cases of 1 patient, 2 to 3 raters: ")
+    text = "one patient only, nothing is held out: keep the defaults\n"
+    assert pattern.stdout.count(text) == 2
+    last = pattern.stdout.splitlines()[-1]
+    assert last == "svls-cli fuse-raters RATERS... OUT.zarr"
+
+
+def test_in_plane(folder: Path) -> None:
+    result = invoke("--in-plane", *raters(folder))
+    assert "SVLS as published: --sigma 1 --size 1,3,3 --strength 0.5" in result.stdout
+    assert "within 2 mm of boundaries in each slice" in result.stdout.replace("\n", " ")
+    found = json.loads(invoke("--in-plane", "--json", *raters(folder)).stdout)
+    assert found["parameters"]["in_plane"]
+    for target in ("one_map", "fused"):
+        assert found[target]["recommendation"]["method"]["size"][0] == 1
 
 
 def test_report_figure_and_json_say_the_same(folder: Path) -> None:
@@ -84,35 +145,50 @@ def test_report_figure_and_json_say_the_same(folder: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
     written = sorted(path.name for path in folder.iterdir())
     assert written == ["raters", "report.json", "ä"]
-    keys = "tool_version parameters recommendation held_out warnings published "
-    keys += "baselines best_of per_class candidates cases left_out failed"
+    keys = "tool_version parameters one_map fused left_out failed"
     assert found.keys() == set(keys.split())
     assert found["parameters"]["sigmas"] == [1, 1.5]
     assert found["parameters"]["folds"] == 2
-    assert len(found["candidates"]) == 8 * 2
-    least = min(found["candidates"], key=lambda candidate: candidate["nll"])
-    best = found["recommendation"]
-    assert {key: best[key] for key in least} == least
-    folds = found["held_out"]["folds"]
-    assert [len(fold["held_out"]) for fold in folds] == [2, 2]
-    mean = np.mean([fold["nll"] for fold in folds])
-    assert found["held_out"]["nll"]["mean"] == pytest.approx(mean)
-    assert [case["raters"] for case in found["cases"]] == [2, 3, 3, 3]
-    mean = np.mean([case["nll_published"] for case in found["cases"]])
-    assert found["published"]["nll"] == pytest.approx(mean)
+    assert [case["raters"] for case in found["one_map"]["cases"]] == [2, 3, 3, 3]
+    assert [case["raters"] for case in found["fused"]["cases"]] == [3, 3, 3]
+    for target in (found["one_map"], found["fused"]):
+        keys = "recommendation best held_out warnings published baselines best_of "
+        keys += "per_class candidates cases"
+        assert target.keys() == set(keys.split())
+        assert len(target["candidates"]) == 8 * 2
+        least = min(target["candidates"], key=lambda candidate: candidate["nll"])
+        assert target["best"] == least
+        assert target["recommendation"]["method"] == least["method"]
+        assert target["recommendation"]["settled"]
+        cases, held_out = target["cases"], target["held_out"]
+        sizes = [len(fold["held_out"]) for fold in held_out["folds"]]
+        assert sorted(sizes) == [len(cases) // 2, (len(cases) + 1) // 2]
+        for score in ("nll", "brier", "class_nll"):
+            means = [fold[score] for fold in held_out["folds"]]
+            mean = np.average(means, weights=sizes)
+            assert held_out[score]["mean"] == pytest.approx(mean)
+            gain = target["published"][score] - mean
+            assert held_out["gain"][score]["mean"] == pytest.approx(gain)
+        mean = np.mean([case["nll_published"] for case in cases])
+        assert target["published"]["nll"] == pytest.approx(mean)
 
 
-def test_the_recommended_command_runs(installed: Run, folder: Path) -> None:
+def test_the_recommended_commands_run(installed: Run, folder: Path) -> None:
     """The installed commands, one after the other."""
-    result = installed("tune", "--json", *FAST, *raters(folder))
-    found = json.loads(result.stdout)["recommendation"]
-    program, *arguments = shlex.split(found["command"])
-    assert program == "svls-cli"
-    assert arguments[-2:] == ["LABELS", "OUT.zarr"]
-    installed(*arguments[:-2], folder / "raters" / "a", "OUT.zarr")
-    stored = open_store(folder / "OUT.zarr").config.method
-    assert stored == found["method"]
-    assert Method(**found["method"]).to_json() == stored
+    given: dict[str, list[Any]] = {
+        "one_map": ["LABELS", folder / "raters" / "a"],
+        "fused": ["RATERS...", *raters(folder)],
+    }
+    result = installed("tune", "--json", "--in-plane", *FAST, *raters(folder))
+    for target, (name, *inputs) in given.items():
+        found = json.loads(result.stdout)[target]["recommendation"]
+        program, *arguments = shlex.split(found["command"])
+        assert program == "svls-cli"
+        assert arguments[-2:] == [name, "OUT.zarr"]
+        installed(*arguments[:-2], *inputs, f"{target}.zarr")
+        stored = open_store(folder / f"{target}.zarr").config.method
+        assert stored == found["method"]
+        assert Method(**found["method"]).to_json() == stored
 
 
 def test_sample_data(run: Run) -> None:
@@ -129,15 +205,15 @@ def test_cases_that_do_not_count(folder: Path) -> None:
     result = invoke(*raters(folder))
     assert result.return_value == 4
     assert result.stdout.startswith("1 case, 3 raters: ")
-    assert "held out" not in result.stdout
+    assert "Held out" not in result.stdout
     lines = result.stderr.splitlines()
-    left_out, *failed, warning = [line for line in lines if "tried" not in line]
+    left_out, *failed = [line for line in lines if "tried" not in line]
     assert left_out == "left out: case 0: fewer than two raters"
     assert failed[0].startswith("failed: case 1: rater a: the file is empty [")
     assert failed[1].startswith("failed: case 2: ")
     assert "lie on different grids: shape is (12, 16, 16) and (9, 9, 9)" in failed[1]
-    held_out = "nothing is held out to score the choice on"
-    assert warning == f"warning: one case only: {held_out}"
+    assert "one patient only, nothing is held out: keep the defaults\n" in result.stdout
+    assert result.stdout.endswith("\nsvls-cli fuse-raters RATERS... OUT.zarr\n")
 
 
 def test_resample_to_first(folder: Path) -> None:
@@ -173,9 +249,13 @@ def test_ignored_voxels_do_not_count(folder: Path) -> None:
     found = json.loads(invoke("--json", "--ignore-label", 77, *raters(folder)).stdout)
     # The scores differ at the border: outside the image its edge is repeated, and what
     # is ignored has no share. What they are means over does not.
-    for key in ("pairs", "disagreement"):
-        before, after = ([c[key] for c in r["cases"]] for r in (expected, found))
-        assert before == after
+    for key in ("forecasts", "disagreement"):
+        for target in ("one_map", "fused"):
+            before, after = (
+                [case[key] for case in report[target]["cases"]]
+                for report in (expected, found)
+            )
+            assert before == after
     assert found["parameters"]["ignore_label"] == 77
     assert [c["value"] for c in found["parameters"]["classes"]] == [0, 1, 2]
 
@@ -190,6 +270,7 @@ def test_ignored_voxels_do_not_count(folder: Path) -> None:
         (("--strengths", "0,0.5"), "strengths must lie in"),
         (("--sigmas", "-1"), "sigma must be positive"),
         (("--band-mm", "nan"), "band_mm must be positive"),
+        (("--patients", "no.csv"), "'no.csv' is neither a pattern with"),
         (("--folds", "1"), "folds must be at least 2"),
         (("--seed", "-1"), "seed must be at least 0"),
         (("--classes", "0,1,2", "--ignore-label", "2"), "ignore_label 2 is also"),

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from svls_cli.errors import InvalidParameterError
 from svls_cli.soften.kernel import svls_kernel
 from svls_cli.soften.methods import Method
+from svls_cli.soften.parsing import parse_method
 
 
 def test_default_is_the_published_method() -> None:
@@ -23,6 +25,14 @@ def test_sigma_mm_becomes_voxels_by_the_spacing() -> None:
 
 def test_given_size_overrides_auto() -> None:
     assert Method(sigma_mm=2.0, size=(1, 3, 3)).window((4.0, 1, 1))[1] == (1, 3, 3)
+
+
+def test_an_axis_is_left_out_of_an_auto_window() -> None:
+    method = Method(sigma_mm=2.0, size=(1, "auto", "auto"))
+    assert method.window((4.0, 1.0, 0.5))[1] == (1, 13, 25)
+    assert parse_method("svls:sigma_mm=2:size=1xautoxauto") == method
+    stored = json.loads(json.dumps(method.to_json()))
+    assert Method(**stored) == replace(method, strength=0.5)
 
 
 def test_gaussian_is_the_window_with_its_centre_in() -> None:

@@ -1,6 +1,5 @@
-"""Scores against their definitions, choices against planted truths."""
+"""Choices against planted truths, and what is told of them."""
 
-import itertools
 import json
 import math
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
@@ -22,29 +21,29 @@ from svls_cli import (
     InvalidParameterError,
     Method,
     parse_classes,
-    smooth,
 )
 from svls_cli.figures import check_figure
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.raters import RatedCase
-from svls_cli.metrics import boundary_band as bands
 from svls_cli.metrics.averages import bootstrap
 from svls_cli.metrics.boundary_band import band_blocks, band_radius, boundary_band
-from svls_cli.tuning.candidates import PUBLISHED, Candidates, Search, smooth_options
-from svls_cli.tuning.case_scores import CaseScorer, CaseScores
+from svls_cli.tuning.candidates import Candidates, Search, method_options
+from svls_cli.tuning.case_scores import CaseScorer, CaseScores, TargetScores
 from svls_cli.tuning.choice import choose_candidate
 from svls_cli.tuning.crossvalidation import Fold, cross_validate, held_out
 from svls_cli.tuning.figure import draw_tuning
-from svls_cli.tuning.forecasts import forecast_scores
-from svls_cli.tuning.pair_scores import PairCounts, PairScores, uniform_scores
-from svls_cli.tuning.result import TuningResult
+from svls_cli.tuning.forecast_sums import ForecastCounts, MeanScores
+from svls_cli.tuning.result import TargetResult, TuningResult
+from svls_cli.tuning.score_names import SCORES, ScoreName, TargetName
 from svls_cli.tuning.tune import tune_smoothing
 from tests.helpers.label_maps import blobs, write_image
 
 LabelMap = npt.NDArray[Any]
 
 IGNORED = 9
-SEARCH = Search(Candidates(), "nll", band_mm=2.0, folds=5, seed=0)
+CANDIDATES = Candidates()
+SEARCH = Search(CANDIDATES, "nll", band_mm=2.0, folds=5, seed=0)
+PUBLISHED = CANDIDATES.published
 
 
 def noisy(maps: Sequence[LabelMap], *, seed: int, ignored: float) -> list[LabelMap]:
@@ -63,44 +62,6 @@ def brute_band(maps: Sequence[LabelMap], radius: Sequence[int]) -> LabelMap:
             found = set(labels[window].ravel().tolist()) - {IGNORED}
             band[voxel] |= len(found) > 1
     return band
-
-
-def brute_scores(
-    maps: Sequence[LabelMap], soft: Sequence[LabelMap], band: LabelMap
-) -> tuple[float, float, dict[int, float]]:
-    """The definitions, voxel by voxel; labels are the soft labels' channels."""
-    nlls, briers = [], []
-    per_class: dict[int, list[float]] = {}
-    for r, s in itertools.permutations(range(len(maps)), 2):
-        for voxel in np.argwhere(band):
-            own, y = (int(maps[rater][tuple(voxel)]) for rater in (r, s))
-            if IGNORED in (own, y):
-                continue
-            p = soft[r][(slice(None), *voxel)].astype(float)
-            nll = -math.log(min(1.0, max(1e-3, p[y])))
-            nlls.append(nll)
-            briers.append(sum((p[c] - (c == y)) ** 2 for c in range(len(p))))
-            for label in {own, y}:
-                per_class.setdefault(label, []).append(nll)
-    means = {label: float(np.mean(values)) for label, values in per_class.items()}
-    return float(np.mean(nlls)), float(np.mean(briers)), means
-
-
-def engine_scores(
-    maps: Sequence[LabelMap],
-    band: LabelMap,
-    methods: Sequence[Method],
-    strengths: Sequence[float],
-    *,
-    n_classes: int,
-    threads: int = 1,
-) -> PairScores:
-    """Of maps whose labels are 0, 1, ... and IGNORED."""
-    indices: Any = [np.where(m == IGNORED, n_classes, m).astype("u1") for m in maps]
-    windows = [replace(m, strength=1.0).on_grid((1.0,) * band.ndim) for m in methods]
-    return forecast_scores(
-        indices, band, windows, strengths, n_classes=n_classes, threads=threads
-    )
 
 
 @pytest.mark.parametrize("ignored", [0, 0.2])
@@ -151,108 +112,29 @@ def test_blocks_hold_the_band_once(seed: int, shape: tuple[int, ...]) -> None:
     assert (count[band] == 1).all()
 
 
-def test_golden_scores() -> None:
-    """Two raters, one boundary a voxel apart, by hand."""
-    maps = [np.array([[0, 0, 1, 1]]), np.array([[0, 1, 1, 1]])]
-    band = np.array([[True, True, True, False]])
-    scores = engine_scores(maps, band, [Method()], [0.5], n_classes=2)
-    # The neighbour column of the 2-D kernel: a face and two corners.
-    q = 0.077807 + 2 * 0.047193
-    # Each rater is certain and right once, has 1 - q for the other's label once, and q.
-    assert scores.counts.pairs == 6
-    assert scores.counts.agreed.tolist() == [2, 2]
-    assert scores.counts.differed.tolist() == [2, 2]
-    nll = 2 * (-math.log(q) - math.log(1 - q))
-    assert scores.nll[0, 0] == pytest.approx(nll, rel=1e-5)
-    assert scores.brier[0, 0] == pytest.approx(2 * (2 * q**2 + 2 * (1 - q) ** 2), 1e-5)
-    # With class 0 stand the two voxels on which they differ and the first, where both
-    # are certain but one has only 1 - q: 4 pairs of agreement and difference.
-    expected = 2 * -math.log(q) - math.log(1 - q)
-    assert scores.class_nll[0, 0, 0] == pytest.approx(expected, rel=1e-5)
-    onehot = uniform_scores(scores.counts, alpha=0, n_classes=2)
-    assert onehot.nll == pytest.approx(math.log(1000) / 3)
-    assert onehot.brier == pytest.approx(2 / 3)
-    assert onehot.class_nll == pytest.approx([math.log(1000) / 2] * 2)
-
-
-METHODS = [
-    Method(sigma=1, size=3),
-    Method(sigma=(0.6, 1, 2), size=(3, 1, 5)),
-    Method(sigma=1.5, size="auto"),
-]
-
-
-@pytest.mark.parametrize("raters", [2, 3])
-@pytest.mark.parametrize("ignored", [0, 0.15])
-def test_scores_are_their_definitions(
-    raters: int, ignored: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(bands._BLOCK_EDGE, 3, 5)  # many blocks
-    base = blobs((6, 8, 9), 4)
-    rng = np.random.default_rng(raters)
-    maps = [np.roll(base, rng.integers(-1, 2, 3), (0, 1, 2)) for _ in range(raters)]
-    maps = noisy(maps, seed=2, ignored=ignored)
-    band = brute_band(maps, (1, 1, 1))
-    strengths = (0.3, 1.0)
-    scores = engine_scores(maps, band, METHODS, strengths, n_classes=4)
-    for (w, method), (k, strength) in itertools.product(
-        enumerate(METHODS), enumerate(strengths)
-    ):
-        window = {"sigma": method.sigma, "size": method.size, "strength": strength}
-        options = {"classes": range(4), "ignore_label": IGNORED, **window}
-        soft = [smooth(m, **options) for m in maps]
-        nll, brier, per_class = brute_scores(maps, soft, band)
-        pairs = scores.counts.pairs
-        assert scores.nll[w, k] / pairs == pytest.approx(nll, rel=1e-5)
-        assert scores.brier[w, k] / pairs == pytest.approx(brier, rel=1e-5)
-        found = scores.class_nll[w, k] / scores.counts.per_class
-        assert dict(enumerate(found)) == pytest.approx(per_class, rel=1e-5)
-
-
-@pytest.mark.parametrize("alpha", [0, 0.1, 0.9])
-def test_uniform_scores_are_their_definition(alpha: float) -> None:
-    maps = noisy([blobs((9, 10), 3, seed=s) for s in (4, 5)], seed=3, ignored=0.1)
-    n_classes = 400  # so many that .1 / 400 is clipped
-    band = np.ones((9, 10), bool)
-    counts = engine_scores(maps, band, [Method()], [0.5], n_classes=3).counts
-    found = uniform_scores(counts, alpha=alpha, n_classes=n_classes)
-    classes = [c for c in range(n_classes + 1) if c != IGNORED]
-    options = {"method": "ls", "classes": classes, "ignore_label": IGNORED}
-    soft = [smooth(m, alpha=alpha, **options) for m in maps]
-    nll, brier, per_class = brute_scores(maps, soft, band)
-    assert found.nll == pytest.approx(nll, rel=1e-5)
-    assert found.brier == pytest.approx(brier, rel=1e-5)
-    assert dict(enumerate(found.class_nll)) == pytest.approx(per_class, rel=1e-5)
-
-
-def test_threads_do_not_change_the_scores() -> None:
-    maps = [blobs((70, 70, 20), 3, seed=s) for s in (0, 1)]
-    band = np.ones(maps[0].shape, bool)
-    given: Any = (maps, band, METHODS[:1], [0.5])
-    one, three = (engine_scores(*given, n_classes=3, threads=n) for n in (1, 3))
-    np.testing.assert_array_equal(one.nll, three.nll)
-    np.testing.assert_array_equal(one.class_nll, three.class_nll)
-
-
-def test_a_class_that_nobody_drew_has_no_score() -> None:
-    counts = PairCounts(np.array([3, 0]), np.array([0, 0]))
-    scores = uniform_scores(counts, alpha=0.1, n_classes=2)
-    assert np.isnan(scores.class_nll).tolist() == [False, True]
-
-
-@given(st.integers(2, 12), st.integers(2, 20), st.integers(0, 9))
+@given(
+    st.lists(st.sampled_from("abcdefghijkl"), min_size=2, max_size=16),
+    st.integers(2, 20),
+    st.integers(0, 9),
+)
 @settings(max_examples=50)
-def test_held_out_cases_do_not_choose(n: int, folds: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+def test_held_out_patients_do_not_choose(
+    patients: list[str], folds: int, seed: int
+) -> None:
+    assume(len(set(patients)) > 1)
+    n, rng = len(patients), np.random.default_rng(seed)
     scores = rng.random((n, 7))
-    found = cross_validate(scores, folds=folds, seed=seed)
+    options: Any = {"folds": folds, "seed": seed, "patients": patients}
+    found = cross_validate(scores, **options)
     assert sorted(row for fold in found for row in fold.cases) == list(range(n))
-    assert len(found) == min(n, folds)
+    assert len(found) == min(len(set(patients)), folds)
     for at, fold in enumerate(found):
         rows = list(fold.cases)
+        inside = {patients[row] for row in rows}
+        assert inside.isdisjoint(np.delete(patients, rows))
         other = scores.copy()
         other[rows] = rng.random((len(rows), 7)) * 100 - 50
-        again = cross_validate(other, folds=folds, seed=seed)
+        again = cross_validate(other, **options)
         assert again[at] == fold
         rest = np.delete(scores, rows, axis=0).mean(axis=0)
         assert rest[fold.chosen] == rest.min()
@@ -289,6 +171,18 @@ def test_candidates() -> None:
     assert PUBLISHED in Candidates((2,), (0.1,)).methods
 
 
+def test_candidates_in_plane() -> None:
+    candidates = Candidates((1, 2), in_plane=True)
+    assert {method.size for method in candidates.methods} == {
+        (1, 3, 3),
+        (1, "auto", "auto"),
+    }
+    for method in candidates.methods:
+        assert method.window((1.0, 0.5, 0.5))[1][0] == 1
+    assert candidates.published == Method(sigma=1.0, size=(1, 3, 3), strength=0.5)
+    assert candidates.published in candidates.methods
+
+
 @pytest.mark.parametrize(
     ("sigmas", "strengths", "message"),
     [
@@ -311,7 +205,7 @@ def test_bad_candidates(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"score": "dice"}, "score must be nll or brier, found 'dice'"),
+        ({"score": "dice"}, "score must be nll or brier or class_nll, found 'dice'"),
         ({"band_mm": 0.0}, "band_mm must be positive"),
         ({"band_mm": math.inf}, "band_mm must be positive"),
         ({"folds": 1}, "folds must be at least 2, found 1"),
@@ -342,8 +236,9 @@ def test_a_choice_at_the_edge_is_told(best: Method, expected: list[str]) -> None
 
 def test_options_carry_no_float_noise() -> None:
     method = Method(sigma_mm=0.1 + 0.2, strength=0.7000000000000001)
-    assert smooth_options(method) == "--sigma-mm 0.3 --size auto --strength 0.7"
-    assert smooth_options(PUBLISHED) == "--sigma 1 --size 3 --strength 0.5"
+    assert method_options(method) == "--sigma-mm 0.3 --size auto --strength 0.7"
+    assert method_options(PUBLISHED) == "--sigma 1 --size 3 --strength 0.5"
+    assert method_options(PUBLISHED, defaults=False) == ""
 
 
 def rated(folder: Path, name: str, maps: Sequence[LabelMap], **image: Any) -> RatedCase:
@@ -374,14 +269,19 @@ def drawn(
     return [(depth + width_mm * field(3) > 0).astype(np.uint8) for _ in range(3)]
 
 
-def tuned(folder: Path, cases: Sequence[RatedCase], search: Search) -> TuningResult:
-    """As `tune_smoothing`, in this process."""
+def tuned(cases: Sequence[RatedCase], search: Search) -> tuple[TargetResult, ...]:
+    """As `tune_smoothing`, in this process: of one map, and fused."""
     table = ClassTable.from_values([0, 1])
     scorer = CaseScorer(search.candidates, search.band_mm, table)
     outcomes = [scorer(case) for case in cases]
     used = [each.result for each in outcomes if each.result is not None]
     assert len(used) == len(cases), outcomes
-    return choose_candidate(used, [], table, search, other={})
+    patients = {case.name: case.name for case in cases}
+    targets = ("one_map", "fused") if used[0].fused else ("one_map",)
+    return tuple(
+        choose_candidate(target, used, table, search, patients)  # type: ignore[arg-type]
+        for target in targets
+    )
 
 
 def test_wider_disagreement_asks_for_a_wider_sigma(tmp_path: Path) -> None:
@@ -391,13 +291,16 @@ def test_wider_disagreement_asks_for_a_wider_sigma(tmp_path: Path) -> None:
         for seed in range(4):
             maps = drawn((24, 32, 32), spacing=(1, 1, 1), width_mm=width_mm, seed=seed)
             cases.append(rated(tmp_path / f"{width_mm}", f"case {seed}", maps))
-        result = tuned(tmp_path, cases, replace(SEARCH, band_mm=4.0))
+        result, fused = tuned(cases, replace(SEARCH, band_mm=4.0))
         method = result.best.method
         best.append(float(method.sigma_mm or method.sigma))  # type: ignore[arg-type]
         assert result.best.nll < result.published.nll
         assert result.held_out is not None
-        assert result.held_out.nll_gain.mean > 0
+        assert result.held_out.gains["nll"].mean > 0
+        # The raters' mean knows some of how they differ: it needs less.
+        assert fused.best.nll < result.best.nll
     assert best[0] <= 1 < best[1]
+    assert fused.best.method.sigma_mm < method.sigma_mm  # type: ignore[operator]
 
 
 def test_disagreement_in_mm_asks_for_a_sigma_in_mm(tmp_path: Path) -> None:
@@ -406,7 +309,7 @@ def test_disagreement_in_mm_asks_for_a_sigma_in_mm(tmp_path: Path) -> None:
         shape = [round(32 / mm)] * 2
         maps = drawn([12, *shape], spacing=(mm, mm, mm), width_mm=1.2, seed=seed)
         cases.append(rated(tmp_path, f"case {seed}", maps, spacing=(mm, mm, mm)))
-    result = tuned(tmp_path, cases, replace(SEARCH, band_mm=4.0))
+    result, _ = tuned(cases, replace(SEARCH, band_mm=4.0))
     assert result.best.method.sigma_mm is not None
     assert result.best_of["mm"].nll < result.best_of["voxels"].nll
 
@@ -415,40 +318,131 @@ def planted(best: int, n_cases: int) -> list[CaseScores]:
     """Cases in which one candidate is the best, each in its own measure."""
     shape = (len(SEARCH.candidates.windows), len(SEARCH.candidates.tried_strengths))
     rng = np.random.default_rng(0)
+    counts = ForecastCounts(
+        np.array([0.0, 1.0]), np.array([2, 5]), np.array([[1, 1], [3, 2]]), 7.0
+    )
     cases = []
     for at in range(n_cases):
-        nll, brier = 1 + rng.random((2, *shape))
+        nll, brier, *by_class = 1 + rng.random((4, *shape))
         nll.ravel()[best] = 0.5 + at / 100
         brier.ravel()[best - 1] = 0.25
-        counts = PairCounts(np.array([5, 5]), np.array([2, 2]))
-        by_class = np.repeat(nll[..., np.newaxis], 2, axis=-1)
-        values = np.array([0, 1])
-        cases.append(CaseScores(f"c{at}", 2, values, 10, counts, nll, brier, by_class))
+        for values in by_class:
+            values.ravel()[best - 2] = 0.75
+        scores = MeanScores(nll, brier, np.stack(by_class, axis=-1))
+        target = TargetScores(counts, scores)
+        cases.append(CaseScores(f"c{at}", 2, np.array([0, 1]), 10, target, None))
     return cases
 
 
-def chosen(best: int, n_cases: int, score: Any = "nll") -> TuningResult:
+def chosen(
+    best: int, n_cases: int, score: Any = "nll", patients: Any = None
+) -> TargetResult:
     table, search = ClassTable.from_values([0, 1]), replace(SEARCH, score=score)
-    return choose_candidate(planted(best, n_cases), [], table, search, other={})
+    names = [f"c{at}" for at in range(n_cases)]
+    owners = dict(zip(names, patients or names, strict=True))
+    return choose_candidate("one_map", planted(best, n_cases), table, search, owners)
 
 
-@pytest.mark.parametrize("score", ["nll", "brier"])
-def test_the_planted_candidate_is_chosen(score: str) -> None:
+@pytest.mark.parametrize("score", SCORES)
+def test_the_planted_candidate_is_chosen(score: ScoreName) -> None:
     result = chosen(17, 6, score)
-    expected = SEARCH.candidates.methods[17 if score == "nll" else 16]
+    expected = SEARCH.candidates.methods[17 - SCORES.index(score)]
     assert result.best.method == expected
     assert result.held_out is not None
-    assert {fold.method for fold in result.held_out.folds} == {expected}
+    assert {fold.chosen.method for fold in result.held_out.folds} == {expected}
+    assert result.settled
+    assert result.recommended == expected
     if score == "nll":
         assert result.best.nll == pytest.approx(0.525)
-        assert result.held_out.nll.mean == pytest.approx(0.525)
-        assert result.per_class[1].best == pytest.approx(0.525)
+        assert result.held_out.scores["nll"].mean == pytest.approx(0.525)
+    if score == "class_nll":
+        assert result.best.class_nll == pytest.approx(0.75)
+        assert [row.best for row in result.per_class] == pytest.approx([0.75, 0.75])
 
 
-def test_one_case_has_no_held_out_score() -> None:
-    result = chosen(3, 1)
-    assert result.held_out is None
-    assert result.to_json()["held_out"] is None
+def test_one_patient_has_no_held_out_score() -> None:
+    for result in (chosen(3, 1), chosen(3, 3, patients="xxx")):
+        assert result.held_out is None
+        assert result.to_json()["held_out"] is None
+        assert result.recommended == PUBLISHED
+        assert result.verdict.endswith("nothing is held out: keep the defaults")
+        assert result.command == "svls-cli smooth LABELS OUT.zarr"
+
+
+def test_intervals_are_over_patients() -> None:
+    alone = chosen(17, 12)
+    grouped = chosen(17, 12, patients=[f"p{at // 4}" for at in range(12)])
+    assert alone.held_out is not None
+    assert grouped.held_out is not None
+    assert grouped.held_out.patients == 3
+    assert [len(fold.held_out) for fold in grouped.held_out.folds] == [4, 4, 4]
+    assert grouped.best == alone.best
+    gains = [each.held_out.gains["nll"] for each in (alone, grouped)]  # type: ignore[union-attr]
+    expected = bootstrap(
+        np.array([c.nll_published - c.nll_best for c in grouped.cases]),
+        seed=0,
+        groups=[case.patient for case in grouped.cases],
+    )
+    assert gains[1] == expected
+    assert gains[0] != gains[1]
+    few = "3 patients are too few to settle what forecasts best"
+    assert few in grouped.warnings
+    assert few not in alone.warnings
+
+
+def verdict_of(
+    gains: Sequence[float], *, target: TargetName = "one_map"
+) -> TargetResult:
+    """Of cases in which one window gains so much over the published method."""
+    search = replace(SEARCH, candidates=Candidates((2.0,), (0.5,), in_plane=True))
+    shape = (len(search.candidates.windows), 1)
+    cases = []
+    for at, gain in enumerate(gains):
+        by_class = np.full((*shape, 2), 1.0)
+        by_class[1] -= gain
+        counts = ForecastCounts(np.ones(1), np.array([4]), np.array([[2, 2]]), 4.0)
+        scores = MeanScores(by_class.mean(-1), by_class.mean(-1), by_class)
+        each = TargetScores(counts, scores)
+        cases.append(CaseScores(f"c{at}", 3, np.array([0, 1]), 4, each, each))
+    owners = {case.name: case.name for case in cases}
+    table = ClassTable.from_values([0, 1])
+    return choose_candidate(target, cases, table, search, owners)
+
+
+def test_what_is_not_settled_keeps_the_defaults() -> None:
+    result = verdict_of([0.1, -0.1, 0.3, -0.2, 0.1, -0.1, 0.2, -0.1])
+    assert result.best.method != result.published.method
+    assert not result.settled
+    assert result.verdict == "no better than published: keep the defaults"
+    assert result.recommended == result.published.method
+    assert result.command == "svls-cli smooth --size 1,3,3 LABELS OUT.zarr"
+    fused = verdict_of([0.1, -0.1, 0.3], target="fused")
+    assert fused.command == "svls-cli fuse-raters --size 1,3,3 RATERS... OUT.zarr"
+
+
+def test_what_is_settled_is_recommended() -> None:
+    result = verdict_of([0.1, 0.2, 0.3, 0.2, 0.1, 0.2, 0.2, 0.1], target="fused")
+    assert result.settled
+    assert result.recommended == result.best.method
+    window = "--sigma 2 --size 1,auto,auto --strength 0.5"
+    assert result.command == f"svls-cli fuse-raters {window} RATERS... OUT.zarr"
+
+
+def test_large_classes_that_rule_are_told() -> None:
+    """The best for the mean over voxels is worse for the mean over classes."""
+    cases = planted(17, 8)
+    for case in cases:
+        scores = case.one_map.scores
+        scores.nll_by_class[...] = 1
+        scores.nll_by_class.reshape(-1, 2)[17] = 3
+    owners = {case.name: case.name for case in cases}
+    table = ClassTable.from_values([0, 1])
+    result = choose_candidate("one_map", cases, table, SEARCH, owners)
+    assert result.settled
+    assert any("large classes rule this choice" in text for text in result.warnings)
+    by_class = replace(SEARCH, score="class_nll")
+    result = choose_candidate("one_map", cases, table, by_class, owners)
+    assert not any("large classes rule" in text for text in result.warnings)
 
 
 def test_tune_smoothing(tmp_path: Path) -> None:
@@ -473,7 +467,9 @@ def test_tune_smoothing(tmp_path: Path) -> None:
     batch = Batch(progress=progress)
     result = tune_smoothing(cases, classes=classes, batch=batch, **tried)
     assert doing == [(6, "tune")]
-    assert [case.case for case in result.cases] == ["good 0", "good 1", "good 2"]
+    one_map = result.one_map
+    assert result.fused is None  # of two raters there is nobody to fuse
+    assert [case.case for case in one_map.cases] == ["good 0", "good 1", "good 2"]
     assert [record.case for record in result.left_out] == ["lonely", "flat"]
     assert [record.case for record in result.failed] == ["other", "broken"]
     assert "different grids" in str(result.failed[0].reason)
@@ -481,15 +477,15 @@ def test_tune_smoothing(tmp_path: Path) -> None:
     report = json.dumps(result.to_json(), allow_nan=False)
     parameters = json.loads(report)["parameters"]
     assert [c["value"] for c in parameters["classes"]] == [0, 1, 2, 7]
-    assert result.per_class[3].best is None
-    assert (result.per_class[3].cases, result.per_class[2].cases) == (0, 3)
+    assert one_map.per_class[3].best is None
+    assert (one_map.per_class[3].cases, one_map.per_class[2].cases) == (0, 3)
     # On voxels of 1 mm both kinds are one window: mm comes first.
-    assert result.best_of["mm"].nll == result.best_of["voxels"].nll
+    assert one_map.best_of["mm"].nll == one_map.best_of["voxels"].nll
 
-    without = tune_smoothing(good, **tried)
-    assert without.candidates == result.candidates
-    four, three = (found.baselines[1].nll for found in (result, without))
-    disagreement = result.cases[0].disagreement
+    without = tune_smoothing(good, **tried).one_map
+    assert without.candidates == one_map.candidates
+    four, three = (found.baselines[1].nll for found in (one_map, without))
+    disagreement = one_map.cases[0].disagreement
     for classes_found, nll in ((4, four), (3, three)):
         agree = math.log(0.9 + 0.1 / classes_found)
         differ = math.log(0.1 / classes_found)
@@ -497,13 +493,47 @@ def test_tune_smoothing(tmp_path: Path) -> None:
         assert nll == pytest.approx(expected)
 
 
+def test_fused_labels_are_tuned_by_cases_with_three_raters(tmp_path: Path) -> None:
+    base = blobs((8, 9, 10), 2)
+    maps = [np.roll(base, shift, axis=2) for shift in (0, 1, -1)]
+    cases = [rated(tmp_path, f"c{at}", maps[: 2 + at]) for at in range(2)]
+    result = tune_smoothing(cases, sigmas=[1], strengths=[0.5])
+    assert result.fused is not None
+    assert [case.case for case in result.fused.cases] == ["c1"]
+    assert [target.target for target in result.targets] == ["one_map", "fused"]
+    n = result.fused.cases[0].band_voxels
+    assert result.fused.cases[0].forecasts == 3 * n  # each rater is left out once
+    assert result.one_map.cases[1].forecasts == 6 * n  # ordered pairs
+
+
+def test_in_plane_is_slice_by_slice(tmp_path: Path) -> None:
+    """A volume in plane has the scores of its slices one by one, as 2-D images."""
+    maps = [blobs((3, 16, 16), 2, seed=at).astype(np.uint8) for at in range(3)]
+    volume = rated(tmp_path, "volume", maps, spacing=(1.0, 1.5, 4.0))
+    slices = [
+        rated(tmp_path, f"s{z}", [m[z] for m in maps], spacing=(1.0, 1.5))
+        for z in range(3)
+    ]
+    tried: dict[str, Any] = {"sigmas": [1.2], "strengths": [0.8]}
+    found = tune_smoothing([volume], in_plane=True, **tried)
+    single = tune_smoothing(slices, **tried)
+    for whole, each in zip(found.targets, single.targets, strict=True):
+        n = [case.forecasts for case in each.cases]
+        assert whole.cases[0].forecasts == sum(n)
+        expected = np.average([case.nll_published for case in each.cases], weights=n)
+        assert whole.cases[0].nll_published == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(InputError, match="in_plane is for volumes"):
+        tune_smoothing(slices, in_plane=True, **tried)
+
+
 def test_raters_who_agree_need_no_smoothing(tmp_path: Path) -> None:
     maps = [blobs((12, 14, 16), 3)] * 3
     result = tune_smoothing([rated(tmp_path, "a", maps)], sigmas=[1, 2])
-    assert result.baselines[0].nll == 0
-    assert result.best.method.strength == 0.1
-    assert any("strength 0.1 is the smallest" in w for w in result.warnings)
-    assert any(w.startswith("one-hot forecasts") for w in result.warnings)
+    for target in result.targets:
+        assert target.baselines[0].nll == 0
+        assert target.best.method.strength == 0.1
+        assert any("strength 0.1 is the smallest" in w for w in target.warnings)
+        assert any(w.startswith("no smoothing at all") for w in target.warnings)
 
 
 def test_nothing_to_tune_by(tmp_path: Path) -> None:
@@ -532,14 +562,22 @@ def test_voxels_too_fine_for_a_sigma_say_so(tmp_path: Path) -> None:
         tune_smoothing([case])
 
 
+def tuning(*targets: TargetResult) -> TuningResult:
+    fused = targets[1] if len(targets) > 1 else None
+    table, parameters = ClassTable.from_values([0, 1]), SEARCH.to_json()
+    return TuningResult(parameters, table, targets[0], fused, (), ())
+
+
 def test_figure(tmp_path: Path) -> None:
-    for score in ("nll", "brier"):
-        result = chosen(17, 6, score)
-        draw_tuning(result, tmp_path / f"{score}.svg")
+    for score in ("nll", "class_nll"):
+        one_map = chosen(17, 6, score)
+        fused = replace(one_map, target="fused")
+        draw_tuning(tuning(one_map, fused), tmp_path / f"{score}.svg")
     text = (tmp_path / "nll.svg").read_text()
-    assert "<!-- best: 0.525 -->" in text
-    assert "<!-- NLL on other raters (less is better) -->" in text
-    draw_tuning(result, tmp_path / "ä b.png")
+    assert text.count("<!-- best: 0.525 -->") == 2
+    assert text.count("<!-- NLL (less is better) -->") == 2
+    assert "<!-- All raters but one, fused, forecast that one (fuse-raters) -->" in text
+    draw_tuning(tuning(one_map), tmp_path / "ä b.png")
     assert (tmp_path / "ä b.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -547,7 +585,7 @@ def test_figure(tmp_path: Path) -> None:
 def test_figure_of_a_single_candidate(tmp_path: Path) -> None:
     cases = [rated(tmp_path, "a", [blobs((6, 9, 9), 2, seed=s) for s in (0, 1)])]
     search = replace(SEARCH, candidates=Candidates((1,), (0.5,)))
-    draw_tuning(tuned(tmp_path, cases, search), tmp_path / "one.png")
+    draw_tuning(tuning(*tuned(cases, search)), tmp_path / "one.png")
     assert (tmp_path / "one.png").stat().st_size > 10_000
 
 
