@@ -43,8 +43,8 @@ def number_list(text: str) -> tuple[float, ...]:
     group="Search",
     type=click.Choice(SCORES),
     default="nll",
-    help="Score that the choice goes by: negative log-likelihood, Brier score, or the "
-    "NLL with all classes of a case of one weight, so that large ones do not rule.",
+    help="Score that the choice goes by: negative log-likelihood; the same with all "
+    "classes of a case of one weight, so that large ones do not rule; or Brier score.",
 )
 @options.band_mm("Score voxels", group="Search")
 @options.in_plane("windows and band leave out the first axis", group="Search")

@@ -6,19 +6,14 @@ from typing import TYPE_CHECKING
 
 from svls_cli.cli import console
 from svls_cli.cli.console import echo, least_to_most, say, table
+from svls_cli.tuning.score_names import SCORE_TITLES
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
     from svls_cli.tuning.result import ClassNll, HeldOut, TargetResult, TuningResult
-    from svls_cli.tuning.score_names import ScoreName
 
 Row = tuple[str, ...]
 
-_SCORES: dict[ScoreName, str] = {
-    "nll": "NLL",
-    "class_nll": "class NLL",
-    "brier": "Brier",
-}
 _HEADINGS = {
     "one_map": "One rater's map, smoothed, forecasts each other rater (for smooth)",
     "fused": "All raters but one, fused and smoothed, forecast that one (for "
@@ -64,7 +59,7 @@ def _show_target(result: TargetResult) -> None:
     echo("")
     say(_HEADINGS[result.target])
     echo("")
-    table(("method", *_SCORES.values()), _score_rows(result))
+    table(("method", *SCORE_TITLES.values()), _score_rows(result))
     if result.held_out:
         echo("\nHeld out, with 95 % intervals over patients\n")
         table(("score", "best", "its gain over published"), _gain_rows(result.held_out))
@@ -95,14 +90,15 @@ def _score_rows(result: TargetResult) -> list[Row]:
         ),
     ]
     return [
-        (name, *(f"{score.of(each):.4f}" for each in _SCORES)) for name, score in scores
+        (name, *(f"{score.of(each):.4f}" for each in SCORE_TITLES))
+        for name, score in scores
     ]
 
 
 def _gain_rows(held_out: HeldOut) -> list[Row]:
     return [
         (name, _cell(held_out.scores[score]), _cell(held_out.gains[score]))
-        for score, name in _SCORES.items()
+        for score, name in SCORE_TITLES.items()
     ]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from svls_cli.figures import drawing, legend_below
 from svls_cli.tuning.candidates import is_auto
 from svls_cli.tuning.result import Score, TargetResult, TuningResult
+from svls_cli.tuning.score_names import SCORE_TITLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,6 @@ _LINES = {
     "voxels, size 3": ("sigma", False, "#E69F00", "s:"),
     "mm, size 3": ("sigma_mm", False, "#56B4E9", "o:"),
 }
-_NAMES = {"nll": "NLL", "brier": "Brier score", "class_nll": "class NLL"}
 _TITLES = {
     "one_map": "One rater's map forecasts each other rater (smooth)",
     "fused": "All raters but one, fused, forecast that one (fuse-raters)",
@@ -52,7 +52,7 @@ def _draw_target(part: SubFigure, result: TargetResult, sigmas: list[float]) -> 
     limits = by_sigma.get_ylim()
     for axes in (by_sigma, by_strength):
         _draw_references(axes, result, limits)
-    by_sigma.set_ylabel(f"{_NAMES[result.score]} (less is better)")
+    by_sigma.set_ylabel(f"{SCORE_TITLES[result.score]} (less is better)")
     legend_below(part, by_sigma)
 
 

@@ -11,7 +11,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.metrics.averages import Estimate
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.candidates import method_options
-from svls_cli.tuning.score_names import ScoreName, TargetName
+from svls_cli.tuning.score_names import SCORE_TITLES, ScoreName, TargetName
 
 _COMMANDS: dict[TargetName, tuple[str, str]] = {
     "one_map": ("smooth", "LABELS"),
@@ -30,15 +30,15 @@ class Score:
     nll, brier
         As `svls_cli.tuning.forecast_sums` defines them, over all voxels of the band.
     class_nll
-        NLL with all classes of a case of one weight: the mean over its classes,
+        The NLL with all classes of a case of one weight: the mean over its classes,
         background included, of the NLL where a rater whom the forecast is made from
         said the class.
     """
 
     method: Method
     nll: float
-    brier: float
     class_nll: float
+    brier: float
 
     def of(self, name: ScoreName) -> float:
         """The score of this name."""
@@ -214,7 +214,8 @@ class TargetResult:
             return "one patient only, nothing is held out: keep the defaults"
         if not self.settled:
             return "no better than published: keep the defaults"
-        return "better than published on patients that did not choose it"
+        title = SCORE_TITLES[self.score]
+        return f"better {title} than published on patients that did not choose it"
 
     @property
     def command(self) -> str:

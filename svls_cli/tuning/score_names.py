@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-ScoreName = Literal["nll", "brier", "class_nll"]
+ScoreName = Literal["nll", "class_nll", "brier"]
 SCORES: tuple[ScoreName, ...] = get_args(ScoreName)
+SCORE_TITLES: dict[ScoreName, str] = {
+    "nll": "NLL",
+    "class_nll": "class NLL",
+    "brier": "Brier score",
+}
 # What the labels are made from that are to be smoothed.
 TargetName = Literal["one_map", "fused"]

@@ -76,14 +76,14 @@ def check_target(
         "score",
         "NLL",
         "class NLL",
-        "Brier",
+        "Brier score",
         "label",
         *"0125",
     ]
     kinds = [name.partition(":")[0] for name in best]
     assert kinds == ["best, mm", "best, voxels", "best, size 3"]
     held_out = r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]"
-    for score in ("NLL", "class NLL", "Brier"):
+    for score in ("NLL", "class NLL", "Brier score"):
         assert re.fullmatch(rf"{held_out}\s+{held_out}", rows[score])
     assert rows["0"].split()[:2] == ["background", str(cases)]
     assert rows["5"].split() == ["label", "5", "0", "-", "-", "-", "-"]

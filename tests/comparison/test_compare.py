@@ -18,7 +18,8 @@ from svls_cli.comparison.result import Comparison, Spread, Trial
 from svls_cli.comparison.tables import meaning
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import find_rated_cases
-from svls_cli.soften.methods import Method, parse_method
+from svls_cli.soften.methods import Method
+from svls_cli.soften.parsing import parse_method
 from svls_cli.store.reader import open_store
 from svls_cli.training import TrainingConfig
 from svls_cli.training.run_state import RunState

@@ -205,7 +205,7 @@ def test_bad_candidates(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"score": "dice"}, "score must be nll or brier or class_nll, found 'dice'"),
+        ({"score": "dice"}, "score must be nll or class_nll or brier, found 'dice'"),
         ({"band_mm": 0.0}, "band_mm must be positive"),
         ({"band_mm": math.inf}, "band_mm must be positive"),
         ({"folds": 1}, "folds must be at least 2, found 1"),
@@ -325,9 +325,9 @@ def planted(best: int, n_cases: int) -> list[CaseScores]:
     for at in range(n_cases):
         nll, brier, *by_class = 1 + rng.random((4, *shape))
         nll.ravel()[best] = 0.5 + at / 100
-        brier.ravel()[best - 1] = 0.25
+        brier.ravel()[best - 2] = 0.25
         for values in by_class:
-            values.ravel()[best - 2] = 0.75
+            values.ravel()[best - 1] = 0.75
         scores = MeanScores(nll, brier, np.stack(by_class, axis=-1))
         target = TargetScores(counts, scores)
         cases.append(CaseScores(f"c{at}", 2, np.array([0, 1]), 10, target, None))
@@ -423,6 +423,7 @@ def test_what_is_not_settled_keeps_the_defaults() -> None:
 def test_what_is_settled_is_recommended() -> None:
     result = verdict_of([0.1, 0.2, 0.3, 0.2, 0.1, 0.2, 0.2, 0.1], target="fused")
     assert result.settled
+    assert result.verdict.startswith("better NLL than published on patients")
     assert result.recommended == result.best.method
     window = "--sigma 2 --size 1,auto,auto --strength 0.5"
     assert result.command == f"svls-cli fuse-raters {window} RATERS... OUT.zarr"
