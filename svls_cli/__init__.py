@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from svls_cli.labels.cases import find_cases as find_cases
     from svls_cli.labels.class_files import parse_classes as parse_classes
     from svls_cli.labels.raters import find_rated_cases as find_rated_cases
+    from svls_cli.labels.scans import pair_images as pair_images
     from svls_cli.nnunet.nnunet import nnunet_cases as nnunet_cases
     from svls_cli.raters.fusion import Fusion as Fusion
     from svls_cli.raters.measuring import measure_cases as measure_cases
@@ -72,6 +73,7 @@ _HOME = {
     "measure_cases": "raters.measuring",
     "nnunet_cases": "nnunet.nnunet",
     "open_store": "store.reader",
+    "pair_images": "labels.scans",
     "parse_classes": "labels.class_files",
     "predict_cases": "training.predict",
     "score_run": "training.score",

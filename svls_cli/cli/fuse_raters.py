@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from svls_cli.cli import console, options, store_tables
+from svls_cli.cli import console, options, smoothing_options, store_tables
 from svls_cli.cli.command import PATH, Command, option
 from svls_cli.labels.names import composed
 from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
@@ -17,7 +17,9 @@ from svls_cli.raters.choices import FUSIONS, MEASURED_WEIGHTS, TIES
 # What a folder of hard label maps has no use for.
 _SOFT_OPTIONS = (
     "method",
-    *options.METHOD_PARAMETERS,
+    *smoothing_options.METHOD_PARAMETERS,
+    "images",
+    "image_pattern",
     "classes",
     "dtype",
     "device",
@@ -72,7 +74,7 @@ def parse_weights(text: str) -> Any:
     default="lowest",
     help="Value of the hard label where several labels have the same weight.",
 )
-@options.smoothing
+@smoothing_options.smoothing
 @options.rater_pattern
 @options.classes
 @options.unlabelled
@@ -205,7 +207,8 @@ def _measure(
 def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:
     from svls_cli.compiling.fuse import fuse_cases
 
-    fusion, method = _fusion(rest), options.method_of(rest)
+    cases = smoothing_options.with_images(cases, rest)
+    fusion, method = _fusion(rest), smoothing_options.method_of(rest)
     classes = rest.pop("classes")
     return fuse_cases(
         cases,

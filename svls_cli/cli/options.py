@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from svls_cli.cli.command import FILE, Decorated, option, together
-from svls_cli.soften.choices import DTYPES, METHODS
+from svls_cli.cli.command import FILE, Decorated, option
+from svls_cli.soften.choices import DTYPES
 
 if TYPE_CHECKING:
     from svls_cli.labels.class_files import ClassSpec
-    from svls_cli.soften.methods import Method
 
 
 def numbers(kind: type[int] | type[float], *, word: str = "") -> Callable[[str], Any]:
@@ -221,71 +220,9 @@ device = _device(
 )
 training_device = _device("A GPU that is missing is an error.")
 
-# In the order of `Method`, after its name.
-METHOD_PARAMETERS = ("sigma", "sigma_mm", "size", "strength", "alpha")
-
-smoothing = together(
-    option(
-        "--method",
-        group="Smoothing",
-        type=click.Choice(METHODS),
-        default="svls",
-        help="svls: Spatially Varying Label Smoothing. ls: uniform label smoothing. "
-        "gaussian: a blur, as svls but with the centre in the window. onehot: no "
-        "smoothing.",
-    ),
-    option(
-        "--sigma",
-        group="Smoothing",
-        type=numbers(float),
-        metavar="NUMBER|Z,Y,X",
-        help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
-        "published]",
-    ),
-    option(
-        "--sigma-mm",
-        group="Smoothing",
-        type=numbers(float),
-        metavar="NUMBER|Z,Y,X",
-        help="Standard deviation in mm instead: one number, or z,y,x. Each image's "
-        "spacing turns it into voxels.",
-    ),
-    option(
-        "--size",
-        group="Smoothing",
-        type=numbers(int, word="auto"),
-        metavar="NUMBER|Z,Y,X|auto",
-        help="Window in voxels: an odd number, or auto: three sigmas either side; or "
-        "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
-        "[default: 3, as published; auto with --sigma-mm]",
-    ),
-    option(
-        "--strength",
-        group="Smoothing",
-        type=float,
-        metavar="SHARE",
-        help="Share of the soft label that comes from the neighbours. [default: 0.5, "
-        "as published]",
-    ),
-    option(
-        "--alpha",
-        group="Smoothing",
-        type=float,
-        metavar="SHARE",
-        help="Share that is spread evenly over all classes, for ls. [default: 0.1]",
-    ),
-)
-
 
 def classes_of(text: str | None) -> ClassSpec | None:
     """The classes that `--classes` names, if any."""
     from svls_cli.labels.class_files import parse_classes
 
     return None if text is None else parse_classes(text)
-
-
-def method_of(rest: dict[str, Any]) -> Method:
-    """Take the method and its parameters out of a command's options."""
-    from svls_cli.soften.methods import Method
-
-    return Method(*map(rest.pop, ("method", *METHOD_PARAMETERS)))

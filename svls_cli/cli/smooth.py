@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from svls_cli.cli import console, options, store_tables
+from svls_cli.cli import console, options, smoothing_options, store_tables
 from svls_cli.cli.command import PATH, Command
 
 
 @click.command("smooth", cls=Command)
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUTS...", type=PATH)
 @click.argument("out", metavar="OUT.zarr", type=PATH)
-@options.smoothing
+@smoothing_options.smoothing
 @options.pattern
 @options.classes
 @options.unlabelled
@@ -49,12 +49,14 @@ def command(
       svls-cli smooth --sigma 1 labels/ out.zarr
       svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
       svls-cli smooth --pattern '{case}/{case}_seg.nii.gz' cases/ out.zarr
+      svls-cli smooth --method bilateral --images images/ labels/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
     from svls_cli.labels.cases import find_cases
 
     lines = console.stdin_lines(inputs)
     cases = find_cases(inputs, pattern=pattern, lines=lines)
+    cases = smoothing_options.with_images(cases, rest)
     done = "would be smoothed" if rest["dry_run"] else "smoothed"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
     with console.batch(
@@ -68,7 +70,7 @@ def command(
         smooth_cases(
             cases,
             out,
-            method=options.method_of(rest),
+            method=smoothing_options.method_of(rest),
             classes=options.classes_of(classes),
             batch=batch,
             **rest,

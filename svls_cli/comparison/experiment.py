@@ -22,6 +22,7 @@ from svls_cli.evaluation.evaluate import evaluate_cases
 from svls_cli.files import write_json
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.names import safe_name
+from svls_cli.labels.scans import pair_images
 from svls_cli.store.reader import open_store
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.predict import predict_validation
@@ -50,6 +51,7 @@ class Experiment:
     tolerance_mm: float
     band_mm: float
     in_plane: bool
+    temperature_scaling: str
     # As in `train`.
     loaders: int
     device: str
@@ -68,7 +70,13 @@ class Experiment:
         return replace(self, batch=replace(self.batch, progress=show))
 
     def tuned(self, recipe: Recipe, train: Sequence[str]) -> Recipe:
-        """The recipe, its method chosen by the cases to train on if it has none."""
+        """The recipe, its method chosen by the cases to train on if it has none.
+
+        Raises
+        ------
+        InputError
+            If these cases cannot tell what fused labels need.
+        """
         if recipe.method is not None or recipe.fusion is None:
             return recipe
         known = {*train}
@@ -100,11 +108,14 @@ class Experiment:
             "device": self.device,
             "batch": self.batch,
         }
+        cases = self.cases
+        if recipe.method is not None and recipe.method.needs_image:
+            cases = pair_images(cases, self.images, pattern=self.image_pattern)
         if recipe.fusion is None:
-            records = smooth_cases(self.cases, self.store(recipe), **settings)
+            records = smooth_cases(cases, self.store(recipe), **settings)
         else:
             records = fuse_cases(
-                self.cases,
+                cases,
                 self.store(recipe),
                 fusion=recipe.fusion,
                 resample_to_first=self.resample_to_first,
@@ -161,7 +172,7 @@ class Experiment:
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
             "in_plane": self.in_plane,
-            "temperature_scaling": True,
+            "temperature_scaling": self.temperature_scaling,
         }
         asked = {
             "predictions": predicted.config.hash,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from svls_cli.errors import InvalidParameterError, check_choice
 from svls_cli.raters.choices import FUSIONS
 from svls_cli.raters.fusion import Fusion
-from svls_cli.soften.methods import Method, parse_method
+from svls_cli.soften.methods import Method
+from svls_cli.soften.parsing import parse_method
 from svls_cli.training.choices import Target
 
 # One rater's label map, drawn for each patch.

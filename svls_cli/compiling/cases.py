@@ -10,11 +10,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
-from svls_cli.arrays import UIntArray
+from svls_cli.arrays import Float32Array, UIntArray
 from svls_cli.batch.ahead import ahead
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.compiling.class_scan import Labelled, scan_classes
+from svls_cli.compiling.guides import check_images, image_record, read_guide
 from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
@@ -113,6 +114,7 @@ def compile_cases(
     """
     check_device(recipe.device)
     check_type("method", recipe.method, Method, "a Method, such as Method(sigma=1)")
+    check_images(cases, recipe.method)
     check_type("classes", classes, ClassSpec | None, "what parse_classes returns")
     check_type("batch", batch, Batch | None, "a Batch, such as Batch(jobs=4)")
     folder, batch = folder_at(out), batch or Batch()
@@ -168,9 +170,14 @@ class CaseCompiler:
         """Soften a case and put it into the store, whole or not at all."""
         destination, method = self.destination, self.recipe.method
         inputs, output = self.recipe.inputs(case), destination.output(case.name)
+        if case.image is not None:
+            inputs.append(image_record(case.image))
         if destination.holds(case.name, inputs):
             return Outcome(output, skipped="already complete")
         soft = self.recipe.read(case, destination.config)
+        guide = None
+        if case.image is not None:
+            guide = read_guide(case.image, soft.geometry)
         spacing_mm = soft.geometry.spacing_mm
         with destination.writing(
             case.name, soft.geometry, raters=list(soft.maps)
@@ -178,6 +185,7 @@ class CaseCompiler:
             _write_volume(
                 writer,
                 soft,
+                guide,
                 method.on_grid(spacing_mm),
                 destination.config,
                 self.recipe.device,
@@ -192,6 +200,7 @@ class CaseCompiler:
 def _write_volume(
     writer: CaseWriter,
     case: SoftCase,
+    guide: Float32Array | None,
     softening: Softening,
     config: StoreConfig,
     device: str,
@@ -211,6 +220,7 @@ def _write_volume(
         n_classes=len(config.classes),
         dtype=config.dtype,
         mixture=case.mixture,
+        guide=guide,
         device=device,
     )
 

@@ -20,10 +20,13 @@ MAX_OWN = 1000
 
 
 class Labelled(Item, Protocol):
-    """A case and its label map files."""
+    """A case, its label map files, and the image that was labelled, if given."""
 
     @property
     def paths(self) -> tuple[Path, ...]: ...
+
+    @property
+    def image(self) -> Path | None: ...
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,14 @@ class Case:
         Label map file.
     shown
         Name that users gave the file, if not ``path``.
+    image
+        The image that was labelled, if it is of use.
     """
 
     name: str
     path: Path
     shown: str | None = None
+    image: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -46,7 +49,8 @@ class Case:
 
     def absolute(self) -> Case:
         """The same for a process in another folder."""
-        return Case(self.name, self.path.absolute(), self.inputs[0])
+        image = self.image and self.image.absolute()
+        return Case(self.name, self.path.absolute(), self.inputs[0], image)
 
 
 def find_cases(

@@ -30,12 +30,15 @@ class RatedCase:
         Raters of the data set who did not annotate this case.
     shown
         Names that users gave the files, if not their paths.
+    image
+        The image that was labelled, if it is of use.
     """
 
     name: str
     raters: tuple[tuple[str, Path], ...]
     missing: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
+    image: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -57,7 +60,8 @@ class RatedCase:
     def absolute(self) -> RatedCase:
         """The same for a process in another folder."""
         raters = tuple((rater, path.absolute()) for rater, path in self.raters)
-        return RatedCase(self.name, raters, self.missing, self.inputs)
+        image = self.image and self.image.absolute()
+        return RatedCase(self.name, raters, self.missing, self.inputs, image)
 
 
 def find_rated_cases(

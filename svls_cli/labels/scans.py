@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import case_name, each_once, find_cases, list_images
+from svls_cli.labels.cases import Case, case_name, each_once, find_cases, list_images
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import ImageFile, open_image_file
 from svls_cli.labels.names import check_letter_case, safe_name
+from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.values import listed
+
+AnyCase = TypeVar("AnyCase", Case, RatedCase)
 
 # nnU-Net's channels: case_0000.nii.gz, case_0001.nii.gz, ...
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -59,6 +63,19 @@ class Scan:
                     f"{self.paths[0].name} and {path.name}"
                 )
         return grids[0], np.stack(channels)
+
+    def read_on(self, grid: Geometry) -> npt.NDArray[Any]:
+        """The voxels, as `read`, of an image that has to lie on a grid.
+
+        Raises
+        ------
+        InputError
+            As `read`, or if it does not.
+        """
+        own, voxels = self.read()
+        if difference := grid.difference(own):
+            raise InputError(f"labels and image on different grids: {difference}")
+        return voxels
 
 
 def find_scans(
@@ -119,6 +136,75 @@ def find_scans(
             )
     check_letter_case([(s.name, s.paths[0]) for s in found.values()], "cases")
     return found
+
+
+def find_images(
+    cases: Iterable[str],
+    images: str | Path | Iterable[str | Path],
+    *,
+    pattern: str | None = None,
+    lines: Iterable[str] = (),
+) -> dict[str, Scan]:
+    """Find each case's image.
+
+    Parameters
+    ----------
+    cases
+        Names of the cases; a `Store` will do.
+    images, pattern, lines
+        As in `find_scans`.
+
+    Raises
+    ------
+    InputError
+        If a case has no image, or other channels than the others.
+    """
+    names = sorted(cases)
+    scans = find_scans(images, pattern=pattern, lines=lines, wanted=names)
+    if missing := [name for name in names if name not in scans]:
+        raise InputError(
+            f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "
+            f"there are images of {listed(sorted(scans), 3)}"
+        )
+    first = scans[names[0]].channels
+    if odd := [name for name in names if scans[name].channels != first]:
+        raise InputError(
+            f"the image of {names[0]} has {len(first)} channels ({listed(first)}), "
+            f"that of {odd[0]} has {listed(scans[odd[0]].channels)}: give all cases "
+            "the same"
+        )
+    return {name: scans[name] for name in names}
+
+
+def pair_images(
+    cases: Sequence[AnyCase],
+    images: str | Path | Iterable[str | Path],
+    *,
+    pattern: str | None = None,
+) -> list[AnyCase]:
+    """The cases, each with its image.
+
+    Parameters
+    ----------
+    cases
+        As `find_cases` or `find_rated_cases` lists them.
+    images, pattern
+        As in `find_scans`.
+
+    Raises
+    ------
+    InputError
+        If a case has no image, or one of several channels.
+    """
+    scans = find_images([case.name for case in cases], images, pattern=pattern)
+    for name, scan in scans.items():
+        if len(scan.paths) > 1:
+            raise InputError(
+                f"the image of {name} has {len(scan.paths)} channels "
+                f"({listed(scan.channels)}), and one is expected: name it, as in "
+                f"'{{case}}_{scan.channels[0]}.nii.gz'"
+            )
+    return [replace(case, image=scans[case.name].paths[0]) for case in cases]
 
 
 def _find(

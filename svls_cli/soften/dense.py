@@ -8,14 +8,15 @@ gives the same bytes faster on a CPU, because it skips what is known beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import reduce
+from collections.abc import Callable, Sequence
+from functools import partial, reduce
 from operator import iadd, imul
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from svls_cli.soften.bilateral import guided_sum
 from svls_cli.soften.kernel import NeighbourWeights
 from svls_cli.soften.levels import ROUNDING_MARGIN, checked_dtype, levels
 from svls_cli.soften.libraries import Array, as_type, look_up, namespace, repeat_edges
@@ -30,6 +31,7 @@ def soften_dense(
     n_classes: int,
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
+    guide: Array | None = None,
     classes: Sequence[int] | None = None,
     ignores: bool | None = None,
     batched: bool = False,
@@ -43,6 +45,8 @@ def soften_dense(
         Class index of each voxel, ``n_classes`` where it is ignored; or codes.
     softening, n_classes, dtype, mixture
         As in `soften_block`, and so are errors.
+    guide : as ``labels``
+        The image, as `standardised` makes it, for a method that takes one.
     classes
         The classes to return, ascending, none that occurs left out; default: all.
     ignores
@@ -79,12 +83,15 @@ def soften_dense(
         return xp.stack([as_type(xp, alone(c), kind) for c in wanted], axis=axis)
     ignoring = not bool(xp.all(rated)) if ignores is None else ignores
     top, work = levels(kind), "float64" if ignoring else "float32"
-    near, kept = _scale(xp, rated if ignoring else None, softening, top, axis)
+    sum_up = _summing(softening, weights, guide, axis, halo=halo)
+    counting = ignoring or guide is not None  # else the weights sum to 1
+    seen = (sum_up(as_type(xp, rated, work)), rated[centre]) if counting else None
+    near, kept = _scale(xp, seen, top, top * softening.strength)
     half = float(np.float32(0.5 - top * ROUNDING_MARGIN)) if kind.kind == "u" else 0.0
     rest, soft = as_type(xp, own * 0 + top, wide), []
     for c in wanted:
         share = as_type(xp, share_of(c), work)
-        values = _neighbours(share, weights, axis)
+        values = sum_up(share)
         values *= near
         if mixture is not None:  # otherwise the own class alone keeps a share
             values += share[centre] * kept
@@ -103,19 +110,36 @@ def soften_dense(
     return xp.stack(soft, axis=axis)
 
 
+def _summing(
+    softening: Softening,
+    weights: NeighbourWeights,
+    guide: Array | None,
+    axis: int,
+    *,
+    halo: bool,
+) -> Callable[[Array], Array]:
+    """The weighted sum over the neighbours."""
+    if guide is None:
+        return partial(_neighbours, weights=weights, axis=axis)
+    if not halo:
+        guide = repeat_edges(namespace(guide), guide, weights.radius, axis)
+    return partial(guided_sum, guide=guide, softening=softening, axis=axis)
+
+
 def _scale(
-    xp: Any, rated: Array | None, softening: Softening, top: int, axis: int
+    xp: Any, seen: tuple[Array, Array] | None, top: int, near: float
 ) -> tuple[Any, Any]:
-    """Factors of the neighbours and of the centre; ``rated`` if some do not count."""
-    near = top * softening.strength
-    if rated is None or softening.neighbours is None:
+    """Factors of the neighbours and of the centre.
+
+    ``seen`` is the weight of the neighbours that count, and whether the centre does.
+    """
+    if seen is None:
         return near, top - near
     # Those that count share it; where none does, a voxel keeps all.
-    seen = _neighbours(as_type(xp, rated, "float64"), softening.neighbours, axis)
-    centre = tuple(slice(r, -r or None) for r in softening.neighbours.radius)
-    counted = (seen > np.finfo("float64").tiny) & rated[..., *centre]
+    weight, rated = seen
+    counted = (weight > np.finfo("float64").tiny) & rated
     shared = as_type(xp, counted, "float64") * near
-    return shared / xp.where(counted, seen, xp.ones_like(seen)), top - shared
+    return shared / xp.where(counted, weight, xp.ones_like(weight)), top - shared
 
 
 def _neighbours(share: Array, weights: NeighbourWeights, axis: int) -> Array:

@@ -154,9 +154,9 @@ class Gpu:
             self._device = cupy.cuda.Device(number)
 
     def run(
-        self, function: Callable[[Any], Any], array: npt.NDArray[Any]
+        self, function: Callable[..., Any], *arrays: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
-        """What a function makes on the GPU of an array in main memory.
+        """What a function makes on the GPU of arrays in main memory.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Gpu:
             If the GPU fails otherwise.
         """
         try:
-            return self._run(function, array)
+            return self._run(function, *arrays)
         except MemoryError as error:
             reason = str(error)
         # Only now does nobody hold what was made so far.
@@ -182,7 +182,7 @@ class Gpu:
         return bool(two == 2)
 
     def _run(
-        self, function: Callable[[Any], Any], array: npt.NDArray[Any]
+        self, function: Callable[..., Any], *arrays: npt.NDArray[Any]
     ) -> npt.NDArray[Any]:
         import cupy
         import cupyx
@@ -192,7 +192,7 @@ class Gpu:
                 self._own.stream = cupy.cuda.Stream(non_blocking=True)
             with self._own.stream:
                 # By way of pinned memory, not waited for.
-                result = function(cupy.array(array, order="C"))
+                result = function(*(cupy.array(a, order="C") for a in arrays))
                 copy: npt.NDArray[Any] = cupyx.empty_pinned(result.shape, result.dtype)
                 result.get(out=copy)
         return copy

@@ -44,6 +44,17 @@ class NeighbourWeights:
         """Voxels the window reaches along each axis."""
         return tuple(len(w) for w in self.offsets)
 
+    def window(self) -> FloatArray:
+        """(*size) weight of each neighbour, 0 at the centre; they sum to 1."""
+        near, wider = np.zeros(()), np.ones(())
+        for column in self.offsets:
+            along = np.concatenate([column[::-1], [0.0], column])
+            centre = np.zeros_like(along)
+            centre[len(column)] = 1
+            near = np.multiply.outer(near, centre) + np.multiply.outer(wider, along)
+            wider = np.multiply.outer(wider, centre + self.total * along)
+        return near
+
 
 def svls_kernel(
     sigma_vox: Sequence[float], *, size: Sequence[int], strength: float = 0.5

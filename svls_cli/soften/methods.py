@@ -22,8 +22,9 @@ Size = int | Literal["auto"]
 
 _WINDOW = ("sigma", "sigma_mm", "size")
 # Names of the parameters of each method.
-_PARAMETERS: dict[str, tuple[str, ...]] = {
+PARAMETERS: dict[str, tuple[str, ...]] = {
     "svls": (*_WINDOW, "strength"),
+    "bilateral": (*_WINDOW, "strength", "intensity_scale"),
     "gaussian": _WINDOW,
     "ls": ("alpha",),
     "onehot": (),
@@ -44,11 +45,15 @@ class Softening:
         Share of the neighbours.
     uniform
         Share that all classes split evenly.
+    intensity_scale
+        Difference of intensity over which a neighbour's weight falls to 1/e, in
+        standard deviations of the case's image; None if no image is used.
     """
 
     neighbours: NeighbourWeights | None
     strength: float
     uniform: float
+    intensity_scale: float | None = None
 
     @property
     def radius(self) -> tuple[int, ...] | None:
@@ -63,8 +68,9 @@ class Method:
     Parameters
     ----------
     name
-        ``svls``; ``gaussian`` (Gaussian blur: the same window, its centre included);
-        ``ls`` (uniform label smoothing); ``onehot``.
+        ``svls``; ``bilateral`` (SVLS where neighbours count by how much they look like
+        the voxel, too); ``gaussian`` (Gaussian blur: the window of SVLS, its centre
+        included); ``ls`` (uniform label smoothing); ``onehot``.
     sigma : one float, or one per spatial axis in array order
         Standard deviation of the neighbour weights, voxels.
     sigma_mm
@@ -74,7 +80,10 @@ class Method:
         By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
         3 voxels may be far less than the width asked for.
     strength
-        Share of the neighbours (``svls``).
+        Share of the neighbours (``svls``, ``bilateral``).
+    intensity_scale
+        Difference of intensity, in standard deviations of the case's image, over which
+        a neighbour's weight falls to 1/e (``bilateral``).
     alpha
         Share spread over all classes (``ls``).
 
@@ -89,6 +98,7 @@ class Method:
     sigma_mm: float | tuple[float, ...] | None = None
     size: Size | tuple[Size, ...] | None = None
     strength: float | None = None
+    intensity_scale: float | None = None
     alpha: float | None = None
 
     def __post_init__(self) -> None:
@@ -96,8 +106,8 @@ class Method:
         for name in _WINDOW:  # lists and arrays will do
             object.__setattr__(self, name, _plain(getattr(self, name)))
         self._check_applicable()
-        # Refuse inconsistent parameters before any file is read. The sigma in voxels is
-        # not known yet for one in mm; on a grid with this spacing it is 1.
+        # Refuse inconsistent parameters before any file is read. A sigma in mm is
+        # 1 voxel on a grid with this spacing.
         spacing: Any = 1.0
         if self.sigma_mm is not None:
             spacing = self.sigma_mm
@@ -123,12 +133,16 @@ class Method:
             return Softening(None, strength=0.0, uniform=self._alpha)
         sigma_vox, size = self.window(spacing_mm)
         weights = neighbour_weights(sigma_vox, size=size)
+        strength = self._strength
         if self.name == "gaussian":
             strength = weights.total / (1 + weights.total)
-        else:
-            strength = self._strength
         check_strength(strength)
-        return Softening(weights if strength else None, strength, uniform=0.0)
+        scale = self._intensity_scale if self.needs_image else None
+        if scale is not None and not 0 < scale < np.inf:
+            raise InvalidParameterError(
+                f"intensity_scale must be positive and finite, found {scale}"
+            )
+        return Softening(weights if strength else None, strength, 0.0, scale)
 
     def window(
         self, spacing_mm: Sequence[float]
@@ -150,7 +164,7 @@ class Method:
 
     def window_json(self, spacing_mm: Sequence[float]) -> dict[str, Any]:
         """The window on this grid, as stored; empty if the method has none."""
-        if self.name not in ("svls", "gaussian"):
+        if "sigma" not in PARAMETERS[self.name]:
             return {}
         sigma_vox, size = self.window(spacing_mm)
         return {"sigma_vox": list(sigma_vox), "size_vox": list(size)}
@@ -168,12 +182,14 @@ class Method:
             record["sigma"] = _floats(self._sigma)
         size = self._size
         record["size"] = list(size) if isinstance(size, tuple) else size
-        if self.name == "svls":
+        if self.name != "gaussian":
             record["strength"] = self._strength
+        if self.name == "bilateral":
+            record["intensity_scale"] = self._intensity_scale
         return record
 
     # Defaults: sigma 1, size 3, strength 1/2 are the published SVLS; .1 is the smallest
-    # of the published alphas.
+    # of the published alphas; an intensity scale of .5 forecast other raters best.
     @property
     def _sigma(self) -> float | tuple[float, ...]:
         return 1.0 if self.sigma is None else self.sigma
@@ -189,14 +205,23 @@ class Method:
         return 0.5 if self.strength is None else float(self.strength)
 
     @property
+    def needs_image(self) -> bool:
+        """Whether the labels are smoothed by the case's image, too."""
+        return self.name == "bilateral"
+
+    @property
+    def _intensity_scale(self) -> float:
+        return 0.5 if self.intensity_scale is None else float(self.intensity_scale)
+
+    @property
     def _alpha(self) -> float:
         return 0.1 if self.alpha is None else float(self.alpha)
 
     def _check_applicable(self) -> None:
         """Refuse parameters of other methods, and two sigmas."""
-        for parameter in {name for names in _PARAMETERS.values() for name in names}:
+        for parameter in {name for names in PARAMETERS.values() for name in names}:
             given = getattr(self, parameter) is not None
-            if given and parameter not in _PARAMETERS[self.name]:
+            if given and parameter not in PARAMETERS[self.name]:
                 raise InvalidParameterError(
                     f"{parameter} does not apply to method {self.name}"
                 )
@@ -236,52 +261,3 @@ def _per_axis(value: Any, axes: int, name: str) -> tuple[Any, ...]:
 def _floats(value: float | tuple[float, ...]) -> float | list[float]:
     """Floats as stored, so that 1 and 1.0 are the same parameter."""
     return [float(v) for v in value] if isinstance(value, tuple) else float(value)
-
-
-def parse_method(text: str) -> Method:
-    """A method from ``name`` or ``name:parameter=value:...``.
-
-    Parameters are those of `Method`; one value per axis is written ``1x3x3``; a bare
-    number is the alpha of ``ls`` and the sigma of the others.
-
-    Raises
-    ------
-    InvalidParameterError
-        If the text cannot be parsed, or a value is out of range.
-
-    Examples
-    --------
-    >>> parse_method("ls:0.2").alpha
-    0.2
-    >>> parse_method("svls:sigma_mm=1.5:strength=0.8").strength
-    0.8
-    """
-    name, *parts = text.split(":")
-    parameters: dict[str, Any] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not equals:
-            key, value = ("alpha" if name == "ls" else "sigma"), part
-        if key in parameters:
-            raise InvalidParameterError(f"method {text!r}: {key} is given twice")
-        if key not in (known := _PARAMETERS.get(name, (key,))):
-            raise InvalidParameterError(
-                f"method {text!r}: {name} has no parameter {key!r}; it has "
-                f"{', '.join(known) or 'none'}"
-            )
-        parameters[key] = _value(key, value, text)
-    check_choice("method", name, METHODS)
-    return Method(name, **parameters)  # type: ignore[arg-type]
-
-
-def _value(key: str, value: str, text: str) -> Any:
-    kind = int if key == "size" else float
-    word = "auto" if key == "size" else None
-    try:
-        parts = value.split("x")
-        values = tuple(part if part == word else kind(part) for part in parts)
-    except ValueError:
-        raise InvalidParameterError(
-            f"method {text!r}: {value!r} is no number"
-        ) from None
-    return values[0] if len(values) == 1 else values

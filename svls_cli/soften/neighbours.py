@@ -1,10 +1,13 @@
-"""The neighbours' sum: a Gaussian window without its centre, axis by axis."""
+"""Windows of voxels: the sum of the neighbours, axis by axis, and what they hold."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
-from svls_cli.arrays import SoftArray
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from svls_cli.arrays import BoolArray, SoftArray, UIntArray
 from svls_cli.soften.kernel import NeighbourWeights
 
 FloatKind = type[np.float32] | type[np.float64]
@@ -52,3 +55,25 @@ def neighbour_sum(
             wide = wide[at[reach]] + part
     assert result is not None, "a window holds neighbours"
     return result
+
+
+def one_code(windows: UIntArray, radius: Sequence[int]) -> BoolArray:
+    """Which voxels of a batch see one code only, halo left out."""
+    windows = np.ascontiguousarray(windows)
+    low = high = windows.reshape(-1)  # in rows as long as this NumPy is fast
+    steps = [stride // windows.itemsize for stride in windows.strides[1:]]
+    for reach, step in zip(radius, steps, strict=True):
+        seen = 1  # voxels along the axis, from each on
+        while seen <= 2 * reach:
+            more = min(seen, 2 * reach + 1 - seen)
+            low = np.minimum(low[: -more * step], low[more * step :])
+            high = np.maximum(high[: -more * step], high[more * step :])
+            seen += more
+    inner = [n - 2 * r for n, r in zip(windows.shape[1:], radius, strict=True)]
+    strides = [stride // windows.itemsize for stride in windows.strides]
+    return as_strided(low == high, (len(windows), *inner), strides)
+
+
+def crop(radius: Sequence[int]) -> tuple[slice, ...]:
+    """What a halo of ``radius`` leaves."""
+    return tuple(slice(r, -r or None) for r in radius)

@@ -1,4 +1,7 @@
-"""Soft labels of the blocks of a volume, made on the CPU or a GPU to the same bytes."""
+"""Soft labels of the blocks of a volume, made on the CPU or a GPU.
+
+To the same bytes; those of a method that takes an image may differ by a level.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import Region, SoftArray, UIntArray
+from svls_cli.arrays import Float32Array, Region, SoftArray, UIntArray
 from svls_cli.batch.ahead import ahead
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.values import distinct_values
 from svls_cli.soften.dense import soften_dense
 from svls_cli.soften.devices import Gpu, find_gpu
+from svls_cli.soften.libraries import Array
 from svls_cli.soften.methods import Softening
 from svls_cli.soften.mixture import Mixture, labels_of
 from svls_cli.soften.smoothing import SoftBlock, soften_block
@@ -31,6 +36,7 @@ def soften_part(
     n_classes: int,
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
+    guide: Float32Array | None = None,
 ) -> SoftBlock:
     """Soft labels of a block of a volume, made by the engine.
 
@@ -43,7 +49,16 @@ def soften_part(
         A slice per axis, within the volume.
     softening, n_classes, dtype, mixture
         As in `soften_block`.
+    guide : as ``volume``
+        The image, as `standardised` makes it, for a method that takes one.
+
+    Raises
+    ------
+    InvalidParameterError
+        If the method takes an image and there is none.
     """
+    if softening.intensity_scale is not None and guide is None:
+        raise InvalidParameterError("method bilateral needs the image of each case")
     radius = softening.radius or (0,) * volume.ndim
     inside, missing = _with_halo(volume, block, radius)
     meaning: dict[str, Any] = {
@@ -57,6 +72,9 @@ def soften_part(
         one = soften_block(window, softening, **meaning)
         shape = (len(one.classes), *(s.stop - s.start for s in block))
         return SoftBlock(one.classes, np.broadcast_to(one.soft, shape), constant=True)
+    if guide is not None:
+        around, _ = _with_halo(guide, block, radius)
+        meaning["guide"] = np.pad(around, missing, mode="edge")
     if any(map(any, missing)):
         inside = np.pad(inside, missing, mode="edge")
     return soften_block(inside, softening, **meaning)
@@ -70,6 +88,7 @@ def soften_blocks(
     n_classes: int,
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
+    guide: Float32Array | None = None,
     device: str,
 ) -> Iterator[SoftenLater]:
     """One function for each block, in order, that gives its soft labels.
@@ -79,7 +98,7 @@ def soften_blocks(
 
     Parameters
     ----------
-    volume, softening, n_classes, dtype, mixture
+    volume, softening, n_classes, dtype, mixture, guide
         As in `soften_part`.
     regions
         Blocks that lie together, such as those of a shard.
@@ -100,14 +119,14 @@ def soften_blocks(
         n_classes=n_classes,
         dtype=dtype,
         mixture=mixture,
+        guide=guide,
     )
     gpu = find_gpu(device)
     # Where nothing is smoothed, a GPU would only be a detour.
     if gpu is None or softening.neighbours is None:
         return (partial(engine, block) for blocks in regions for block in blocks)
-    return _Regions(gpu, engine, volume, softening, n_classes, dtype, mixture).soften(
-        regions
-    )
+    meaning = softening, n_classes, dtype, mixture, guide
+    return _Regions(gpu, engine, volume, *meaning).soften(regions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +150,7 @@ class _Regions:
     n_classes: int
     dtype: npt.DTypeLike
     mixture: Mixture | None
+    guide: Float32Array | None
 
     def soften(self, regions: Iterable[Sequence[Region]]) -> Generator[SoftenLater]:
         """What `soften_blocks` gives."""
@@ -166,19 +186,27 @@ class _Regions:
             for along in zip(*(b.voxels for b in blocks), strict=True)
         )
         inside, missing = _with_halo(self.volume, box, self._radius)
+        arrays = [np.pad(inside, missing, mode="edge")]
+        if self.guide is not None:
+            around, _ = _with_halo(self.guide, box, self._radius)
+            arrays.append(np.pad(around, missing, mode="edge"))
         classes = np.unique(np.concatenate([b.classes for b in blocks]))
-        dense = partial(
-            soften_dense,
-            softening=self.softening,
-            n_classes=self.n_classes,
-            dtype=self.dtype,
-            mixture=self.mixture,
-            classes=classes.tolist(),
-            ignores=blocks[0].ignores,
-            halo=True,
-        )
+
+        def dense(labels: Array, guide: Array | None = None) -> Array:
+            return soften_dense(
+                labels,
+                self.softening,
+                n_classes=self.n_classes,
+                dtype=self.dtype,
+                mixture=self.mixture,
+                guide=guide,
+                classes=classes.tolist(),
+                ignores=blocks[0].ignores,
+                halo=True,
+            )
+
         try:
-            soft = self.gpu.run(dense, np.pad(inside, missing, mode="edge"))
+            soft = self.gpu.run(dense, *arrays)
         except MemoryError:
             if len(blocks) == 1:
                 return {blocks[0]: partial(self.engine, blocks[0].voxels)}
@@ -215,8 +243,8 @@ def _cut(
 
 
 def _with_halo(
-    volume: UIntArray, block: Sequence[slice], radius: Sequence[int]
-) -> tuple[UIntArray, list[tuple[int, int]]]:
+    volume: npt.NDArray[Any], block: Sequence[slice], radius: Sequence[int]
+) -> tuple[npt.NDArray[Any], list[tuple[int, int]]]:
     """A block and ``radius`` voxels around it, and how many the volume lacks there.
 
     Examples

@@ -20,10 +20,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numpy.lib.stride_tricks import as_strided, sliding_window_view
+from numpy.lib.stride_tricks import sliding_window_view
 
-from svls_cli.arrays import BoolArray, SoftArray, UIntArray
+from svls_cli.arrays import BoolArray, Float32Array, SoftArray, UIntArray
 from svls_cli.labels.values import distinct_values
+from svls_cli.soften.bilateral import smooth_guided
 from svls_cli.soften.kernel import NeighbourWeights
 from svls_cli.soften.levels import ROUNDING_MARGIN, checked_dtype, levels
 from svls_cli.soften.methods import Softening
@@ -34,7 +35,7 @@ from svls_cli.soften.mixture import (
     labels_of,
     take_back,
 )
-from svls_cli.soften.neighbours import FloatKind, neighbour_sum
+from svls_cli.soften.neighbours import FloatKind, crop, neighbour_sum, one_code
 
 # Voxels (halo included) smoothed in one go: the arrays that work on them stay in cache.
 _BATCH_VOXELS = 48_000
@@ -66,6 +67,7 @@ def soften_block(
     n_classes: int,
     dtype: npt.DTypeLike,
     mixture: Mixture | None = None,
+    guide: Float32Array | None = None,
 ) -> SoftBlock:
     """Soft labels of the inner part of a label region; `soften_dense` gives the same.
 
@@ -83,6 +85,8 @@ def soften_block(
     mixture
         What the numbers in ``region`` stand for, if they are codes of several raters'
         labels instead of class indices.
+    guide : as ``region``
+        The image, as `standardised` makes it, for a method that takes one.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def soften_block(
        arXiv:2104.05788.
     """
     radius = softening.radius or (0,) * region.ndim
-    inner = np.ascontiguousarray(region[_crop(radius)])
+    inner = np.ascontiguousarray(region[crop(radius)])
     dtype = checked_dtype(dtype)
     labels = labels_of(mixture, n_classes, dtype, uniform=softening.uniform)
     codes = distinct_values(region).astype(np.intp)
@@ -108,7 +112,11 @@ def soften_block(
     soft = np.empty((len(classes), *inner.shape), dtype)
     for k, index in enumerate(classes):
         labels.fill(inner, index, out=soft[k])
-    if softening.neighbours is not None and len(codes) > 1:
+    if softening.neighbours is None or len(codes) == 1:
+        return SoftBlock(classes, soft)
+    if guide is not None:
+        smooth_guided(region, guide, softening, classes, labels, soft)
+    else:
         ignores = labels.ignores(codes)
         smoother = _Smoother(softening, softening.neighbours, classes, labels, ignores)
         smoother.apply(region, soft)
@@ -199,7 +207,7 @@ class _Smoother:
         disputed = labels.disputed(inner)
         if not disputed.any():
             return
-        kept = np.flatnonzero(disputed & _one_code(windows, self.weights.radius))
+        kept = np.flatnonzero(disputed & one_code(windows, self.weights.radius))
         codes = inner.reshape(-1)[kept]
         for index, values in zip(classes, soft, strict=True):
             values.reshape(-1)[kept] = labels.alone(index)[codes]
@@ -223,7 +231,7 @@ class _Smoother:
 
     def _inner(self, windows: SoftArray) -> SoftArray:
         """What the halo leaves of a batch of windows."""
-        return windows[(slice(None), *_crop(self.weights.radius))]
+        return windows[(slice(None), *crop(self.weights.radius))]
 
 
 def tile_shape(shape: Sequence[int], radius: Sequence[int]) -> tuple[int, ...]:
@@ -242,23 +250,6 @@ def _mixed(region: UIntArray, tile: Sequence[int], window: Sequence[int]) -> Boo
     return np.not_equal(low, high)
 
 
-def _one_code(windows: UIntArray, radius: Sequence[int]) -> BoolArray:
-    """Which voxels of a batch see one code only, halo left out."""
-    windows = np.ascontiguousarray(windows)
-    low = high = windows.reshape(-1)  # in rows as long as this NumPy is fast
-    steps = [stride // windows.itemsize for stride in windows.strides[1:]]
-    for reach, step in zip(radius, steps, strict=True):
-        seen = 1  # voxels along the axis, from each on
-        while seen <= 2 * reach:
-            more = min(seen, 2 * reach + 1 - seen)
-            low = np.minimum(low[: -more * step], low[more * step :])
-            high = np.maximum(high[: -more * step], high[more * step :])
-            seen += more
-    inner = [n - 2 * r for n, r in zip(windows.shape[1:], radius, strict=True)]
-    strides = [stride // windows.itemsize for stride in windows.strides]
-    return as_strided(low == high, (len(windows), *inner), strides)
-
-
 def _as_numbers(truth: BoolArray) -> npt.NDArray[np.uint8]:
     """0 and 1, which NumPy multiplies several times faster than False and True."""
     return truth.view(np.uint8)
@@ -271,8 +262,3 @@ def _as_tiles(blocks: SoftArray, tile: Sequence[int]) -> SoftArray:
         split += [n // t, t]
     axes = range(1, len(split))
     return blocks.reshape(split).transpose(0, *axes[::2], *axes[1::2])
-
-
-def _crop(radius: Sequence[int]) -> tuple[slice, ...]:
-    """What a halo of ``radius`` leaves."""
-    return tuple(slice(r, -r or None) for r in radius)

@@ -98,6 +98,7 @@ def soften_tensor(
     *,
     n_classes: int,
     dtype: npt.DTypeLike,
+    guides: Array | None = None,
     ignores: bool,
 ) -> Array:
     """Soft labels of a batch of volumes, with the bytes that the engine gives each.
@@ -108,6 +109,8 @@ def soften_tensor(
         Class index of each voxel, ``n_classes`` where it is ignored.
     softening, n_classes, dtype
         As in `soften_block`.
+    guides : as ``indices``
+        The images, as `standardised` makes each, for a method that takes them.
     ignores
         Whether voxels may be ignored. If some are, the device is waited for.
 
@@ -117,9 +120,11 @@ def soften_tensor(
     """
     xp = namespace(indices)
     meaning: dict[str, Any] = {"n_classes": n_classes, "dtype": dtype}
-    plain = softening.neighbours is None or not ignores
-    if plain or not bool(xp.any(indices == n_classes)):
-        return soften_dense(indices, softening, **meaning, ignores=False, batched=True)
+    ignoring = softening.neighbours is not None and ignores
+    ignoring = ignoring and bool(xp.any(indices == n_classes))
+    if guides is not None or not ignoring:
+        meaning |= {"guide": guides, "ignores": ignoring, "batched": True}
+        return soften_dense(indices, softening, **meaning)
     # The engine chooses its precision block by block.
     radius, softened = softening.radius or (), []
     for volume in indices:

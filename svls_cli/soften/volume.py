@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import Region, UIntArray
+from svls_cli.arrays import Float32Array, Region, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError, check_type
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.values import as_labels, listed
+from svls_cli.soften.bilateral import standardised_batch
 from svls_cli.soften.choices import MethodName
 from svls_cli.soften.devices import check_device
 from svls_cli.soften.levels import checked_dtype
@@ -34,6 +35,7 @@ def soften_volume(
     *,
     n_classes: int,
     dtype: npt.DTypeLike = np.float32,
+    guide: Float32Array | None = None,
     device: str = "cpu",
 ) -> npt.NDArray[Any]:
     """Soft labels of a whole volume, block by block.
@@ -48,6 +50,8 @@ def soften_volume(
         Classes of the data set.
     dtype
         uint8, uint16, float16 or float32.
+    guide
+        As in `soften_part`.
     device
         As in `smooth`.
 
@@ -58,7 +62,7 @@ def soften_volume(
     """
     # Zeroed memory that is never written is never fetched: absent classes are free.
     soft = np.zeros((n_classes, *indices.shape), dtype)
-    meaning: dict[str, Any] = {"n_classes": n_classes, "dtype": dtype}
+    meaning: dict[str, Any] = {"n_classes": n_classes, "dtype": dtype, "guide": guide}
     for fill in _filling(soft, indices, softening, device=device, **meaning):
         fill()
     return soft
@@ -71,6 +75,7 @@ def soften_maps(
     classes: ClassTable,
     ignore_label: int | None,
     dtype: npt.DTypeLike,
+    images: Any = None,
     device: str = "cpu",
     threads: int = 1,
 ) -> Any:
@@ -84,6 +89,8 @@ def soften_maps(
         The method on their grid.
     classes, ignore_label, dtype, device
         As in `smooth`.
+    images
+        Of the same shape and library, for a method that takes them.
     threads
         Number of threads, where the CPU does it.
 
@@ -94,8 +101,12 @@ def soften_maps(
     Raises
     ------
     InputError
-        If a value is no label, or neither a class nor ignored.
+        If a value is no label, or neither a class nor ignored; or if ``images`` have
+        another shape or a NaN or infinity.
+    InvalidParameterError
+        If the method takes images and there are none, or there are and it does not.
     """
+    guides = standardised_batch(softening, label_maps, images)
     meaning: dict[str, Any] = {"n_classes": len(classes), "dtype": checked_dtype(dtype)}
     volumes = as_numpy(label_maps)
     if foreign(volumes):
@@ -103,19 +114,22 @@ def soften_maps(
             class_indices(label_maps, classes, ignore_label=ignore_label),
             softening,
             **meaning,
+            guides=guides,
             ignores=ignore_label is not None,
         )
     soft = np.zeros((len(volumes), len(classes), *volumes.shape[1:]), meaning["dtype"])
 
     def filling() -> Iterator[Callable[[], None]]:
-        for volume, whole in zip(volumes, soft, strict=True):
+        for at, (volume, whole) in enumerate(zip(volumes, soft, strict=True)):
             labels, values = as_labels(volume)
             if unknown := classes.unknown(values, ignore_label=ignore_label):
                 raise InputError(
                     f"label values {listed(unknown)} are not among the classes"
                 )
             indices = classes.indices(labels, ignore_label=ignore_label)
-            yield from _filling(whole, indices, softening, device=device, **meaning)
+            guide = None if guides is None else as_numpy(guides[at])
+            given = {**meaning, "guide": guide, "device": device}
+            yield from _filling(whole, indices, softening, **given)
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda fill: fill(), filling()))
@@ -175,7 +189,9 @@ def smooth(
     spacing_mm: float | Sequence[float] | None = None,
     size: Size | tuple[Size, ...] | None = None,
     strength: float | None = None,
+    intensity_scale: float | None = None,
     alpha: float | None = None,
+    image: Any = None,
     classes: Sequence[int] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = np.float32,
@@ -184,15 +200,17 @@ def smooth(
     """Soft labels of a label map in memory, as `svls-cli smooth` makes them of files.
 
     The array decides where it is computed: PyTorch in, PyTorch out, on its device, and
-    likewise CuPy; anything else becomes a NumPy array. The bytes are the same. No
-    gradients are kept.
+    likewise CuPy; anything else becomes a NumPy array. The bytes are the same; those of
+    ``bilateral`` may differ by a level. No gradients are kept.
 
     Parameters
     ----------
     label_map : (z, y, x) or (y, x), whole numbers >= 0
         The hard labels.
-    method, sigma, sigma_mm, size, strength, alpha
+    method, sigma, sigma_mm, size, strength, intensity_scale, alpha
         As in `Method`; by default SVLS as published.
+    image : as ``label_map``
+        The image of one channel that was labelled, for ``bilateral``.
     spacing_mm : one float, or one per spatial axis in array order
         Needed for ``sigma_mm``.
     classes
@@ -251,18 +269,24 @@ def smooth(
             f"label_map must be 2-D or 3-D, found shape {tuple(labels.shape)}"
         )
     softening = softening_on(
-        Method(method, sigma, sigma_mm, size, strength, alpha), spacing_mm, axes=axes
+        Method(method, sigma, sigma_mm, size, strength, intensity_scale, alpha),
+        spacing_mm,
+        axes=axes,
     )
     wanted = label_values(labels) if classes is None else classes
     if classes is None:
         wanted = [value for value in wanted if value != ignore_label]
     table = ClassTable.from_values(wanted)
     check_ignore_label(ignore_label, table)
+    images = None
+    if image is not None:
+        images = (image if tensor else np.asarray(image))[None]
     return soften_maps(
         labels[None],
         softening,
         classes=table,
         ignore_label=ignore_label,
         dtype=dtype,
+        images=images,
         device="cpu" if tensor else device,
     )[0]

@@ -229,7 +229,7 @@ def _replace(
             raise InputError(f"{path} exists; use --overwrite to replace it")
         if path.is_file() and _sha256(path) in inputs:
             raise InputError(
-                f"{path} is a label map that the store was made from, which is never "
+                f"{path} is a file that the store was made from, which is never "
                 "replaced; choose another folder"
             )
     part.replace(path)

@@ -165,10 +165,10 @@ def case_attributes(
 
     ``name`` is that of the case's folder. ``window`` is the method's
     `Method.window_json` on this case's grid. ``inputs`` are ``name``, ``rater`` and
-    ``sha256`` of each file, ``raters`` are ``name`` and ``weight`` of each rater, for
-    fused cases. ``trained_on`` is, for predictions, whether the network was trained on
-    the case's image. ``checksums`` are the crc32c of every other file of the case, by
-    its path inside the case.
+    ``sha256`` of each file, and ``image`` of what guided the smoothing; ``raters`` are
+    ``name`` and ``weight`` of each rater, for fused cases. ``trained_on`` is, for
+    predictions, whether the network was trained on the case's image. ``checksums`` are
+    the crc32c of every other file of the case, by its path inside the case.
     """
     more = {"raters": raters, "trained_on": trained_on}
     return {

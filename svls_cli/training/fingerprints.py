@@ -44,6 +44,7 @@ def inputs_hash(
         record["sha256"]: name
         for name, case in cases.items()
         for record in case.attributes["inputs"]
+        if not record.get("image")
     }
     made_from = []
     for name, scan in sorted(scans.items()):

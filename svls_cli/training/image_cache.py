@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -30,8 +30,8 @@ from svls_cli.errors import InputError
 from svls_cli.files import replacing, write_json
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import check_regular
-from svls_cli.labels.scans import Scan, find_scans
-from svls_cli.labels.values import listed
+from svls_cli.labels.scans import Scan
+from svls_cli.labels.scans import find_images as find_images
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import StoredCase
 from svls_cli.training.fingerprints import voxels_hash
@@ -106,44 +106,6 @@ class CachedImage:
     def patch(self, region: Region) -> npt.NDArray[np.float32]:
         """Scaled intensities (c, z, y, x) of a region within the volume."""
         return self.scaling.apply(self._voxels[(slice(None), *region)])
-
-
-def find_images(
-    cases: Iterable[str],
-    images: str | Path | Iterable[str | Path],
-    *,
-    pattern: str | None = None,
-    lines: Iterable[str] = (),
-) -> dict[str, Scan]:
-    """Find each case's image.
-
-    Parameters
-    ----------
-    cases
-        Names of the cases; a `Store` will do.
-    images, pattern, lines
-        As in `find_scans`.
-
-    Raises
-    ------
-    InputError
-        If a case has no image, or other channels than the others.
-    """
-    names = sorted(cases)
-    scans = find_scans(images, pattern=pattern, lines=lines, wanted=names)
-    if missing := [name for name in names if name not in scans]:
-        raise InputError(
-            f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "
-            f"there are images of {listed(sorted(scans), 3)}"
-        )
-    first = scans[names[0]].channels
-    if odd := [name for name in names if scans[name].channels != first]:
-        raise InputError(
-            f"the image of {names[0]} has {len(first)} channels ({listed(first)}), "
-            f"that of {odd[0]} has {listed(scans[odd[0]].channels)}: give all cases "
-            "the same"
-        )
-    return {name: scans[name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -236,9 +198,7 @@ class ImageUnpacker:
         array = self.folder / f"{scan.name}.{key}.npy"
         notes = array.with_suffix(".json")
         if not _usable(array, notes):
-            grid, voxels = scan.read()
-            if difference := image.grid.difference(grid):
-                raise InputError(f"labels and image on different grids: {difference}")
+            voxels = scan.read_on(image.grid)
             with replacing(array) as part, part.open("wb") as file:
                 # `np.save` would not tell why the disk refuses what it writes.
                 header = npy.header_data_from_array_1_0(voxels)

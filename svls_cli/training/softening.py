@@ -21,15 +21,16 @@ def soften_labels(
     *,
     classes: Iterable[int],
     method: Method | None = None,
+    images: Tensor | None = None,
     spacing_mm: float | Sequence[float] | None = None,
     ignore_label: int | None = None,
     dtype: npt.DTypeLike = "float32",
 ) -> Tensor:
     """Soft labels of a batch of label maps, on the device where it is.
 
-    Each is what `svls_cli.smooth_cases` would store of it, to the last bit. The edge
-    voxels of a patch stand for what is beyond: where that matters, soften before the
-    last crop.
+    Each is what `svls_cli.smooth_cases` would store of it, to the last bit (of
+    ``bilateral``, on a GPU, to a level). The edge voxels of a patch stand for what is
+    beyond: where that matters, soften before the last crop.
 
     Parameters
     ----------
@@ -39,6 +40,9 @@ def soften_labels(
         Label values of the class axis, which is in their ascending order.
     method
         Default: SVLS as published.
+    images : as ``labels``
+        The images that were labelled, one channel, for ``bilateral``. Each is taken in
+        its own standard deviations: a patch's are not those of its case.
     spacing_mm : one float, or one per spatial axis in the order of the tensor's axes
         Voxel size of the labels; needed for a method with ``sigma_mm``.
     ignore_label
@@ -55,11 +59,11 @@ def soften_labels(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range, or ``spacing_mm`` is missing.
+        If a parameter is out of range, or ``spacing_mm`` or ``images`` are missing.
     InputError
         If ``labels`` is no tensor, is empty or has another shape, or holds values that
         are not in ``classes``; to know the latter, a GPU is waited for. If ``classes``
-        are no label values.
+        are no label values, or ``images`` have another shape or a NaN or infinity.
 
     References
     ----------
@@ -84,13 +88,17 @@ def soften_labels(
     check_ignore_label(ignore_label, table)
     # Apple's GPUs lack the double precision that ignored voxels take.
     place = "cpu" if labels.device.type == "mps" else labels.device
+
+    def plain(batch: Tensor) -> Tensor:  # MONAI's look after their affine at every step
+        return batch.detach().as_subclass(Tensor)[:, 0].to(place)
+
     soft: Tensor = soften_maps(
-        # As plain tensors: MONAI's look after their affine at every step.
-        labels.detach().as_subclass(Tensor)[:, 0].to(place),
+        plain(labels),
         softening_on(method or Method(), spacing_mm, axes=labels.ndim - 2),
         classes=table,
         ignore_label=ignore_label,
         dtype=dtype,
+        images=None if images is None else plain(images),
         threads=torch.get_num_threads(),
     )
     return soft.to(labels.device)

@@ -32,6 +32,8 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
         (c, y, x).
     classes, method, ignore_label, dtype
         As in `soften_labels`.
+    image_key
+        Key of the image that was labelled, for ``bilateral``.
     spacing_mm
         As in `soften_labels`; default: that of each MetaTensor's affine. Other arrays
         have none.
@@ -59,6 +61,7 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
         *,
         classes: Iterable[int],
         method: Method | None = None,
+        image_key: Hashable = None,
         spacing_mm: float | Sequence[float] | None = None,
         ignore_label: int | None = None,
         dtype: npt.DTypeLike = "float32",
@@ -70,17 +73,21 @@ class SoftenLabelsd(MapTransform):  # type: ignore[misc]  # MONAI has no types
         self.classes, self.ignore_label = tuple(table.values.tolist()), ignore_label
         check_type("method", method, Method | None, "a Method, such as Method(sigma=1)")
         self.method, self.spacing_mm = method or Method(), spacing_mm
+        self.image_key = image_key
         self.dtype = checked_dtype(dtype).name
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Soften the labels of a sample."""
-        sample = dict(data)
+        sample, images = dict(data), None
+        if self.image_key is not None:
+            images = convert_to_tensor(sample[self.image_key])[None]
         for key in self.key_iterator(sample):
             label = convert_to_tensor(sample[key], track_meta=get_track_meta())
             soft = soften_labels(
                 label[None],
                 classes=self.classes,
                 method=self.method,
+                images=images,
                 spacing_mm=self._spacing_of(sample[key]),
                 ignore_label=self.ignore_label,
                 dtype=self.dtype,

@@ -7,6 +7,7 @@ The published method runs on PyTorch's CPU backend with 2 threads, the filters a
 SciPy's on every class. Ours runs on 1 thread: block by block as the command has it, and
 to the dense array of all classes, as uint8 (as stored) and float32.
 Then what the cost grows with: the same boundary between more classes, wider windows.
+Then image-guided smoothing beside SVLS of the same window, block by block.
 Then where the time goes.
 """
 
@@ -20,10 +21,12 @@ import numpy.typing as npt
 import phantoms
 import torch
 from published import soft_labels
-from scipy.ndimage import correlate1d
+from scipy.ndimage import correlate1d, gaussian_filter
 from timing import option_parser, print_table, time_functions
 
 from svls_cli.batch.worker_process import keep_freed_memory
+from svls_cli.soften.bilateral import standardised
+from svls_cli.soften.choices import MethodName
 from svls_cli.soften.methods import Method
 from svls_cli.soften.regions import soften_part
 from svls_cli.soften.volume import soften_volume
@@ -56,7 +59,7 @@ class Row:
     name: str
     labels: npt.NDArray[np.uint8]
     n_classes: int
-    size: int = 3
+    size: int | tuple[int, ...] = 3
     sigma: float = 1.0
     published: bool = True
     filters: bool = True
@@ -66,14 +69,22 @@ class Row:
         n = self.n_classes
         return soften_volume(self.labels, softening, n_classes=n, dtype=dtype)
 
-    def blocks(self) -> None:
+    def blocks(self, *, guide: Soft | None = None) -> None:
         """As the command does it: never the dense array of all classes."""
-        softening = Method(sigma=self.sigma, size=self.size).on_grid((1.0,) * 3)
+        name: MethodName = "svls" if guide is None else "bilateral"
+        softening = Method(name, self.sigma, size=self.size).on_grid((1.0,) * 3)
         n = self.n_classes
         layout = Layout.choose(self.labels.shape, n_classes=n, itemsize=1)
         for shard in layout.shards():
             for _, voxels in layout.blocks(shard):
-                soften_part(self.labels, voxels, softening, n_classes=n, dtype="uint8")
+                soften_part(
+                    self.labels,
+                    voxels,
+                    softening,
+                    n_classes=n,
+                    dtype="uint8",
+                    guide=guide,
+                )
 
     def theirs(self, method: Callable[..., Soft]) -> Soft:
         return method(self.labels, self.n_classes, size=self.size, sigma=self.sigma)
@@ -132,6 +143,21 @@ def growth(shape: Sequence[int], rounds: int) -> list[list[str]]:
     return found
 
 
+def guided(rows: Sequence[Row], rounds: int) -> list[list[str]]:
+    """Rows: SVLS and image-guided smoothing of the same window."""
+    found = []
+    for row in rows:
+        noise = np.random.default_rng(0).normal(size=row.labels.shape)
+        guide = standardised(gaussian_filter(noise, 1) + row.labels)
+        seconds = time_functions(
+            {"svls": row.blocks, "bilateral": partial(row.blocks, guide=guide)}, rounds
+        )
+        cells = [row.name, f"{row.size}"]
+        cells += [f"{taken:.3f}" for taken in seconds.values()]
+        found.append([*cells, f"{seconds['bilateral'] / seconds['svls']:.1f}x"])
+    return found
+
+
 def profile(rows: Mapping[str, Row]) -> list[list[str]]:
     """Rows: a function, and its own share of the engine's time on each label map."""
     shares: dict[str, dict[str, float]] = {}
@@ -178,6 +204,11 @@ def main() -> None:
     header = ["classes", "size", "boundary"]
     header += ["blocks s", "to 4 / 36 of 3", "uint8 s", "to 4 / 36 of 3"]
     print_table("What the cost grows with", header, growth(cube, options.rounds))
+    windows = [Row("lesion", lesion, 4, size) for size in ((1, 3, 3), 3, 5)]
+    windows += [Row("lesion", lesion, 4, (1, 9, 9), 1.5), Row("organs", organs, 36)]
+    cells = guided(windows, options.rounds)
+    header = ["phantom", "window", "svls s", "bilateral s", "bilateral/svls"]
+    print_table("Image-guided, median seconds", header, cells)
     profiled = {f"{r.name} {r.n_classes}, size {r.size}": r for r in rows}
     header = ["function, by itself", *profiled]
     print_table("Where the time goes, with a profiler", header, profile(profiled))

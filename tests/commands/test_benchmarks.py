@@ -38,7 +38,7 @@ def test_without_a_gpu_there_is_nothing_to_measure() -> None:
 @pytest.mark.parametrize(
     ("script", "rows"),
     [
-        ("engine.py", 11),
+        ("engine.py", 16),
         ("command.py", 15),
         ("stages.py", 9),
         ("fusion.py", 1),

@@ -7,7 +7,8 @@ import pytest
 
 from svls_cli.errors import InvalidParameterError
 from svls_cli.soften.kernel import svls_kernel
-from svls_cli.soften.methods import Method, parse_method
+from svls_cli.soften.methods import Method
+from svls_cli.soften.parsing import parse_method
 
 
 def test_default_is_the_published_method() -> None:
@@ -49,7 +50,10 @@ def test_integer_and_float_sigma_are_one_parameter() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"name": "blur"}, "method must be one of svls, ls, gaussian, onehot"),
+        (
+            {"name": "blur"},
+            "method must be one of svls, bilateral, ls",
+        ),
         ({"name": "onehot", "sigma": 1.0}, "sigma does not apply to method onehot"),
         ({"name": "ls", "size": 3}, "size does not apply to method ls"),
         ({"name": "gaussian", "strength": 0.5}, "strength does not apply"),
@@ -70,6 +74,9 @@ def test_integer_and_float_sigma_are_one_parameter() -> None:
         ({"sigma": 1e-200}, "at least 1e-100"),
         ({"size": (3, 3, 2)}, "odd"),
         ({"strength": 2.0}, "strength must lie"),
+        ({"intensity_scale": 1.0}, "intensity_scale does not apply to method svls"),
+        ({"name": "bilateral", "intensity_scale": 0.0}, "must be positive and finite"),
+        ({"name": "bilateral", "alpha": 0.1}, "alpha does not apply"),
         ({"sigma": (1.0, 1.0, 1.0, 1.0)}, "one value, or one per axis"),
         ({"sigma": (1.0, 1.0), "size": (3, 3, 3)}, "one value, or one per axis"),
     ],

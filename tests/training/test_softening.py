@@ -13,7 +13,14 @@ from monai.data import DataLoader, Dataset, MetaTensor
 from monai.losses import DiceCELoss
 from monai.transforms import Compose, LoadImaged, RandFlipd
 
-from svls_cli import Method, parse_classes
+from svls_cli import (
+    Method,
+    find_cases,
+    open_store,
+    pair_images,
+    parse_classes,
+    smooth_cases,
+)
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.soften import libraries
 from svls_cli.training import SoftenLabelsd, soft_cross_entropy, soften_labels
@@ -80,6 +87,33 @@ def test_slices_equal_a_store(tmp_path: Path) -> None:
     )
     expected = stored(labels, tmp_path, method=Method(sigma_mm=2))
     np.testing.assert_array_equal(soft[0], expected)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+@pytest.mark.parametrize("device", ["main memory", "a GPU"])
+def test_image_guided_labels_equal_a_store(
+    tmp_path: Path, ignored: bool, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = label_map((10, 24, 30), ignored=ignored)
+    image = np.random.default_rng(0).normal(size=labels.shape).astype(np.float32)
+    path = write_image(tmp_path / "labels" / "case.nrrd", labels)
+    write_image(tmp_path / "images" / "case.nrrd", image)
+    method = Method("bilateral", sigma=1.2, size=5, strength=0.7)
+    options: dict[str, Any] = {"method": method, "ignore_label": 255, "dtype": "uint8"}
+    cases = pair_images(find_cases(path), tmp_path / "images")
+    out = tmp_path / "out.zarr"
+    smooth_cases(cases, out, classes=parse_classes("0,3,7,300"), **options)
+    expected = open_store(out)["case"].patch((slice(None),) * 3).astype(int)
+    if device == "a GPU":
+        monkeypatch.setattr(libraries, "_CPU", None)  # taken to be there
+    step = int(device == "a GPU")
+    batch = [torch.tensor(each)[None] for each in (labels.astype(np.int32), image)]
+    options["classes"] = VALUES.tolist()
+    soft = soften_labels(batch[0][None], images=batch[1][None], **options)[0]
+    np.testing.assert_allclose(soft.numpy().astype(int), expected, atol=step)
+    soften = SoftenLabelsd("label", image_key="image", **options)
+    sample = soften({"label": batch[0], "image": batch[1]})
+    assert torch.equal(sample["label"], soft)
 
 
 @pytest.mark.parametrize("ignored", [False, True])

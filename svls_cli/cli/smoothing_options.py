@@ -1,0 +1,121 @@
+"""Options of how labels are smoothed: every parameter of `Method`, and images."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from svls_cli.cli import options
+from svls_cli.cli.command import option, together
+from svls_cli.soften.choices import METHODS
+
+if TYPE_CHECKING:
+    from svls_cli.soften.methods import Method
+
+# In the order of `Method`, after its name.
+METHOD_PARAMETERS = (
+    "sigma",
+    "sigma_mm",
+    "size",
+    "strength",
+    "intensity_scale",
+    "alpha",
+)
+
+smoothing = together(
+    option(
+        "--method",
+        group="Smoothing",
+        type=click.Choice(METHODS),
+        default="svls",
+        help="svls: Spatially Varying Label Smoothing. bilateral: svls, but neighbours "
+        "count by how much they look like the voxel in --images, too. ls: uniform "
+        "label smoothing. gaussian: a blur, as svls but with the centre in the window. "
+        "onehot: no smoothing.",
+    ),
+    option(
+        "--sigma",
+        group="Smoothing",
+        type=options.numbers(float),
+        metavar="NUMBER|Z,Y,X",
+        help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
+        "published]",
+    ),
+    option(
+        "--sigma-mm",
+        group="Smoothing",
+        type=options.numbers(float),
+        metavar="NUMBER|Z,Y,X",
+        help="Standard deviation in mm instead: one number, or z,y,x. Each image's "
+        "spacing turns it into voxels.",
+    ),
+    option(
+        "--size",
+        group="Smoothing",
+        type=options.numbers(int, word="auto"),
+        metavar="NUMBER|Z,Y,X|auto",
+        help="Window in voxels: an odd number, or auto: three sigmas either side; or "
+        "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
+        "[default: 3, as published; auto with --sigma-mm]",
+    ),
+    option(
+        "--strength",
+        group="Smoothing",
+        type=float,
+        metavar="SHARE",
+        help="Share of the soft label that comes from the neighbours. [default: 0.5, "
+        "as published]",
+    ),
+    option(
+        "--intensity-scale",
+        group="Smoothing",
+        type=float,
+        metavar="NUMBER",
+        help="Difference of intensity over which a neighbour's weight falls to 1/e, in "
+        "standard deviations of the case's image, for bilateral. [default: 0.5]",
+    ),
+    option(
+        "--images",
+        group="Smoothing",
+        multiple=True,
+        metavar="IMAGES",
+        help="Image files or folders of them, matched to cases by name, for bilateral; "
+        "may be given several times.",
+    ),
+    option(
+        "--image-pattern",
+        group="Smoothing",
+        metavar="PATTERN",
+        help="Path of the images inside IMAGES: '{case}_image.nii.gz'; or, one channel "
+        "of several, '{case}_0000.nii.gz'. [default: CASE.* or CASE_0000.*]",
+    ),
+    option(
+        "--alpha",
+        group="Smoothing",
+        type=float,
+        metavar="SHARE",
+        help="Share that is spread evenly over all classes, for ls. [default: 0.1]",
+    ),
+)
+
+
+def with_images(cases: Any, rest: dict[str, Any]) -> Any:
+    """Take `--images` out of a command's options; the cases with theirs."""
+    from svls_cli.labels.scans import pair_images
+
+    images, pattern = map(rest.pop, ("images", "image_pattern"))
+    if rest["method"] == "bilateral":
+        if not images:
+            raise click.UsageError("--method bilateral needs --images")
+        return pair_images(cases, images, pattern=pattern)
+    if images or pattern:
+        raise click.UsageError("--images: of use to --method bilateral only")
+    return cases
+
+
+def method_of(rest: dict[str, Any]) -> Method:
+    """Take the method and its parameters out of a command's options."""
+    from svls_cli.soften.methods import Method
+
+    return Method(*map(rest.pop, ("method", *METHOD_PARAMETERS)))
