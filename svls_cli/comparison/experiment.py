@@ -22,6 +22,7 @@ from svls_cli.evaluation.evaluate import evaluate_cases
 from svls_cli.files import write_json
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.names import safe_name
+from svls_cli.labels.scans import pair_images
 from svls_cli.store.reader import open_store
 from svls_cli.training.config import TrainingConfig
 from svls_cli.training.predict import predict_validation
@@ -100,11 +101,14 @@ class Experiment:
             "device": self.device,
             "batch": self.batch,
         }
+        cases = self.cases
+        if recipe.method is not None and recipe.method.needs_image:
+            cases = pair_images(cases, self.images, pattern=self.image_pattern)
         if recipe.fusion is None:
-            records = smooth_cases(self.cases, self.store(recipe), **settings)
+            records = smooth_cases(cases, self.store(recipe), **settings)
         else:
             records = fuse_cases(
-                self.cases,
+                cases,
                 self.store(recipe),
                 fusion=recipe.fusion,
                 resample_to_first=self.resample_to_first,
