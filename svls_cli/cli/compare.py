@@ -60,6 +60,14 @@ if TYPE_CHECKING:
 @options.tolerance_mm("", group="Scores")
 @options.band_mm("Reach of the boundary band: voxels", group="Scores")
 @options.in_plane("the boundary band, and what tune tries", group="Scores")
+@option(
+    "--temperature-scaling",
+    group="Scores",
+    type=click.Choice(["whole", "band"]),
+    default="band",
+    help="Where the temperatures of the scaled scores are fitted, as in evaluate: over "
+    "the whole volume, or in the boundary band.",
+)
 @training_options.parameters
 @options.training_device
 @options.jobs

@@ -60,7 +60,7 @@ from svls_cli.cli.command import PATH, Command, option
     "patients, who are dealt into five folds.",
 )
 @options.patients("Intervals and folds are then over patients.", group="Scores")
-@options.seed("Seed of the bootstrap intervals.", group="Scores")
+@options.seed("Seed of the bootstrap intervals, and of the folds.", group="Scores")
 @options.report(
     "Write the scores of every case, class and region to a file.",
     group="Output",

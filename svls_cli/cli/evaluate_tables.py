@@ -17,8 +17,15 @@ _OVERLAPS = {
     "hd95_mm": "HD95 mm",
     "soft_dice": "soft Dice",
     "ged": "GED",
+    "crps_ml": "CRPS mL",
 }
-_CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
+_CALIBRATION = {
+    "nll": "NLL",
+    "brier": "Brier",
+    "ece": "ECE",
+    "rater_ece": "rater ECE",
+    "tace": "TACE",
+}
 
 
 def show_evaluation(report: EvaluationReport) -> None:
@@ -41,10 +48,12 @@ def show_evaluation(report: EvaluationReport) -> None:
         rows.append(["mean", "scaled", *_cells(report.scaled.overlaps)])
     table(["label", "name", *_OVERLAPS.values()], rows, keys=2)
     echo(f"surface Dice at {settings['tolerance_mm']:g} mm\n")
+    # Against one rater, the ECE by rater is the ECE.
+    shown = [name for name in _CALIBRATION if name != "rater_ece" or raters != "1"]
     table(
-        ["calibration", *_CALIBRATION.values()],
+        ["calibration", *(_CALIBRATION[name] for name in shown)],
         [
-            [f"{name}{suffix}", *_cells(each.calibration[region])]
+            [f"{name}{suffix}", *(_cell(each.calibration[region][n]) for n in shown)]
             for region, name in REGION_NAMES.items()
             for each, suffix in ((report, ""), (report.scaled, ", scaled"))
             if each is not None

@@ -47,6 +47,7 @@ def compare_methods(
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
     in_plane: bool = False,
+    temperature_scaling: str = "band",
     loaders: int = 0,
     device: str = "auto",
     on_start: Callable[[str], None] | None = None,
@@ -82,7 +83,7 @@ def compare_methods(
         As in `smooth_cases`.
     resample_to_first
         As in `fuse_cases`.
-    tolerance_mm, band_mm, in_plane
+    tolerance_mm, band_mm, in_plane, temperature_scaling
         As in `evaluate_cases`.
     loaders, device
         As in `train`.
@@ -144,6 +145,7 @@ def compare_methods(
         tolerance_mm,
         band_mm,
         in_plane,
+        temperature_scaling,
         loaders,
         device,
         batch or Batch(),

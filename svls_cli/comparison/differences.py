@@ -101,7 +101,7 @@ def paired_difference(
     >>> paired_difference(ours, theirs, ["a", "b"], seed=0).ratio.value
     0.85
     """
-    known = np.isfinite(ours).all(axis=0) & np.isfinite(theirs).all(axis=0)
+    known = np.isfinite(np.concatenate([ours, theirs])).all(axis=0)
     if not known.any():
         return None
     numbers: dict[Hashable, int] = {}

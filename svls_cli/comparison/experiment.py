@@ -51,6 +51,7 @@ class Experiment:
     tolerance_mm: float
     band_mm: float
     in_plane: bool
+    temperature_scaling: str
     # As in `train`.
     loaders: int
     device: str
@@ -69,7 +70,13 @@ class Experiment:
         return replace(self, batch=replace(self.batch, progress=show))
 
     def tuned(self, recipe: Recipe, train: Sequence[str]) -> Recipe:
-        """The recipe, its method chosen by the cases to train on if it has none."""
+        """The recipe, its method chosen by the cases to train on if it has none.
+
+        Raises
+        ------
+        InputError
+            If these cases cannot tell what fused labels need.
+        """
         if recipe.method is not None or recipe.fusion is None:
             return recipe
         known = {*train}
@@ -165,7 +172,7 @@ class Experiment:
             "tolerance_mm": self.tolerance_mm,
             "band_mm": self.band_mm,
             "in_plane": self.in_plane,
-            "temperature_scaling": True,
+            "temperature_scaling": self.temperature_scaling,
         }
         asked = {
             "predictions": predicted.config.hash,

@@ -89,7 +89,9 @@ class CaseCounts:
         # those to which both of two raters gave it.
         self.labels = np.zeros((len(REGIONS), n_classes), np.int64)
         self.overlaps = np.zeros((n_classes, n_raters, n_raters), np.int64)
-        self._top, self._top_hits = np.zeros((2, len(REGIONS), n_levels + 1), np.int64)
+        self._top, self._top_hits = np.zeros(
+            (2, len(REGIONS), n_raters, n_levels + 1), np.int64
+        )
         self._classes: dict[int, ClassCounts] = {}
 
     @property
@@ -103,10 +105,11 @@ class CaseCounts:
         total: IntArray = self.labels.sum(axis=1)
         return total
 
-    def highest(self, region: str) -> LevelCounts:
-        """Forecasts that the most probable class is the rater's."""
+    def highest(self, region: str) -> list[LevelCounts]:
+        """Forecasts that the most probable class is the rater's, by rater."""
         at = REGIONS.index(region)
-        return LevelCounts(self._top[at], self._top_hits[at])
+        by_rater = zip(self._top[at], self._top_hits[at], strict=True)
+        return [LevelCounts(count, hits) for count, hits in by_rater]
 
     def of_class(self, index: int) -> ClassCounts:
         """Counts of one class, with its forecasts of probability 0."""
@@ -173,8 +176,8 @@ class CaseCounts:
             self.agreed[rater] += self._by_class(chosen[right])
             masks = (counts, block.foreground[rater], block.band)
             for at, inside in enumerate(mask[where] for mask in masks):
-                _tally(self._top[at], k[inside])
-                _tally(self._top_hits[at], k[inside & right])
+                _tally(self._top[at, rater], k[inside])
+                _tally(self._top_hits[at, rater], k[inside & right])
                 self.labels[at] += self._by_class(labels[inside])
             for other, theirs in enumerate(said):
                 both = self._by_class(labels[labels == theirs])

@@ -51,11 +51,11 @@ def evaluate_cases(
     """Measure predicted cases against label maps of the same name.
 
     Overlaps and distances are those of the most probable class (of equal ones the
-    first), soft Dice and GED those of the probabilities. Calibration is measured over
-    the whole volume, in the reference's foreground, and in the boundary band: voxels
-    in whose box of ``band_mm`` either side, rounded to voxels and at least 1, some
-    rater has more than one label. With several raters, each voxel is a forecast of
-    each rater's label.
+    first), soft Dice, GED and CRPS of the volume those of the probabilities.
+    Calibration is measured over the whole volume, in the reference's foreground, and in
+    the boundary band: voxels in whose box of ``band_mm`` either side, rounded to voxels
+    and at least 1, some rater has more than one label. With several raters, each voxel
+    is a forecast of each rater's label.
 
     Voxels that a rater ignores, or that the prediction gives no class, count nowhere.
 
@@ -95,7 +95,7 @@ def evaluate_cases(
         Several cases of one patient are not independent, so intervals are by bootstrap
         over patients. Default: each case is a patient of its own.
     seed
-        Seed of the bootstrap.
+        Seed of the bootstrap, and of the folds.
     batch
         As in `smooth_cases`.
 
@@ -116,6 +116,7 @@ def evaluate_cases(
     .. [3] Guo et al., ICML 2017 (ECE, temperature scaling); Nixon et al.,
        arXiv:1904.01685 (TACE).
     .. [4] Kohl et al., NeurIPS 2018, arXiv:1806.05034 (GED).
+    .. [5] Riera-Marin et al., 2025, arXiv:2505.08685 (CRPS; ECE by rater).
     """
     measures = Measures(tolerance_mm, band_mm, in_plane, bins, paper_compat)
     if seed < 0:

@@ -32,7 +32,11 @@ from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.metrics.averages import mean
 from svls_cli.metrics.boundary_band import band_radius, boundary_band, check_band_mm
 from svls_cli.metrics.calibration import published_tace, reliability, tace
-from svls_cli.metrics.distributions import generalised_energy_distance, soft_dice
+from svls_cli.metrics.distributions import (
+    generalised_energy_distance,
+    soft_dice,
+    volume_crps,
+)
 from svls_cli.metrics.surface import check_tolerance_mm, surface_scores
 from svls_cli.store.layout import Layout
 
@@ -155,7 +159,7 @@ def _scores(
             nll=nll[region] / pairs if pairs else math.nan,
             brier=brier[region] / pairs if pairs else math.nan,
             tace=mean([c.tace[region] for c in scored]),
-            reliability=reliability(counts.highest(region), bins=bins),
+            by_rater=tuple(reliability(c, bins=bins) for c in counts.highest(region)),
         )
         for region, pairs in zip(REGIONS, counts.pairs.tolist(), strict=True)
     }
@@ -183,6 +187,8 @@ def _class_scores(
     dice = np.full(len(drawn), np.nan)
     np.divide(2 * counts.agreed[:, label.index], size, out=dice, where=size > 0)
     surface_dice, hd95_mm = surfaces.scores(label.index)
+    p, spacing_mm = class_counts.forecasts("whole").p, surfaces.grid.spacing_mm
+    voxel_ml = math.prod(spacing_mm) / 1000 if len(spacing_mm) == 3 else math.nan
     said = counts.labels[:, label.index]
     forecasts = {region: class_counts.forecasts(region) for region in REGIONS}
     return ClassScores(
@@ -197,6 +203,7 @@ def _class_scores(
         ged=generalised_energy_distance(
             class_counts.count, class_counts.hits, overlaps
         ),
+        crps_ml=volume_crps(float(class_counts.count @ p) * voxel_ml, drawn * voxel_ml),
         nll={
             region: forecasts[region].nll / n if n else math.nan
             for region, n in zip(REGIONS, said.tolist(), strict=True)

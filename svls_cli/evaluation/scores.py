@@ -5,8 +5,10 @@ An undefined value is NaN here and None in JSON, and is left out of every mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 from svls_cli.evaluation.regions import REGIONS
@@ -14,8 +16,8 @@ from svls_cli.metrics.averages import mean, or_none
 from svls_cli.metrics.calibration import Reliability
 
 # Scores of a class over the whole volume, and of a class or a case in each region.
-OVERLAPS = ("dice", "surface_dice", "hd95_mm", "soft_dice", "ged")
-CALIBRATION = ("nll", "brier", "ece", "tace")
+OVERLAPS = ("dice", "surface_dice", "hd95_mm", "soft_dice", "ged", "crps_ml")
+CALIBRATION = ("nll", "brier", "ece", "rater_ece", "tace")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class ClassScores:
     soft_dice, ged
         Soft Dice and generalised energy distance of the probabilities; NaN if the class
         is neither drawn nor anywhere above 0.
+    crps_ml
+        CRPS of the volume, the sum of the probabilities, and the raters' volumes, mL;
+        NaN if the class is neither drawn nor anywhere above 0, and for 2-D images.
     nll, tace
         Mean NLL where the raters said the class, and its TACE, by region; NaN if there
         are no such voxels.
@@ -52,6 +57,7 @@ class ClassScores:
     hd95_mm: float
     soft_dice: float
     ged: float
+    crps_ml: float
     nll: Mapping[str, float]
     tace: Mapping[str, float]
 
@@ -81,20 +87,30 @@ class RegionScores:
         Mean of sum_c (p_c - [c is what the rater said])^2.
     tace
         Mean TACE of the classes other than background.
-    reliability
-        Reliability of the most probable class, from which the ECE follows.
+    by_rater
+        Reliability of the most probable class, from which the ECE follows, by rater.
     """
 
     voxels: int
     nll: float
     brier: float
     tace: float
-    reliability: Reliability
+    by_rater: Sequence[Reliability]
+
+    @property
+    def reliability(self) -> Reliability:
+        """Reliability of the most probable class, of all raters together."""
+        return reduce(add, self.by_rater)
 
     @property
     def ece(self) -> float:
         """Expected calibration error of the most probable class."""
         return self.reliability.ece
+
+    @property
+    def rater_ece(self) -> float:
+        """Mean over the raters of the ECE against each."""
+        return mean([each.ece for each in self.by_rater])
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -106,14 +106,13 @@ def reliability(forecasts: LevelCounts, *, bins: int) -> Reliability:
     """
     levels = len(forecasts.count) - 1
     # In whole numbers: i / bins < k / levels <= (i + 1) / bins, without rounding.
-    bin_of_level = (np.arange(1, levels + 1) * bins - 1) // levels
-    count, hits = (
-        np.bincount(bin_of_level, by_level[1:], minlength=bins).astype(np.int64)
-        for by_level in (forecasts.count, forecasts.hits)
-    )
-    weights = (forecasts.count * forecasts.p)[1:]
-    sums = np.bincount(bin_of_level, weights, minlength=bins)
-    return Reliability(count, sums.astype(np.float64), hits)
+    edges = np.arange(bins + 1) * levels // bins
+
+    def in_bins(by_level: IntArray) -> IntArray:
+        return np.diff(np.cumsum(by_level)[edges])
+
+    confidence = in_bins(forecasts.count * np.arange(levels + 1)) / levels
+    return Reliability(in_bins(forecasts.count), confidence, in_bins(forecasts.hits))
 
 
 def tace(forecasts: LevelCounts, *, bins: int) -> float:

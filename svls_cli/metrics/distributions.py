@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from svls_cli.arrays import FloatArray, IntArray
 
@@ -70,6 +71,51 @@ def generalised_energy_distance(
     between = 1 - _iou(inside, sizes, drawn[:, np.newaxis]).mean()
     raters = 1 - _iou(overlaps, drawn, drawn[:, np.newaxis]).mean()
     return float(2 * between - _mean_distance(sizes) - raters)
+
+
+def volume_crps(volume: float, drawn: npt.ArrayLike) -> float:
+    """Continuous ranked probability score of a volume and those that raters drew.
+
+    The integral of (F(v) - [v >= volume])^2, F being the normal distribution of the
+    mean and the standard deviation (over n) of the raters' volumes. It is |volume -
+    drawn| where they all drew the same. (The challenge's code integrates over three
+    standard deviations either side, beyond which all volumes are equally bad.)
+
+    Parameters
+    ----------
+    volume
+        Predicted volume: the sum of the probabilities.
+    drawn : (raters,)
+        Volume by each rater, in the same unit, which is that of the score.
+
+    Returns
+    -------
+    float
+        0 or more; NaN if the volume and all that were drawn are 0.
+
+    References
+    ----------
+    .. [1] Riera-Marin et al., "Calibration and Uncertainty for multiRater Volume
+       Assessment in multiorgan Segmentation (CURVAS) challenge results", Comput. Biol.
+       Med. 197, 2025, arXiv:2505.08685.
+    .. [2] Gneiting & Raftery, J. Am. Stat. Assoc. 102, 2007, section 4.2 (of the normal
+       distribution).
+
+    Examples
+    --------
+    >>> volume_crps(7.0, [5.0, 5.0]), round(volume_crps(5.0, [4.0, 6.0]), 4)
+    (2.0, 0.2337)
+    """
+    volumes = np.asarray(drawn, np.float64)
+    if not volume and not volumes.any():
+        return math.nan
+    away, deviation = abs(volume - float(volumes.mean())), float(volumes.std())
+    if not deviation:
+        return away
+    z = away / deviation
+    density = math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+    within = math.erf(z / math.sqrt(2))
+    return deviation * (z * within + 2 * density - 1 / math.sqrt(math.pi))
 
 
 def _iou(both: IntArray, one: IntArray, other: IntArray) -> FloatArray:

@@ -9,18 +9,15 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
-from svls_cli.arrays import Float32Array, FloatArray, UIntArray
+from svls_cli.arrays import Float32Array, FloatArray, SoftArray, UIntArray
 
 # Temperatures at which the NLL is measured, so close that a parabola between three of
 # them finds the least NLL within .5 %.
 TEMPERATURES = np.geomspace(0.2, 8, 41)
 
 
-def scale_by_temperature(
-    p: npt.NDArray[np.generic], temperature: float
-) -> Float32Array:
+def scale_by_temperature(p: SoftArray, temperature: float) -> Float32Array:
     """Probabilities p^(1/T), renormalised; a probability of 0 stays 0.
 
     Parameters
@@ -40,7 +37,9 @@ def scale_by_temperature(
     >>> scale_by_temperature(np.array([[0.9, 0], [0.1, 0]]), 2).tolist()
     [[0.75, 0.0], [0.25, 0.0]]
     """
-    scaled: Float32Array = np.power(p, 1 / temperature, dtype=np.float32)
+    scaled = np.zeros(p.shape, np.float32)
+    # Most are 0, where there are many classes.
+    np.power(p, 1 / temperature, out=scaled, where=p > 0, dtype=np.float32)
     total = scaled.sum(axis=0)
     np.divide(scaled, total, out=scaled, where=total > 0)
     return scaled
@@ -51,8 +50,8 @@ def nll_by_temperature(
 ) -> FloatArray:
     """NLL of scaled forecasts at each of `TEMPERATURES`.
 
-    The sum of -ln p of what raters said, but for labels of probability 0: these stay 0
-    at any temperature, and so would add the same, infinite number to all.
+    The sum of -ln p, not clipped, of what raters said, but for labels of probability 0:
+    these stay 0 at any temperature, and so would add the same, infinite number to all.
 
     Parameters
     ----------

@@ -92,7 +92,7 @@ def test_tables(monkeypatch: pytest.MonkeyPatch, stores: Path) -> None:
     assert brackets == "in brackets 95 % intervals over cases"
     rows = [re.split(r"\s{2,}", line) for line in lines]
     assert rows[2][:4] == ["label", "name", "Dice", "surface Dice"]
-    assert rows[2][4:] == ["HD95 mm", "soft Dice", "GED"]
+    assert rows[2][4:] == ["HD95 mm", "soft Dice", "GED", "CRPS mL"]
     assert [row[0] for row in rows[3:6]] == ["1", "2", "mean"]
     assert re.fullmatch(r"0\.\d{4} \[0\.\d{4}, 0\.\d{4}\]", rows[3][2])
     assert rows[8] == ["calibration", "NLL", "Brier", "ECE", "TACE"]
@@ -171,6 +171,7 @@ def test_case_without_the_rater(
     assert (left_out.case, left_out.reason) == ("case 1", "no reference")
     table = invoke(stores / "pred.zarr", "--reference", fused).stdout
     assert table.startswith("3 cases, 1 to 2 reference label maps each: means")
+    assert "rater ECE" in table
 
 
 def test_damaged_cases_fail(stores: Path, tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> No
     assert [row["name"] for row in rows[:3]] == ["mean", "label 1", "label 2"]
     assert float(rows[0]["dice"]) == found["cases"][0]["dice"]
     band = found["cases"][0]["regions"]["band"]
-    for name in ("nll", "brier", "ece", "tace"):
+    for name in ("nll", "brier", "ece", "rater_ece", "tace"):
         assert float(rows[0][f"{name}[band]"]) == band[name]
     tace = found["cases"][0]["classes"][0]["tace"]
     assert float(rows[1]["tace[band]"]) == tace["band"]

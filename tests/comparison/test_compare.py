@@ -17,7 +17,7 @@ from svls_cli.comparison.differences import Interval, paired_difference
 from svls_cli.comparison.experiment import Experiment
 from svls_cli.comparison.recipes import parse_recipes
 from svls_cli.comparison.result import Comparison, Spread, Trial
-from svls_cli.comparison.tables import meaning
+from svls_cli.comparison.tables import mean_tables, meaning
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import find_rated_cases
 from svls_cli.soften.methods import Method
@@ -145,6 +145,7 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"methods": []}, "expected at least one method"),
         ({"config": TrainingConfig(validation="0")}, "needs validation cases"),
         ({"config": TrainingConfig(validation="0.0")}, "needs validation cases"),
+        ({"config": TrainingConfig(validation="0.1")}, "'0.1' gives case_0"),
         ({"methods": ["best"]}, "method must be one of"),
         ({"losses": []}, "expected at least one loss"),
         ({"losses": ["ce", "ce"]}, "loss 'ce' is named twice"),
@@ -161,8 +162,11 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "case_03.nrrd").write_bytes(b"nothing")
     shutil.copy(SAMPLE / "labels" / "case_04.nrrd", tmp_path / "labels")
+    for number in (1, 2):
+        shutil.copy(SAMPLE / "labels" / f"case_0{number}.nii.gz", tmp_path / "labels")
+    config = TrainingConfig(validation="0.5")
     with pytest.raises(InputError, match=r"cannot be used: case_03: not an NRRD"):
-        compare_methods(tmp_path / "labels", *given[1:])
+        compare_methods(tmp_path / "labels", *given[1:], config=config)
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:
@@ -171,9 +175,10 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected a folder on a disk"):
             compare_methods(SAMPLE / "labels", SAMPLE / "images", out)
     config = TrainingConfig(
-        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.5"
+        patch_size=(8, 16, 16), epochs=1, steps_per_epoch=1, filters=4, validation="0.6"
     )
     labels = [SAMPLE / "labels" / f"case_0{n}.nii.gz" for n in (1, 2)]
+    labels.append(SAMPLE / "labels" / "case_04.nrrd")
     settings: dict[str, Any] = {"methods": ["svls"], "seeds": 1, "config": config}
     out = tmp_path / "c"
     shown: list[str] = []
@@ -187,7 +192,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     comparison = compare_methods(*given, batch=batch, **settings)
     assert len(comparison.trials) == 1
     of_trial = [doing for doing in shown if doing.startswith("[1/1] svls seed 0: ")]
-    expected = ["read images", "epoch 1/1", "predict", "evaluate"]
+    expected = ["read images", "epoch 1/1", "predict", "fit temperature", "evaluate"]
     assert [doing.split(": ")[1] for doing in of_trial] == expected
     # With more epochs all that follows is done anew.
     settings["config"] = replace(config, epochs=2)
@@ -237,20 +242,20 @@ def test_reliability_is_of_all_seeds_together() -> None:
 
 
 def test_several_raters(tmp_path: Path, run: Run) -> None:
-    """All fusions and targets, both losses, and what `tune` recommends."""
+    """All fusions and targets, and what `tune` recommends."""
     raters = [SAMPLE / "raters" / name for name in "abc"]
-    methods = "majority+onehot,mean+svls,staple+onehot,rater,mean+tuned"
+    methods = "majority+onehot,mean+bilateral,staple+onehot,rater,mean+tuned"
     arguments = ["compare", *raters, "--images", SAMPLE / "images", "--out", "c"]
     arguments += [*OPTIONS, "--seeds", "1", "--methods", methods]
-    arguments += ["--losses", "ce,ce+dice"]
+    arguments += ["--losses", "ce+dice"]
     shown = run(*arguments).stdout
     stores = sorted(path.stem for path in (tmp_path / "c" / "stores").iterdir())
-    expected = ["majority+onehot", "mean+onehot", "mean+svls", "mean+tuned"]
+    expected = ["majority+onehot", "mean+bilateral", "mean+onehot", "mean+tuned"]
     assert stores == [*expected, "staple+onehot"]
     found = json.loads((tmp_path / "c" / "comparison.json").read_text())
     arms = [(trial["method"], trial["loss"]) for trial in found["trials"]]
     assert arms == [(m, loss) for loss in ("ce", "ce+dice") for m in methods.split(",")]
-    for name in ("rater_ce", "mean+svls_ce+dice"):
+    for name in ("rater_ce", "mean+bilateral_ce+dice"):
         plan = RunState.load(
             tmp_path / "c" / "runs" / f"{name}_seed_0" / "last.pt"
         ).plan
@@ -314,7 +319,17 @@ def test_patients_stay_together(tmp_path: Path) -> None:
     )
     given: Any = (labels, images, tmp_path / "c")
     settings: Any = {"methods": ["onehot", "svls"], "seeds": 1, "config": config}
+    settings["losses"] = ["ce", "ce+dice"]
     comparison = compare_methods(*given, **settings)
+    arms = [
+        (method, loss) for loss in settings["losses"] for method in settings["methods"]
+    ]
+    assert comparison.arms == arms
+    # Each is compared with the first method of the same loss.
+    assert {arm for arm, _ in comparison.differences} == {("svls", "ce"), arms[3]}
+    for title, header, rows in mean_tables(comparison):
+        assert header[:2] == ["method", "loss"]
+        assert [tuple(row[:2]) for row in rows] == arms, title
     of_cases = comparison.patients_of_cases
     assert (len(of_cases), len(set(of_cases))) == (4, 2)
     assert {d.patients for d in comparison.differences.values()} == {2}

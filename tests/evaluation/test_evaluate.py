@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm
 
 from svls_cli.errors import InvalidParameterError, StoreError
 from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
@@ -20,6 +21,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.metrics.boundary_band import band_radius, boundary_band
 from svls_cli.metrics.calibration import LevelCounts, published_tace, reliability, tace
+from svls_cli.metrics.distributions import volume_crps
 from svls_cli.soften.volume import smooth
 from tests.helpers.label_maps import blobs, grid
 
@@ -92,6 +94,12 @@ def naive_ece(top: Array, right: Array, bins: int) -> float:
     return total
 
 
+def naive_rater_ece(top: Array, right: Array, raters: Array, bins: int) -> float:
+    """Mean over the raters that have voxels."""
+    masks = [raters == rater for rater in np.unique(raters)]
+    return float(np.mean([naive_ece(top[m], right[m], bins) for m in masks]))
+
+
 def naive_tace(p: Array, hit: Array, bins: int) -> float:
     """Each forecast cut in as many pieces as there are bins; equal ones are mixed."""
     hit, p = hit[p > 1e-3], p[p > 1e-3]
@@ -135,6 +143,20 @@ def naive_ged(p: Array, masks: list[Array], n_levels: int) -> float:
         - mean_distance(samples, samples)
         - mean_distance(masks, masks)
     )
+
+
+def naive_crps(volume: float, drawn: list[float]) -> float:
+    """The integral of (F(v) - [v >= volume])^2, in small steps."""
+    mean, deviation = float(np.mean(drawn)), float(np.std(drawn))
+    if not (volume or mean):
+        return math.nan
+    if not deviation:  # F is a step as well
+        return abs(volume - mean)
+    ends = min(volume, mean - 8 * deviation), max(volume, mean + 8 * deviation)
+    v = np.linspace(*ends, 200_001)
+    v = (v[1:] + v[:-1]) / 2
+    gap = norm.cdf(v, mean, deviation) - (v >= volume)
+    return float((gap**2).mean() * (ends[1] - ends[0]))
 
 
 def mean_or_nan(values: Any) -> float:
@@ -191,7 +213,8 @@ def test_scores_are_their_definitions(
         scores = found.regions[region]
         assert scores.voxels == len(pairs)
         if not pairs:
-            assert np.isnan((scores.nll, scores.brier, scores.ece, scores.tace)).all()
+            undefined = (scores.nll, scores.brier, scores.ece, scores.tace)
+            assert np.isnan((*undefined, scores.rater_ece)).all()
             continue
         raters, voxels = np.array(pairs).T
         labels = said[raters, voxels]
@@ -205,6 +228,10 @@ def test_scores_are_their_definitions(
             top = p[argmax[voxels], voxels]
             ece = naive_ece(top, labels == argmax[voxels], bins)
             assert scores.ece == pytest.approx(ece, **close)
+            by_rater = naive_rater_ece(top, labels == argmax[voxels], raters, bins)
+            assert scores.rater_ece == pytest.approx(by_rater, **close)
+            # Where all raters have the same voxels, that of all is no larger.
+            assert region == "foreground" or by_rater >= ece - 1e-12
         each = [naive_tace(p[c, voxels], hot[c], bins) for c in range(4)]
         for label in found.classes:
             at = label.value
@@ -224,6 +251,10 @@ def test_scores_are_their_definitions(
         size = (own**2).sum() + (q**2).sum()
         overlap = 2 * (own * q).sum() / size if size else math.nan
         assert label.soft_dice == pytest.approx(overlap, **close, nan_ok=True)
+        volumes = [m.sum() * math.prod(spacing) / 1000 for m in masks]
+        crps = naive_crps(own.sum() * math.prod(spacing) / 1000, volumes)
+        crps *= 1 if len(shape) == 3 else math.nan
+        assert label.crps_ml == pytest.approx(crps, rel=1e-4, abs=1e-6, nan_ok=True)
         if dtype == "uint8" and size:
             assert label.ged == pytest.approx(naive_ged(own, masks, 255), abs=1e-9)
 
@@ -345,6 +376,44 @@ def test_paper_compat_is_ece_of_the_foreground_and_tace_of_the_whole() -> None:
     assert len(evaluated(soft, [drawn]).regions["whole"].reliability.count) == 15
 
 
+def test_ece_by_rater_sees_what_the_mean_of_raters_hides() -> None:
+    # One rater draws everything, the other nothing: .5 is right of both together.
+    soft = np.full((2, 4, 5), 0.5, np.float32)
+    raters = [np.zeros((4, 5), int), np.ones((4, 5), int)]
+    whole = evaluated(soft, raters).regions["whole"]
+    assert whole.ece == pytest.approx(0, abs=1e-5)
+    assert whole.rater_ece == pytest.approx(0.5, abs=1e-5)
+
+
+def test_crps_of_the_volume_by_hand() -> None:
+    # 1 mL a voxel; raters drew 4 and 6, and the probabilities sum to 5 and to 6.
+    raters = [(np.arange(10) < n).astype(int).reshape(1, 2, 5) for n in (4, 6)]
+    for p, expected in ((0.5, 0.233695), (0.6, 0.602440)):
+        soft = np.array([1 - p, p], np.float32).reshape(2, 1, 1, 1)
+        soft = np.broadcast_to(soft, (2, 1, 2, 5))
+        found = evaluated(soft, raters, spacing=(10.0, 10.0, 10.0))
+        assert found.classes[0].crps_ml == pytest.approx(expected, abs=1e-4)
+    # One rater: the error of the volume.
+    found = evaluated(soft, raters[:1], spacing=(10.0, 10.0, 10.0))
+    assert found.classes[0].crps_ml == pytest.approx(2, abs=1e-3)
+
+
+@given(
+    volume=st.floats(0, 100),
+    drawn=st.lists(st.floats(1, 100), min_size=1, max_size=5),
+)
+def test_crps_laws(volume: float, drawn: list[float]) -> None:
+    found = volume_crps(volume, drawn)
+    assert found >= 0
+    away, deviation = abs(volume - np.mean(drawn)), np.std(drawn)
+    # E|V - volume| - E|V - V'| / 2, of which the second is deviation / sqrt(pi).
+    assert found >= away - deviation / math.sqrt(math.pi) - 1e-9
+    assert found <= away + deviation * 0.233696 + 1e-9
+    assert volume_crps(np.mean(drawn), drawn) <= found + 1e-9
+    doubled = volume_crps(2 * volume, 2 * np.array(drawn))
+    assert doubled == pytest.approx(2 * found, rel=1e-6, abs=1e-9)
+
+
 # --- laws -----------------------------------------------------------------------------
 
 
@@ -442,11 +511,12 @@ def test_identical_raters_are_one_rater() -> None:
     soft = random_soft((6, 7, 5), 3, "uint8", 4)
     drawn = blobs((6, 7, 5), 3, seed=4)
     one, three = evaluated(soft, [drawn]), evaluated(soft, [drawn] * 3)
-    for name in ("dice", "surface_dice", "hd95_mm", "soft_dice", "ged"):
+    for name in ("dice", "surface_dice", "hd95_mm", "soft_dice", "ged", "crps_ml"):
         assert three.class_mean(name) == pytest.approx(one.class_mean(name))
     for region in REGIONS:
         before, after = one.regions[region], three.regions[region]
         assert after.voxels == 3 * before.voxels
+        assert after.rater_ece == pytest.approx(after.ece)
         for name in ("nll", "ece", "tace"):
             assert getattr(after, name) == pytest.approx(getattr(before, name))
 
@@ -484,6 +554,7 @@ def test_a_class_in_neither_is_left_out_of_the_means() -> None:
     absent = found.classes[1]
     assert np.isnan((absent.dice, absent.surface_dice, absent.hd95_mm)).all()
     assert np.isnan((absent.soft_dice, absent.ged, absent.tace["whole"])).all()
+    assert math.isnan(absent.crps_ml)
     assert absent.to_json()["dice"] is None
     for name, best in (("dice", 1), ("hd95_mm", 0), ("ged", 0)):
         assert found.class_mean(name) == best

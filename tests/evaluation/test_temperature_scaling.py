@@ -10,6 +10,8 @@ from scipy.special import log_softmax, softmax
 
 from svls_cli.errors import InputError, StoreError
 from svls_cli.evaluation import temperature_scaling
+from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
+from svls_cli.evaluation.scores import CALIBRATION, OVERLAPS, CaseEvaluation
 from svls_cli.evaluation.temperature_scaling import (
     ScaledPrediction,
     Temperatures,
@@ -104,6 +106,39 @@ def test_scaled_patches() -> None:
     logits = np.log(np.maximum(soft, 1e-9) / 65535)
     expected = softmax(logits / 1.7, axis=0)[(slice(1, 3), *region)]
     assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_scores_of_scaled_predictions(dtype: str) -> None:
+    """With temperature 1 those of the prediction; with another, the same overlaps."""
+    p, labels = drawn((6, 9, 8), 3, 1.5, seed=2)
+    soft = quantise(p, dtype)
+    soft[:, 0, 0] = 0
+    reference = rated(labels, np.roll(labels, 1, axis=2), n_classes=3)
+    stored = evaluate_case(Soft(soft), reference, dtype=dtype, measures=Measures())
+
+    def scaled(temperature: float) -> CaseEvaluation:
+        return evaluate_case(
+            ScaledPrediction(Soft(soft), temperature),
+            reference,
+            dtype="float32",
+            measures=Measures(),
+            blocks=scaling_blocks(reference.geometry, 3, dtype),
+        )
+
+    same, softer = scaled(1), scaled(1.5)
+    assert same.voxels == softer.voxels == labels.size - 8
+    for name in OVERLAPS:
+        mean = stored.class_mean(name)
+        assert same.class_mean(name) == pytest.approx(mean, abs=1e-3)
+        if name in ("dice", "surface_dice", "hd95_mm"):
+            assert softer.class_mean(name) == same.class_mean(name) == mean
+    for region, scores in stored.regions.items():
+        for name in CALIBRATION:
+            expected = pytest.approx(getattr(scores, name), abs=1e-4)
+            assert getattr(same.regions[region], name) == expected
+    whole = softer.regions["whole"]
+    assert whole.nll < stored.regions["whole"].nll
 
 
 def nll_of_cases(n: int, sharpness: float, *, first: int = 0) -> dict[str, Array]:
