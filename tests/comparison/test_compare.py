@@ -14,8 +14,6 @@ import pytest
 from svls_cli import Batch
 from svls_cli.comparison.compare import compare_methods
 from svls_cli.comparison.differences import Interval, paired_difference
-from svls_cli.comparison.experiment import Experiment
-from svls_cli.comparison.recipes import parse_recipes
 from svls_cli.comparison.result import Comparison, Spread, Trial
 from svls_cli.comparison.tables import mean_tables, meaning
 from svls_cli.errors import InputError, InvalidParameterError
@@ -271,31 +269,6 @@ def test_several_raters(tmp_path: Path, run: Run) -> None:
     cases = [case for case in find_rated_cases(raters) if case.name not in held]
     store = open_store(tmp_path / "c" / "stores" / "mean+tuned.zarr")
     assert store.config.method == tune_smoothing(cases).fused.recommended.to_json()
-
-
-def test_image_guided_methods_get_the_images(tmp_path: Path) -> None:
-    raters = find_rated_cases([SAMPLE / "raters" / name for name in "abc"])
-    experiment = Experiment(
-        raters,
-        [SAMPLE / "images"],
-        None,
-        tmp_path,
-        TrainingConfig(),
-        ignore_label=None,
-        resample_to_first=False,
-        tolerance_mm=1.0,
-        band_mm=2.0,
-        in_plane=False,
-        loaders=0,
-        device="cpu",
-        batch=Batch(jobs=1),
-    )
-    (tmp_path / "stores").mkdir()
-    (recipe,) = parse_recipes(["mean+bilateral:intensity_scale=0.7"])
-    experiment.compile(recipe, None)
-    store = open_store(experiment.store(recipe))
-    assert store.config.method["intensity_scale"] == 0.7
-    assert len(store) == len(raters)
 
 
 def test_patients_stay_together(tmp_path: Path) -> None:
