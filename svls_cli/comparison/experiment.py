@@ -70,13 +70,7 @@ class Experiment:
         return replace(self, batch=replace(self.batch, progress=show))
 
     def tuned(self, recipe: Recipe, train: Sequence[str]) -> Recipe:
-        """The recipe, its method chosen by the cases to train on if it has none.
-
-        Raises
-        ------
-        InputError
-            If these cases cannot tell what fused labels need.
-        """
+        """The recipe, its method chosen by the cases to train on if it has none."""
         if recipe.method is not None or recipe.fusion is None:
             return recipe
         known = {*train}

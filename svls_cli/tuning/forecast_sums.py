@@ -127,7 +127,7 @@ def uniform_scores(
     >>> shares, forecasts = np.array([0.0, 1.0]), np.array([1, 3])  # 1 of 4 is wrong
     >>> counts = ForecastCounts(shares, forecasts, np.array([[1, 0], [2, 1]]), 4.0)
     >>> scores = uniform_scores(counts, alpha=0, n_classes=2)
-    >>> scores.nll.round(3), scores.brier  # ln(1000) / 4, 2 / 4
+    >>> float(scores.nll.round(3)), float(scores.brier)  # ln(1000) / 4, 2 / 4
     (1.727, 0.5)
     """
     each = alpha / n_classes
