@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli import options
-from svls_cli.cli.command import option, together
+from svls_cli.cli.command import Decorated, option, together
 from svls_cli.soften.choices import METHODS
 
 if TYPE_CHECKING:
@@ -22,6 +23,29 @@ METHOD_PARAMETERS = (
     "intensity_scale",
     "alpha",
 )
+
+
+def images(group: str) -> Callable[[Decorated], Decorated]:
+    """`--images` and `--image-pattern`."""
+    return together(
+        option(
+            "--images",
+            group=group,
+            multiple=True,
+            metavar="IMAGES",
+            help="Image files or folders of them, matched to cases by name, for method "
+            "bilateral; may be given several times.",
+        ),
+        option(
+            "--image-pattern",
+            group=group,
+            metavar="PATTERN",
+            help="Path of the images inside IMAGES: '{case}_image.nii.gz'; or, one "
+            "channel of several, '{case}_0000.nii.gz'. [default: CASE.* or "
+            "CASE_0000.*]",
+        ),
+    )
+
 
 smoothing = together(
     option(
@@ -75,21 +99,7 @@ smoothing = together(
         help="Difference of intensity over which a neighbour's weight falls to 1/e, in "
         "standard deviations of the case's image, for bilateral. [default: 0.5]",
     ),
-    option(
-        "--images",
-        group="Smoothing",
-        multiple=True,
-        metavar="IMAGES",
-        help="Image files or folders of them, matched to cases by name, for bilateral; "
-        "may be given several times.",
-    ),
-    option(
-        "--image-pattern",
-        group="Smoothing",
-        metavar="PATTERN",
-        help="Path of the images inside IMAGES: '{case}_image.nii.gz'; or, one channel "
-        "of several, '{case}_0000.nii.gz'. [default: CASE.* or CASE_0000.*]",
-    ),
+    images("Smoothing"),
     option(
         "--alpha",
         group="Smoothing",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from svls_cli.cli import console, options, tune_tables
+from svls_cli.cli import console, options, smoothing_options, tune_tables
 from svls_cli.cli.command import PATH, Command, option
 from svls_cli.tuning.score_names import SCORES
 
@@ -38,6 +38,15 @@ def number_list(text: str) -> tuple[float, ...]:
     metavar="NUMBERS",
     help="Shares of the neighbours to try. [default: 0.1,0.2,...,1]",
 )
+@option(
+    "--intensity-scales",
+    group="Search",
+    type=number_list,
+    metavar="NUMBERS",
+    help="Intensity scales of image-guided smoothing to try, with --images. [default: "
+    "0.5,1]",
+)
+@smoothing_options.images("Search")
 @option(
     "--score",
     group="Search",
@@ -96,7 +105,7 @@ def command(
     near boundaries is looked for: once for labels of one map, as smooth makes, once for
     the mean of several, as fuse-raters makes. It is recommended where it is better than
     SVLS as published on patients that did not choose it, as far as a 95 % interval
-    tells; otherwise that is.
+    tells; otherwise that is. With --images, image-guided smoothing is tried, too.
 
     \b
       svls-cli tune a/ b/ c/
@@ -104,10 +113,18 @@ def command(
       svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
     from svls_cli.labels.raters import find_rated_cases
+    from svls_cli.labels.scans import pair_images
 
     console.check_targets(report, figure)
     lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
+    images, image_pattern = rest.pop("images"), rest.pop("image_pattern")
+    if images:
+        cases = pair_images(cases, images, pattern=image_pattern)
+    elif image_pattern or rest["intensity_scales"]:
+        raise click.UsageError(
+            "--image-pattern and --intensity-scales are of use with --images only"
+        )
     result = _tune(cases, **rest)
     tune_tables.complain(result)
     _write(result, report, figure)

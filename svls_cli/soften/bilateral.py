@@ -10,7 +10,6 @@ are those of SVLS, and never 0/0.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +34,7 @@ from svls_cli.soften.neighbours import crop, one_code
 _LARGEST_DIFFERENCE = 60.0
 # Neighbours looked at in one go: the arrays that work on them stay in cache.
 _BATCH, _LEAST = 2**15, 32  # voxels at least
-_PART = 2**22  # voxels taken in double precision at a time
+_PART = 2**22  # voxels that are taken in double precision at a time
 
 
 def standardised(image: Array) -> Array:
@@ -58,18 +57,20 @@ def standardised(image: Array) -> Array:
     xp = namespace(image)
     flat = xp.reshape(image, (-1,))
     count = flat.shape[0]
+    parts = [slice(at, at + _PART) for at in range(0, count, _PART)]
 
-    def parts() -> Iterator[Array]:
-        for start in range(0, count, _PART):
-            yield as_type(xp, flat[start : start + _PART], "float64")
+    def wide(part: slice) -> Array:
+        return as_type(xp, flat[part], "float64")
 
-    mean = sum(float(xp.sum(part)) for part in parts()) / count
+    mean = sum(float(xp.sum(wide(part))) for part in parts) / count
     if not math.isfinite(mean):
         raise InputError("an image holds NaN or infinity; expected finite numbers")
-    square = sum(float(xp.sum((part - mean) ** 2)) for part in parts()) / count
+    square = sum(float(xp.sum((wide(part) - mean) ** 2)) for part in parts) / count
     scale = square**0.5 or 1.0
-    scaled = [as_type(xp, (part - mean) / scale, "float32") for part in parts()]
-    return xp.reshape(xp.concat(scaled), image.shape)
+    result = xp.zeros(count, dtype=xp.float32, device=image.device)
+    for part in parts:
+        result[part] = as_type(xp, (wide(part) - mean) / scale, "float32")
+    return xp.reshape(result, image.shape)
 
 
 def standardised_batch(softening: Softening, label_maps: Array, images: Array) -> Array:

@@ -59,6 +59,8 @@ def soften_part(
     """
     if softening.intensity_scale is not None and guide is None:
         raise InvalidParameterError("method bilateral needs the image of each case")
+    if softening.intensity_scale is None:
+        guide = None  # of use to another method
     radius = softening.radius or (0,) * volume.ndim
     inside, missing = _with_halo(volume, block, radius)
     meaning: dict[str, Any] = {

@@ -18,6 +18,9 @@ from svls_cli.tuning.score_names import SCORES, ScoreName
 DEFAULT_SIGMAS = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 DEFAULT_STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
+# What half and one standard deviation of an image tell apart.
+DEFAULT_INTENSITY_SCALES = (0.5, 1.0)
+
 
 def is_auto(method: Method) -> bool:
     """Whether its window holds three sigmas either side."""
@@ -26,9 +29,14 @@ def is_auto(method: Method) -> bool:
 
 # Groups of candidates whose best is reported as well.
 KINDS: dict[str, Callable[[Method], bool]] = {
-    "mm": lambda method: method.sigma_mm is not None and is_auto(method),
-    "voxels": lambda method: method.sigma is not None and is_auto(method),
+    "mm": lambda method: (
+        method.name == "svls" and method.sigma_mm is not None and is_auto(method)
+    ),
+    "voxels": lambda method: (
+        method.name == "svls" and method.sigma is not None and is_auto(method)
+    ),
     "size 3": lambda method: not is_auto(method),
+    "image-guided": lambda method: method.needs_image,
 }
 
 
@@ -45,6 +53,8 @@ class Candidates:
         Shares of the neighbours, in (0, 1].
     in_plane
         Leave the first axis of three out of every window.
+    intensity_scales
+        Those of image-guided windows, tried with each sigma and window ``auto``.
 
     Raises
     ------
@@ -55,11 +65,12 @@ class Candidates:
     sigmas: tuple[float, ...] = DEFAULT_SIGMAS
     strengths: tuple[float, ...] = DEFAULT_STRENGTHS
     in_plane: bool = False
+    intensity_scales: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("sigmas", "strengths"):
+        for name in ("sigmas", "strengths", "intensity_scales"):
             values = sorted({float(value) for value in getattr(self, name)})
-            if not values:
+            if not values and name != "intensity_scales":
                 raise InvalidParameterError(f"{name} must hold at least one number")
             object.__setattr__(self, name, tuple(values))
         for strength in self.strengths:
@@ -77,7 +88,7 @@ class Candidates:
 
     @cached_property
     def windows(self) -> tuple[Method, ...]:
-        """Windows as SVLS of strength 1; mm first: the first of equal scores wins."""
+        """Windows at strength 1; SVLS in mm first: the first of equal scores wins."""
         auto: Any = (1, "auto", "auto") if self.in_plane else "auto"
         three = self.published.size
         windows = [
@@ -85,8 +96,14 @@ class Candidates:
             *(Method(sigma=s, size=auto, strength=1.0) for s in self.sigmas),
             *(Method(sigma=s, size=three, strength=1.0) for s in self.sigmas),
             *(Method(sigma_mm=s, size=three, strength=1.0) for s in self.sigmas),
+            replace(self.published, strength=1.0),
         ]
-        return tuple(dict.fromkeys([*windows, replace(self.published, strength=1.0)]))
+        windows += [
+            replace(window, name="bilateral", intensity_scale=scale)
+            for window in windows[: 2 * len(self.sigmas)]
+            for scale in self.intensity_scales
+        ]
+        return tuple(dict.fromkeys(windows))
 
     @cached_property
     def tried_strengths(self) -> tuple[float, ...]:
@@ -167,6 +184,7 @@ class Search:
             "sigmas": list(self.candidates.sigmas),
             "strengths": list(self.candidates.tried_strengths),
             "in_plane": self.candidates.in_plane,
+            "intensity_scales": list(self.candidates.intensity_scales),
             "score": self.score,
             "band_mm": self.band_mm,
             "folds": self.folds,
@@ -175,7 +193,7 @@ class Search:
 
 
 def method_options(method: Method, *, defaults: bool = True) -> str:
-    """A method of SVLS as command-line options; default values may be left out.
+    """A method as command-line options; default values of SVLS may be left out.
 
     Examples
     --------
@@ -186,10 +204,14 @@ def method_options(method: Method, *, defaults: bool = True) -> str:
     """
     left_out = {"name": "svls"} if defaults else Method().to_json()
     return " ".join(
-        f"--{key.replace('_', '-')} {_text(value)}"
+        f"--{_OPTIONS.get(key, key).replace('_', '-')} {_text(value)}"
         for key, value in method.to_json().items()
         if left_out.get(key) != value
     )
+
+
+# Parameters whose options have other names.
+_OPTIONS = {"name": "method"}
 
 
 def _text(value: Any) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from svls_cli.arrays import IntArray
+from svls_cli.arrays import Float32Array, IntArray
 from svls_cli.batch.records import Outcome
+from svls_cli.compiling.guides import read_guide
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import RaterMaps, read_rater_maps
@@ -60,14 +61,19 @@ class CaseScorer:
             ignore_label=self.ignore_label,
             resample_to_first=self.resample_to_first,
         )
-        scores = self._score(case.name, maps)
+        guide = None
+        if case.image is not None:
+            guide = read_guide(case.image, maps.geometry)
+        scores = self._score(case.name, maps, guide)
         if scores is None:
             return Outcome(
                 skipped="no boundary, or no voxel there that two raters label"
             )
         return Outcome(result=scores)
 
-    def _score(self, name: str, rated: RaterMaps) -> CaseScores | None:
+    def _score(
+        self, name: str, rated: RaterMaps, guide: Float32Array | None
+    ) -> CaseScores | None:
         spacing_mm, n_classes = rated.geometry.spacing_mm, len(rated.classes)
         in_plane = self.candidates.in_plane
         if in_plane and len(spacing_mm) < 3:
@@ -80,7 +86,10 @@ class CaseScorer:
         band = boundary_band(rated.maps, n_classes=n_classes, radius=radius)
         # On voxels of 1 mm, sigmas in mm and in voxels are the same windows.
         windows = [_on_grid(window, spacing_mm) for window in self.candidates.windows]
-        in_voxels = [window.window(spacing_mm) for window in self.candidates.windows]
+        in_voxels = [
+            (window.window(spacing_mm), window.intensity_scale)
+            for window in self.candidates.windows
+        ]
         first = [in_voxels.index(window) for window in in_voxels]
         distinct = sorted(set(first))
         sums = forecast_scores(
@@ -89,6 +98,7 @@ class CaseScorer:
             [windows[at] for at in distinct],
             self.candidates.tried_strengths,
             n_classes=n_classes,
+            guide=guide,
             threads=self.threads,
         )
         if not sums:

@@ -165,7 +165,8 @@ class _Table:
         best = {}
         for kind, belongs in KINDS.items():
             of_kind = [at for at, s in enumerate(self.scores) if belongs(s.method)]
-            best[kind] = self.scores[min(of_kind, key=means.__getitem__)]
+            if of_kind:
+                best[kind] = self.scores[min(of_kind, key=means.__getitem__)]
         return best
 
     def used(self) -> tuple[UsedCase, ...]:

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 # Legible in print and without colour vision (Okabe & Ito), each with its own marker.
 _LINES = {
-    "mm, size auto": ("sigma_mm", True, "#0072B2", "o-"),
-    "voxels, size auto": ("sigma", True, "#D55E00", "s-"),
-    "voxels, size 3": ("sigma", False, "#E69F00", "s:"),
-    "mm, size 3": ("sigma_mm", False, "#56B4E9", "o:"),
+    "mm, size auto": ("svls", "sigma_mm", True, "#0072B2", "o-"),
+    "voxels, size auto": ("svls", "sigma", True, "#D55E00", "s-"),
+    "voxels, size 3": ("svls", "sigma", False, "#E69F00", "s:"),
+    "mm, size 3": ("svls", "sigma_mm", False, "#56B4E9", "o:"),
+    "image-guided, mm": ("bilateral", "sigma_mm", True, "#009E73", "D-"),
+    "image-guided, voxels": ("bilateral", "sigma", True, "#CC79A7", "v-"),
 }
 _TITLES = {
     "one_map": "One rater's map forecasts each other rater (smooth)",
@@ -57,15 +59,16 @@ def _draw_target(part: SubFigure, result: TargetResult, sigmas: list[float]) -> 
 
 
 def _draw_sigma(axes: Axes, result: TargetResult) -> None:
-    for label, (unit, auto, color, style) in _LINES.items():
+    for label, (name, unit, auto, color, style) in _LINES.items():
         scores: dict[float, float] = {}
         for score in result.candidates:
             sigma: Any = getattr(score.method, unit)
-            if sigma is not None and is_auto(score.method) == auto:
+            kind = score.method.name, is_auto(score.method)
+            if sigma is not None and kind == (name, auto):
                 value = score.of(result.score)
                 scores[sigma] = min(value, scores.get(sigma, value))
-        points = sorted(scores.items())
-        axes.plot(*zip(*points, strict=True), style, color=color, label=label, ms=4)
+        if points := sorted(scores.items()):
+            axes.plot(*zip(*points, strict=True), style, color=color, label=label, ms=4)
     method = result.best.method
     sigma = method.sigma if method.sigma_mm is None else method.sigma_mm
     _mark(axes, sigma, result.best.of(result.score))
@@ -111,4 +114,5 @@ def _mark(axes: Axes, x: Any, y: float) -> None:
 
 
 def _window(score: Score) -> tuple[Any, ...]:
-    return score.method.sigma, score.method.sigma_mm, score.method.size
+    method = score.method
+    return method.sigma, method.sigma_mm, method.size, method.intensity_scale

@@ -43,14 +43,16 @@ def forecast_scores(
     strengths: Sequence[float],
     *,
     n_classes: int,
+    guide: Float32Array | None = None,
     threads: int = 1,
 ) -> tuple[ForecastSums, ...]:
     """Score windows and strengths on one case, block by block.
 
     ``maps`` (z, y, x) or (y, x) are class indices by each rater, ``n_classes`` where
     the rater ignores the voxel and so neither forecasts nor is forecast; ``band``, of
-    the same shape, is the voxels that are scored. ``windows`` are SVLS of strength 1 on
-    this grid. The result does not depend on the threads.
+    the same shape, is the voxels that are scored. ``windows`` are of strength 1 on this
+    grid; ``guide`` is the image, as `standardised` makes it, for those that take one.
+    The result does not depend on the threads.
 
     Returns
     -------
@@ -77,7 +79,7 @@ def forecast_scores(
             targets.append(Fused(said, n_classes))
         rows: list[list[Scored]] = [[] for _ in targets]
         for window in windows:
-            shares = [_shares(m, block, voxels, window, n_classes) for m in maps]
+            shares = [_shares(m, block, voxels, window, n_classes, guide) for m in maps]
             own = np.stack([s.of(label) for s, label in zip(shares, said, strict=True)])
             for target, row in zip(targets, rows, strict=True):
                 smoothed = target.smoothed(shares, own)
@@ -101,9 +103,12 @@ def _shares(
     voxels: IndexArray,
     window: Softening,
     n_classes: int,
+    guide: Float32Array | None,
 ) -> Shares:
     """Neighbours' shares of one rater's map at these voxels of the block."""
-    soft = soften_part(indices, block, window, n_classes=n_classes, dtype=np.float32)
+    soft = soften_part(
+        indices, block, window, n_classes=n_classes, dtype=np.float32, guide=guide
+    )
     shares = Shares.zero(soft.classes, len(voxels), n_classes)
     flat = soft.soft.reshape(len(soft.classes), -1)
     np.take(flat, voxels, axis=1, out=shares.values[:-1])

@@ -222,6 +222,8 @@ class TargetResult:
         """The command that makes labels with the recommended method."""
         command, inputs = _COMMANDS[self.target]
         options = method_options(self.recommended, defaults=self.settled)
+        if self.recommended.needs_image:
+            options += " --images IMAGES"
         return " ".join(
             filter(None, ("svls-cli", command, options, inputs, "OUT.zarr"))
         )

@@ -8,13 +8,14 @@ from functools import partial
 
 from svls_cli.batch.records import Finished, Record
 from svls_cli.batch.run import Batch, run_cases
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
+    DEFAULT_INTENSITY_SCALES,
     DEFAULT_SIGMAS,
     DEFAULT_STRENGTHS,
     Candidates,
@@ -34,6 +35,7 @@ def tune_smoothing(
     score: ScoreName = "nll",
     band_mm: float = 2.0,
     in_plane: bool = False,
+    intensity_scales: Sequence[float] | None = None,
     patients: str | None = None,
     folds: int = 5,
     seed: int = 0,
@@ -71,6 +73,9 @@ def tune_smoothing(
         and at least 1, some rater has more than one label.
     in_plane
         Stay within slices: windows and band leave out the first axis of three.
+    intensity_scales
+        Those of image-guided smoothing, tried beside SVLS where the cases have images,
+        as `pair_images` adds them.
     patients
         CSV file or pattern that names each case's patient, as `find_patients` takes it:
         folds and intervals keep the cases of a patient together. Default: each case is
@@ -103,8 +108,9 @@ def tune_smoothing(
     .. [2] Gneiting & Raftery, "Strictly Proper Scoring Rules, Prediction, and
        Estimation", JASA 102, 2007.
     """
+    scales = _scales(cases, intensity_scales)
     search = Search(
-        Candidates(tuple(sigmas), tuple(strengths), in_plane),
+        Candidates(tuple(sigmas), tuple(strengths), in_plane, scales),
         score,
         band_mm,
         folds,
@@ -142,6 +148,23 @@ def tune_smoothing(
         left_out=tuple(r for r in records if r.status == "skipped"),
         failed=tuple(r for r in records if r.status == "failed"),
     )
+
+
+def _scales(
+    cases: Sequence[RatedCase], intensity_scales: Sequence[float] | None
+) -> tuple[float, ...]:
+    """The intensity scales to try: none without images."""
+    with_image = [case.image is not None for case in cases]
+    if any(with_image) and not all(with_image):
+        raise InvalidParameterError("either all cases have images, or none")
+    if not any(with_image):
+        if intensity_scales is not None:
+            raise InvalidParameterError("intensity_scales need the images of the cases")
+        return ()
+    given = DEFAULT_INTENSITY_SCALES if intensity_scales is None else intensity_scales
+    if not given:
+        raise InvalidParameterError("intensity_scales must hold at least one number")
+    return tuple(given)
 
 
 def _score_cases(

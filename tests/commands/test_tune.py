@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click import UsageError
 
 from svls_cli import Method, open_store
 from svls_cli.cli.tune import command
@@ -38,6 +39,18 @@ def folder(tmp_path: Path) -> Path:
 
 def raters(folder: Path) -> list[Path]:
     return [folder / "raters" / name for name in "abc"]
+
+
+def test_images(folder: Path) -> None:
+    for at in range(4):
+        image = blobs((12, 16, 16), 3, seed=at).astype(np.int16)
+        write_image(folder / "images" / f"case {at}.mha", image, spacing=(1, 1, 2))
+    given = ("--images", folder / "images", "--intensity-scales", "0.3,1", "--json")
+    result = json.loads(invoke(*raters(folder), *given).stdout)
+    assert result["parameters"]["intensity_scales"] == [0.3, 1.0]
+    assert "image-guided" in result["one_map"]["best_of"]
+    with pytest.raises(UsageError, match="of use with --images only"):
+        invoke(*raters(folder), "--intensity-scales", "1")
 
 
 def test_tables(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -45,6 +45,12 @@ OPTIONS += ["--filters", "4", "--validation", "0.25"]
             Method(sigma_mm=1, size="auto", strength=0.8),
         ),
         ("gaussian:1.5", Method("gaussian", sigma=1.5)),
+        (
+            "bilateral:sigma=3:size=auto:strength=0.9:intensity_scale=0.7",
+            Method(
+                "bilateral", sigma=3, size="auto", strength=0.9, intensity_scale=0.7
+            ),
+        ),
     ],
 )
 def test_methods_by_name(text: str, method: Method) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import SimpleITK as sitk
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import distance_transform_edt, gaussian_filter
@@ -21,6 +22,7 @@ from svls_cli import (
     InvalidParameterError,
     Method,
     parse_classes,
+    smooth,
 )
 from svls_cli.figures import check_figure
 from svls_cli.labels.classes import ClassTable
@@ -36,7 +38,7 @@ from svls_cli.tuning.forecast_sums import ForecastCounts, MeanScores
 from svls_cli.tuning.result import TargetResult, TuningResult
 from svls_cli.tuning.score_names import SCORES, ScoreName, TargetName
 from svls_cli.tuning.tune import tune_smoothing
-from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.label_maps import blobs, read, write_image
 
 LabelMap = npt.NDArray[Any]
 
@@ -301,6 +303,78 @@ def test_wider_disagreement_asks_for_a_wider_sigma(tmp_path: Path) -> None:
         assert fused.best.nll < result.best.nll
     assert best[0] <= 1 < best[1]
     assert fused.best.method.sigma_mm < method.sigma_mm  # type: ignore[operator]
+
+
+def seen(folder: Path, at: int) -> RatedCase:
+    """A case whose image shows the truth; each rater mistakes some voxels near it."""
+    rng, truth = np.random.default_rng(at), blobs((10, 24, 24), 2, seed=at)
+    near = np.maximum(*map(distance_transform_edt, (truth, 1 - truth))) <= 2
+    maps = [truth ^ (near & (rng.random(truth.shape) < 0.25)) for _ in range(3)]
+    image = 100 * truth + 10 * rng.normal(size=truth.shape)
+    case = rated(folder, f"c{at}", [m.astype(np.uint8) for m in maps])
+    return replace(case, image=write_image(folder / "images" / f"{at}.nrrd", image))
+
+
+def test_an_image_that_shows_the_boundary_asks_to_be_used(tmp_path: Path) -> None:
+    cases = [seen(tmp_path, at) for at in range(5)]
+    options: dict[str, Any] = {"sigmas": (1,), "strengths": (0.8, 1), "folds": 5}
+    result = tune_smoothing(cases, **options, batch=Batch(jobs=1)).one_map
+    best = result.best.method
+    assert (best.name, best.sigma_mm, best.size) == ("bilateral", 1.0, "auto")
+    assert result.best_of["image-guided"] == result.best
+    assert result.settled
+    assert result.command == (
+        "svls-cli smooth --method bilateral --sigma-mm 1 --size auto --strength "
+        f"{best.strength:g} --intensity-scale {best.intensity_scale:g} --images IMAGES "
+        "LABELS OUT.zarr"
+    )
+    without = tune_smoothing(
+        [replace(case, image=None) for case in cases], **options, batch=Batch(jobs=1)
+    ).one_map
+    assert without.best == min(
+        (result.best_of[kind] for kind in without.best_of), key=lambda each: each.nll
+    )
+
+
+def test_image_guided_score_by_hand(tmp_path: Path) -> None:
+    case = seen(tmp_path, 0)
+    method = Method("bilateral", sigma=1, size="auto", strength=0.8)
+    candidates = Candidates((1,), (0.8,), intensity_scales=(0.5,))
+    result, fused = tuned([case], replace(SEARCH, candidates=candidates))
+    maps = [read(path) for path in case.paths]
+    assert case.image is not None
+    image = sitk.GetArrayFromImage(sitk.ReadImage(str(case.image)))
+    soft = [
+        smooth(m, method="bilateral", sigma=1, size="auto", strength=0.8, image=image)
+        for m in maps
+    ]
+    band = brute_band(maps, (2, 2, 2))
+    nll = {"one_map": [], "fused": []}  # type: dict[str, list[float]]
+    for s, said in enumerate(maps):
+        others = [soft[r] for r in range(3) if r != s]
+        for p, name in (*((p, "one_map") for p in others), (sum(others) / 2, "fused")):
+            given = np.where(said == 1, p[1], p[0])[band]
+            nll[name].append(float(-np.log(np.clip(given, 1e-3, 1)).mean()))
+    for target, name in ((result, "one_map"), (fused, "fused")):
+        (found,) = (
+            s
+            for s in target.candidates
+            if s.method == replace(method, intensity_scale=0.5)
+        )
+        assert found.nll == pytest.approx(np.mean(nll[name]), abs=1e-5)
+
+
+def test_images_and_intensity_scales_belong_together(tmp_path: Path) -> None:
+    cases = [seen(tmp_path, at) for at in range(2)]
+    bare = [replace(case, image=None) for case in cases]
+    for some, scales, message in (
+        ([cases[0], bare[1]], None, "either all cases have images, or none"),
+        (bare, (0.5,), "intensity_scales need the images"),
+        (cases, (), "intensity_scales must hold at least one"),
+        (cases, (-1.0,), "intensity_scale must be positive"),
+    ):
+        with pytest.raises(InvalidParameterError, match=message):
+            tune_smoothing(some, intensity_scales=scales)
 
 
 def test_disagreement_in_mm_asks_for_a_sigma_in_mm(tmp_path: Path) -> None:
