@@ -16,6 +16,7 @@ _OVERLAPS = {
     "surface_dice": "Surface DSC",
     "soft_dice": "Soft DSC",
     "ged": "GED",
+    "crps_ml": "CRPS mL",
 }
 _CALIBRATION = {"nll": "NLL", "brier": "Brier", "ece": "ECE", "tace": "TACE"}
 
