@@ -148,7 +148,8 @@ def patients(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
         group=group,
         metavar="FILE.csv|PATTERN",
         help="Patient of each case: a CSV file with the columns case and patient, or a "
-        f"pattern of the cases' names such as '{{patient}}_*'. {text}",
+        "pattern of whole names such as '{patient}_*', in which {patient} stands for "
+        f"as much as the rest leaves. {text}",
     )
 
 

@@ -25,7 +25,7 @@ from svls_cli.evaluation.temperature_scaling import (
     check_patients,
 )
 from svls_cli.labels.classes import check_ignore_label
-from svls_cli.labels.patients import find_patients
+from svls_cli.labels.patients import find_patients, odd_grouping
 from svls_cli.labels.values import listed
 from svls_cli.metrics.temperature import TEMPERATURES
 
@@ -93,7 +93,8 @@ def evaluate_cases(
     patients
         CSV file or pattern that names each case's patient, as `find_patients` takes it.
         Several cases of one patient are not independent, so intervals are by bootstrap
-        over patients. Default: each case is a patient of its own.
+        over patients, of whom they take at least six. Default: each case is a patient
+        of its own.
     seed
         Seed of the bootstrap, and of the folds.
     batch
@@ -132,6 +133,8 @@ def evaluate_cases(
     pairs, others = _match(predictions, references)
     names = [pair.name for pair in pairs]
     owners = {} if patients is None else find_patients(names, patients)
+    if odd := odd_grouping(owners):
+        logging.getLogger(__name__).warning("patients %s: %s", patients, odd)
     if temperature_scaling is not None:
         check_patients({name: owners.get(name, name) for name in names})
     batch = batch or Batch()

@@ -23,7 +23,7 @@ from svls_cli.evaluation.scores import (
 )
 from svls_cli.evaluation.temperature_scaling import Temperatures
 from svls_cli.files import Cell, write_report
-from svls_cli.metrics.averages import bootstrap, or_none
+from svls_cli.metrics.averages import LEAST_GROUPS, bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
 
 
@@ -36,7 +36,7 @@ class Average:
     mean
         Mean with the same weight for each case; None if there are no cases.
     low, high
-        Percentile bootstrap over patients; None for fewer than two.
+        Percentile bootstrap over patients; None for fewer than `LEAST_GROUPS`.
     cases
         Number of cases.
     """
@@ -114,6 +114,11 @@ class EvaluationReport:
     def _patients(self) -> list[str]:
         evaluated = (each.record.case for each in self.cases if each.result is not None)
         return [self.patients.get(name, name) for name in evaluated]
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients whose cases were evaluated."""
+        return len(set(self._patients))
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -198,6 +203,7 @@ class EvaluationReport:
         return {
             "summary": {
                 "cases": len(self.scores),
+                "patients": self.n_patients,
                 "trained_on": len(self.trained_on),
                 **{name: asdict(each) for name, each in self.overlaps.items()},
                 "regions": calibration,
@@ -268,7 +274,7 @@ class EvaluationReport:
         values = np.array(of_cases, np.float64)
         defined = np.isfinite(values)
         values, groups = values[defined], list(compress(self._patients, defined))
-        if len(set(groups)) < 2:
+        if len(set(groups)) < LEAST_GROUPS:
             mean = float(values.mean()) if len(values) else None
             return Average(mean, None, None, len(values))
         estimate = bootstrap(values, seed=self.seed, groups=groups)
