@@ -216,30 +216,30 @@ class EvaluationReport:
     def csv_rows(self) -> list[list[Cell]]:
         """A header, then for each case its means and one row per class.
 
-        Scaled predictions follow, with their temperature.
+        ``scaled`` is no; the rows of scaled predictions, with yes, follow.
         """
         columns = [(name, region) for region in REGIONS for name in CALIBRATION]
-        start = ["case", "temperature", "value", "name", "raters", *OVERLAPS]
+        start = ["case", "value", "name", "raters", "scaled", "temperature", *OVERLAPS]
         rows: list[list[Cell]] = [
             [*start, *(f"{name}[{region}]" for name, region in columns)]
         ]
         found = [(each.record.case, each.result) for each in self.cases if each.result]
-        stored = [(name, None, scores) for name, scores in found]
-        scaled = [(name, each.temperature, each.scaled) for name, each in found]
-        for name, temperature, scores in (*stored, *scaled):
+        stored = [(name, "no", None, scores) for name, scores in found]
+        scaled = [(name, "yes", each.temperature, each.scaled) for name, each in found]
+        for case, *which, scores in (*stored, *scaled):
             if scores is None:
                 continue
-            case, raters = (name, temperature), len(scores.raters)
+            made = [len(scores.raters), *which]
             means = [or_none(scores.class_mean(each)) for each in OVERLAPS]
             regions = scores.regions
             whole = [
                 or_none(getattr(regions[region], each)) for each, region in columns
             ]
-            rows.append([*case, None, "mean", raters, *means, *whole])
+            rows.append([case, None, "mean", *made, *means, *whole])
             for label in scores.classes:
                 own = [or_none(getattr(label, each)) for each in OVERLAPS]
                 parts = [_class_score(label, each, region) for each, region in columns]
-                rows.append([*case, label.value, label.name, raters, *own, *parts])
+                rows.append([case, label.value, label.name, *made, *own, *parts])
         return rows
 
     def write(self, path: Path) -> None:

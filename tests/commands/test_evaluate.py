@@ -153,7 +153,7 @@ def test_several_raters(stores: Path, evaluated: Evaluate) -> None:
             assert two.class_mean(name) == pytest.approx(mean)
         whole, *parts = (each.regions["whole"] for each in (two, one, other))
         assert whole.nll == pytest.approx(np.mean([part.nll for part in parts]))
-        assert whole.voxels == 2 * parts[0].voxels
+        assert whole.forecasts == 2 * parts[0].forecasts
     assert both.scores[0].class_mean("dice") < 1
     hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
     assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
@@ -326,15 +326,15 @@ def test_the_band_stays_in_plane(evaluated: Evaluate, stores: Path) -> None:
     )
     assert within.parameters["in_plane"] is True
     for name, fewer in (("whole", False), ("band", True)):
-        voxels = [each.scores[0].regions[name].voxels for each in (around, within)]
-        assert (voxels[1] < voxels[0]) == fewer
+        n = [each.scores[0].regions[name].forecasts for each in (around, within)]
+        assert (n[1] < n[0]) == fewer
     labels = blobs(SHAPE, 3, seed=0)
     band = np.zeros(SHAPE, bool)
     rolled = np.roll(labels, 1, axis=1)
     for z, y, x in np.ndindex(SHAPE):
         window = rolled[z, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
         band[z, y, x] = len(np.unique(window)) > 1
-    assert within.scores[0].regions["band"].voxels == band.sum()
+    assert within.scores[0].regions["band"].forecasts == band.sum()
     shown = invoke(pred, "--reference", reference, "--in-plane").stdout
     assert "the band reaches 2 mm either side, within slices" in shown
 
@@ -385,6 +385,9 @@ def test_temperature_scaling(
     assert band < found["summary"]["regions"]["band"]["nll"]["mean"]
     invoke(*given, "--report", table)
     rows = list(csv.DictReader(table.read_text().splitlines()))
+    first = ["case", "value", "name", "raters", "scaled", "temperature", "dice"]
+    assert list(rows[0])[:7] == first
+    assert [row["scaled"] for row in rows] == ["no"] * 9 + ["yes"] * 9
     assert [row["temperature"] == "" for row in rows] == [True] * 9 + [False] * 9
     assert float(rows[9]["temperature"]) == temperatures["case 0"]
     assert float(rows[9]["nll[band]"]) == each[0]
@@ -420,7 +423,9 @@ def test_a_temperature_at_the_edge(
     found = evaluated(stores / "pred.zarr", stores / "a", temperature_scaling="whole")
     assert found.temperatures is not None
     assert found.temperatures.temperature == pytest.approx(0.2)
-    assert "the NLL is least at a temperature of 0.2 or 8" in caplog.text
+    said = "the NLL is least at a temperature of 0.2, the least that is tried: the fore"
+    assert f"{said}casts are far too unsure, or too few" in caplog.text
+    assert "the largest" not in caplog.text
 
 
 def test_one_case_has_no_interval(stores: Path) -> None:
@@ -602,7 +607,11 @@ def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
         (("--report", "missing/report.json"), "there is no folder missing"),
         (("--report", "report.txt"), r"a report ends in \.json or \.csv"),
         (("--figure", "missing/figure.png"), "there is no folder missing"),
-        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in one of"),
+        (
+            ("--figure", "figure.docx"),
+            "figure.docx: a figure's name ends in .png",
+        ),
+        (("--figure", "figure.gif"), "a figure's name ends in .png, .pdf or .svg"),
         (("--tolerance-mm", "-1"), "tolerance_mm must be finite"),
         (("--band-mm", "nan"), "band_mm must be positive"),
         (("--seed", "-1"), "seed must be at least 0"),
