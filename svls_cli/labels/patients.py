@@ -63,16 +63,14 @@ def odd_grouping(patients: Mapping[str, str]) -> str | None:
     >>> odd_grouping({"a_1": "a", "a_2": "a"})
     'all 2 cases are of one patient, a'
     >>> odd_grouping({"a_1": "a_1", "a_2": "a_2"})
-    'no two of 2 cases are of the same patient, such as a_1'
+    'no two of 2 cases are of the same patient: a_1, a_2'
     """
     named = set(patients.values())
     if len(patients) > 1 and len(named) == 1:
         return f"all {len(patients)} cases are of one patient, {named.pop()}"
     if len(patients) > 1 and len(named) == len(patients):
-        first = next(iter(patients.values()))
-        return (
-            f"no two of {len(patients)} cases are of the same patient, such as {first}"
-        )
+        names = listed(sorted(named), 3)
+        return f"no two of {len(patients)} cases are of the same patient: {names}"
     return None
 
 

@@ -298,7 +298,11 @@ def test_few_patients_have_no_intervals(
     ("pattern", "note", "patients"),
     [
         ("{patient} *", "all 3 cases are of one patient, case", 1),
-        ("{patient}", "no two of 3 cases are of the same patient, such as case 0", 3),
+        (
+            "{patient}",
+            "no two of 3 cases are of the same patient: case 0, case 1, case 2",
+            3,
+        ),
     ],
 )
 def test_odd_patients_are_noted(
