@@ -269,7 +269,7 @@ def test_several_raters(tmp_path: Path, run: Run) -> None:
     arguments += [*OPTIONS, "--seeds", "1", "--methods", methods]
     arguments += ["--losses", "ce+dice", "--validation", "0.67"]
     shown = run(*arguments).stdout
-    stores = sorted(path.stem for path in (tmp_path / "c" / "stores").iterdir())
+    stores = sorted(path.stem for path in (tmp_path / "c" / "stores").glob("*.zarr"))
     expected = ["majority+onehot", "mean+bilateral", "mean+onehot", "mean+tuned"]
     assert stores == [*expected, "staple+onehot"]
     found = json.loads((tmp_path / "c" / "comparison.json").read_text())
