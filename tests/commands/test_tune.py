@@ -279,7 +279,7 @@ def test_ignored_voxels_do_not_count(folder: Path) -> None:
         (("--report", "missing/report.json"), "there is no folder missing"),
         (("--figure", "missing/figure.png"), "there is no folder missing"),
         (("--report", "."), r"\. is a folder"),
-        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in one of"),
+        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in .png"),
         (("--strengths", "0,0.5"), "strengths must lie in"),
         (("--sigmas", "-1"), "sigma must be positive"),
         (("--band-mm", "nan"), "band_mm must be positive"),
