@@ -218,7 +218,8 @@ def _device(text: str) -> Callable[[Decorated], Decorated]:
 
 device = _device(
     "To soften labels there takes CuPy (pip install 'svls-cli[gpu]') and gives the "
-    "same bytes; the CPU stands in for a GPU that is missing, and a line says so."
+    "same bytes (method bilateral: to a level); the CPU stands in for a GPU that is "
+    "missing, and a line says so."
 )
 training_device = _device("A GPU that is missing is an error.")
 
