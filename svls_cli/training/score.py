@@ -11,6 +11,7 @@ from svls_cli.evaluation.report import EvaluationReport
 from svls_cli.store.objects import disk_folder
 from svls_cli.training.predict import predict_validation
 from svls_cli.training.run_folder import RunFolder
+from svls_cli.training.run_state import RunState
 
 
 def score_run(
@@ -55,4 +56,7 @@ def score_run(
         device=device,
         batch=batch,
     )
-    return evaluate_cases(folder.predictions, store, batch=batch)
+    plan = RunState.load(folder.checkpoint("last")).plan
+    return evaluate_cases(
+        folder.predictions, store, patients=plan.config.patients, batch=batch
+    )
