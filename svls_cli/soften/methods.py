@@ -191,7 +191,7 @@ class Method:
         return record
 
     # Defaults: sigma 1, size 3, strength 1/2 are the published SVLS; .1 is the smallest
-    # of the published alphas; those of bilateral forecast other raters best.
+    # of the published alphas; fused labels forecast other raters best by bilateral's.
     @property
     def _sigma(self) -> float | tuple[float, ...]:
         if self.sigma is None:

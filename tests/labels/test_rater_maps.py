@@ -202,11 +202,13 @@ def test_resampling_cannot_add_an_axis(tmp_path: Path) -> None:
         read_rater_maps(case, resample_to_first=True)
 
 
-def test_file_that_cannot_be_read_is_named_by_its_rater(tmp_path: Path) -> None:
+def test_file_that_cannot_be_read_is_named_with_its_rater(tmp_path: Path) -> None:
     good = write_image(tmp_path / "good.nrrd", np.zeros((2, 2, 2), np.uint8))
     (tmp_path / "bad.nrrd").write_bytes(b"")
-    with pytest.raises(InputError, match="rater r1: "):
+    with pytest.raises(InputError, match=r"^rater r1: .*bad\.nrrd: "):
         read_rater_maps(case_of(good, tmp_path / "bad.nrrd"))
+    with pytest.raises(InputError, match=r"^rater r0: .*gone\.nrrd: cannot be read"):
+        rater_inputs(case_of(tmp_path / "gone.nrrd", good))
 
 
 def test_name_that_is_not_the_classes(tmp_path: Path) -> None:
