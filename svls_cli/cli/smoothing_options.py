@@ -82,7 +82,7 @@ smoothing = together(
         metavar="NUMBER|Z,Y,X|auto",
         help="Window in voxels: an odd number, or auto: three sigmas either side; or "
         "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
-        "[default: 3, as published; auto with --sigma-mm, and for bilateral]",
+        "[default: 3, as published; 7 for bilateral; auto with --sigma-mm]",
     ),
     option(
         "--strength",

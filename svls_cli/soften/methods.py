@@ -78,8 +78,8 @@ class Method:
         Standard deviation in mm, instead of ``sigma``.
     size : one odd int or ``auto``, or one per spatial axis
         Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
-        By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
-        3 voxels may be far less than the width asked for, and for ``bilateral``.
+        By default 3, as published (``bilateral``: 7), for ``sigma`` and ``auto`` for
+        ``sigma_mm``, where 3 voxels may be far less than the width asked for.
     strength
         Share of the neighbours (``svls``, ``bilateral``). By default 0.5, as published,
         and 0.8 for ``bilateral``.
@@ -191,7 +191,8 @@ class Method:
         return record
 
     # Defaults: sigma 1, size 3, strength 1/2 are the published SVLS; .1 is the smallest
-    # of the published alphas; fused labels forecast other raters best by bilateral's.
+    # of the published alphas; fused labels forecast other raters best by bilateral's,
+    # whose window of 7 forecasts nearly as well as one of 13, at a tenth of the time.
     @property
     def _sigma(self) -> float | tuple[float, ...]:
         if self.sigma is None:
@@ -201,8 +202,8 @@ class Method:
     @property
     def _size(self) -> Size | tuple[Size, ...]:
         if self.size is None:
-            published = self.sigma_mm is None and not self.needs_image
-            return 3 if published else "auto"
+            in_voxels = 7 if self.needs_image else 3
+            return in_voxels if self.sigma_mm is None else "auto"
         return self.size
 
     @property

@@ -10,7 +10,7 @@ from tests.helpers.commands import COMMAND, SAMPLE, run_here
 
 RATERS = [str(SAMPLE / "raters" / name) for name in "abc"]
 COMMANDS = {
-    "evaluate": ["out.zarr", "--reference", "out.zarr"],
+    "evaluate": ["eight.zarr", "--reference", "eight.zarr"],  # enough for intervals
     "tune": [*RATERS, "--sigmas", "1", "--strengths", "0.5"],
     "fuse-raters": [*RATERS, "out.zarr", "--report", "report.json"],
     "inspect": ["out.zarr"],
@@ -21,6 +21,7 @@ COMMANDS = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tables")
     run_here("fuse-raters", *RATERS, "out.zarr", cwd=folder)
+    run_here("smooth", str(SAMPLE / "labels"), "eight.zarr", cwd=folder)
     return folder
 
 

@@ -18,7 +18,7 @@ def test_default_is_the_published_method() -> None:
 
 
 def test_defaults_of_bilateral() -> None:
-    best = {"sigma": 2.0, "size": "auto", "strength": 0.8, "intensity_scale": 0.5}
+    best = {"sigma": 2.0, "size": 7, "strength": 0.8, "intensity_scale": 0.5}
     assert Method("bilateral").to_json() == {"name": "bilateral", **best}
     assert Method("bilateral", sigma=1).window((1.0, 1.0)) == ((1.0, 1.0), (7, 7))
     wide = Method("bilateral", sigma_mm=2.0)
