@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from svls_cli.errors import InvalidParameterError
 from svls_cli.files import replacing
+
+_SUFFIXES = (".png", ".pdf", ".svg")
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,18 +24,18 @@ def check_figure(path: Path) -> None:
     Raises
     ------
     InvalidParameterError
-        If matplotlib is not installed, or does not write files of this suffix.
+        If matplotlib is not installed, or the suffix is another than .png, .pdf or
+        .svg.
     """
     try:
-        from matplotlib.figure import Figure
+        import_module("matplotlib.figure")
     except ImportError as error:
         raise InvalidParameterError(
             "figures need matplotlib: pip install 'svls-cli[figures]'"
         ) from error
-    known = sorted(Figure().canvas.get_supported_filetypes())
-    if path.suffix.lower().lstrip(".") not in known:
+    if path.suffix.lower() not in _SUFFIXES:
         raise InvalidParameterError(
-            f"{path}: a figure's name ends in one of .{', .'.join(known)}"
+            f"{path}: a figure's name ends in .png, .pdf or .svg"
         )
 
 
@@ -42,7 +45,7 @@ def drawing(
 ) -> Iterator[Figure]:
     """A figure of so many inches, written to ``path`` at the block's end.
 
-    Its suffix says whether as PNG, PDF, SVG or in another format of matplotlib.
+    Its suffix says whether as PNG, PDF or SVG.
 
     Raises
     ------

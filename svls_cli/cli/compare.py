@@ -134,3 +134,4 @@ def command(
     write_comparison(comparison, out)
     if not as_json:
         compare_tables.show_comparison(comparison)
+        console.echo(f"\nall differences with their intervals: {out}/comparison.md")

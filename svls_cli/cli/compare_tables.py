@@ -32,6 +32,9 @@ def show_comparison(comparison: Comparison) -> None:
     keys = 2 if len(comparison.losses) > 1 else 1
     echo("")
     say(meaning(comparison))
+    for recipe in comparison.recipes:
+        if recipe.note:  # what was asked for is known
+            say(str(recipe))
     for title, header, rows in mean_tables(comparison):
         echo(f"\n{title}\n")
         table(header, rows, keys=keys)

@@ -56,8 +56,8 @@ from svls_cli.cli.command import PATH, Command, option
     group="Scores",
     type=click.Choice(["whole", "band"]),
     help="Also print every score of the probabilities p^(1/T), renormalised: T fitted "
-    "by NLL, over the whole volume or in the boundary band, to the cases of other "
-    "patients, who are dealt into five folds.",
+    "by NLL from 0.2 to 8, over the whole volume or in the boundary band, to the cases "
+    "of other patients, who are dealt into five folds.",
 )
 @options.patients("Intervals and folds are then over patients.", group="Scores")
 @options.seed("Seed of the bootstrap intervals, and of the folds.", group="Scores")

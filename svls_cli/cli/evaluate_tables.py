@@ -30,14 +30,22 @@ _CALIBRATION = {
 
 def show_evaluation(report: EvaluationReport) -> None:
     """Print overlaps by class, and calibration by region."""
-    settings, cases = report.parameters, len(report.scores)
+    from svls_cli.metrics.averages import LEAST_GROUPS
+
+    settings, patients = report.parameters, report.n_patients
     raters = least_to_most(len(case.raters) for case in report.scores)
-    over = "cases" if settings["patients"] is None else "patients"
-    several = report.calibration["whole"]["nll"].low is not None
-    brackets = f"; in brackets 95 % intervals over {over}" if several else ""
+    number, over = _counted(len(report.scores), "case"), "cases"
+    if settings["patients"] is not None:
+        number, over = f"{number} of {_counted(patients, 'patient')}", "patients"
+    intervals = f"no 95 % intervals, which take at least {LEAST_GROUPS} {over}"
+    if patients >= LEAST_GROUPS:
+        intervals = (
+            f"in brackets 95 % intervals over {over}, where at least {LEAST_GROUPS} "
+            "have the score"
+        )
     say(
-        f"{cases} case{'s' * (cases > 1)}, {raters} reference label "
-        f"map{'s' * (raters != '1')} each: means over cases{brackets}"
+        f"{number}, {raters} reference label map{'s' * (raters != '1')} each: means "
+        f"over cases; {intervals}"
     )
     echo("")
     rows = [
@@ -80,6 +88,10 @@ def show_evaluation(report: EvaluationReport) -> None:
             f"{tace} of the whole volume, divided by the number of bins twice, so "
             f"{settings['bins']} times too small"
         )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"
 
 
 def _cells(averages: Mapping[str, Average]) -> list[str]:

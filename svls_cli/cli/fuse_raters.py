@@ -114,8 +114,8 @@ def command(
 
     RATERS are folders, one per rater, in which files of one case have one name; or,
     with --pattern '{case}_{rater}.nii.gz', folders of all raters' files; or - to read
-    JSON records {"case": ..., "raters": {"r1": path, ...}} from standard input. A case
-    may lack raters.
+    JSON records {"case": ..., "raters": {"r1": path, ...}} from standard input, which
+    may also name the "image". A case may lack raters.
 
     If OUT ends in .zarr, it becomes a store of soft labels, as smooth makes, which also
     keeps each rater's own map; it is a folder, or s3://bucket/name.zarr. Otherwise OUT
@@ -225,8 +225,9 @@ def _into_folder(cases: Any, out: str, **rest: Any) -> Any:
     from svls_cli.compiling.consensus import write_consensus
 
     _refuse_soft_options(out)
+    cases = smoothing_options.with_images(cases, rest)
     for name in _SOFT_OPTIONS:
-        del rest[name]
+        rest.pop(name, None)
     return write_consensus(cases, out, fusion=_fusion(rest), **rest)
 
 

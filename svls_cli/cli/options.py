@@ -130,7 +130,8 @@ def tolerance_mm(use: str, *, group: str) -> Callable[[Decorated], Decorated]:
 def band_mm(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
     """`--band-mm`."""
     text += (
-        " in whose window of so many mm either side some rater has more than one label."
+        " in whose window of so many mm either side (rounded to voxels, at least 1) "
+        "some rater has more than one label."
     )
     return option("--band-mm", group=group, metavar="MM", default=2.0, help=text)
 
@@ -148,7 +149,8 @@ def patients(text: str, *, group: str) -> Callable[[Decorated], Decorated]:
         group=group,
         metavar="FILE.csv|PATTERN",
         help="Patient of each case: a CSV file with the columns case and patient, or a "
-        f"pattern of the cases' names such as '{{patient}}_*'. {text}",
+        "pattern of whole names such as '{patient}_*', in which {patient} stands for "
+        f"as much as the rest leaves. {text}",
     )
 
 
@@ -216,7 +218,8 @@ def _device(text: str) -> Callable[[Decorated], Decorated]:
 
 device = _device(
     "To soften labels there takes CuPy (pip install 'svls-cli[gpu]') and gives the "
-    "same bytes; the CPU stands in for a GPU that is missing, and a line says so."
+    "same bytes (method bilateral: to a level); the CPU stands in for a GPU that is "
+    "missing, and a line says so."
 )
 training_device = _device("A GPU that is missing is an error.")
 

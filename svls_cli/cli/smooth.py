@@ -38,7 +38,8 @@ def command(
 
     INPUTS are label map files (NIfTI, NRRD, MetaImage), folders of them, or - to read
     one path, or one JSON record {"case": ..., "label": ...}, per line of standard
-    input. A case is named after its file, or as --pattern says.
+    input; a record may also name the "image". A case is named after its file, or as
+    --pattern says.
 
     OUT.zarr is a folder, or s3://bucket/name.zarr.
 

@@ -34,15 +34,16 @@ def images(group: str) -> Callable[[Decorated], Decorated]:
             multiple=True,
             metavar="IMAGES",
             help="Image files or folders of them, matched to cases by name, for method "
-            "bilateral; may be given several times.",
+            "bilateral; may be given several times. A record on standard input may "
+            "name its image itself.",
         ),
         option(
             "--image-pattern",
             group=group,
             metavar="PATTERN",
             help="Path of the images inside IMAGES: '{case}_image.nii.gz'; or, one "
-            "channel of several, '{case}_0000.nii.gz'. [default: CASE.* or "
-            "CASE_0000.*]",
+            "channel of several, '{case}_0000.nii.gz'. [default: CASE.*; or "
+            "CASE_0000.* if all images are named so]",
         ),
     )
 
@@ -64,7 +65,7 @@ smoothing = together(
         type=options.numbers(float),
         metavar="NUMBER|Z,Y,X",
         help="Standard deviation in voxels: one number, or z,y,x. [default: 1, as "
-        "published]",
+        "published; 2 for bilateral]",
     ),
     option(
         "--sigma-mm",
@@ -81,7 +82,7 @@ smoothing = together(
         metavar="NUMBER|Z,Y,X|auto",
         help="Window in voxels: an odd number, or auto: three sigmas either side; or "
         "z,y,x, where 1 leaves an axis out: 1,3,3 and 1,auto,auto are in-plane. "
-        "[default: 3, as published; auto with --sigma-mm]",
+        "[default: 3, as published; auto with --sigma-mm, and for bilateral]",
     ),
     option(
         "--strength",
@@ -89,7 +90,7 @@ smoothing = together(
         type=float,
         metavar="SHARE",
         help="Share of the soft label that comes from the neighbours. [default: 0.5, "
-        "as published]",
+        "as published; 0.8 for bilateral]",
     ),
     option(
         "--intensity-scale",
@@ -115,12 +116,25 @@ def with_images(cases: Any, rest: dict[str, Any]) -> Any:
     from svls_cli.labels.scans import pair_images
 
     images, pattern = map(rest.pop, ("images", "image_pattern"))
+    named = [case.name for case in cases if case.image is not None]
     if rest["method"] == "bilateral":
-        if not images:
-            raise click.UsageError("--method bilateral needs --images")
+        if not images and len(named) < len(cases):
+            raise click.UsageError(
+                "--method bilateral needs --images, or an image in each record"
+            )
+        if pattern and not images:
+            raise click.UsageError("--image-pattern: of use with --images only")
         return pair_images(cases, images, pattern=pattern)
-    if images or pattern:
-        raise click.UsageError("--images: of use to --method bilateral only")
+    given = {
+        "--images": images,
+        "--image-pattern": pattern,
+        f"the image in the record of {''.join(named[:1])}": named,
+    }
+    unused = [name for name, value in given.items() if value]
+    if unused:
+        raise click.UsageError(
+            f"{', '.join(unused)}: of use to --method bilateral only"
+        )
     return cases
 
 

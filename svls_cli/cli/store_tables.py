@@ -63,7 +63,12 @@ def show_store(store: Store, cases: Sequence[Inspected], *, verified: bool) -> N
         echo(f"ignored  label {config.ignore_label}")
     echo(f"classes  {len(classes)}: {', '.join(classes)}")
     echo(f"cases    {len(cases)}, {readable(total)}\n")
-    table(("case", "shape", "spacing mm", "size", "state"), map(_row, cases))
+    header = ["case", "shape", "spacing mm", "size", "state"]
+    rows = [_row(case) for case in cases]
+    if any(case.image for case in cases):
+        header.append("image")
+        rows = [[*row, c.image or ""] for row, c in zip(rows, cases, strict=True)]
+    table(header, rows)
     damaged = [case.record for case in cases if case.record.status == "failed"]
     noted = [case.record for case in cases if case.record.reason]
     lines = [f"{record.case}: {record.reason}" for record in damaged]
@@ -82,12 +87,12 @@ def show_store(store: Store, cases: Sequence[Inspected], *, verified: bool) -> N
         say(line)
 
 
-def _row(case: Inspected) -> tuple[str, ...]:
+def _row(case: Inspected) -> list[str]:
     geometry = case.attributes.get("geometry", {"shape": (), "spacing_mm": ()})
-    return (
+    return [
         case.record.case,
         "x".join(map(str, geometry["shape"])),
         " x ".join(f"{mm:.4g}" for mm in geometry["spacing_mm"]),
         readable(case.record.bytes or 0),
         "damaged" if case.record.status == "failed" else "complete",
-    )
+    ]

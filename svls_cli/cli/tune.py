@@ -130,7 +130,9 @@ def command(
         raise click.UsageError("--images takes files and folders, not standard input")
     if images:
         cases = pair_images(cases, images, pattern=image_pattern)
-    elif image_pattern or rest["intensity_scales"]:
+    elif image_pattern or (
+        rest["intensity_scales"] and all(case.image is None for case in cases)
+    ):
         raise click.UsageError(
             "--image-pattern and --intensity-scales are of use with --images only"
         )

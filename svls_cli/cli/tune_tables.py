@@ -56,7 +56,9 @@ def _show_target(result: TargetResult) -> None:
     echo("")
     table(("method", *SCORE_TITLES.values()), _score_rows(result))
     if result.held_out:
-        echo(f"\nHeld out, with 95 % intervals over {result.unit}s\n")
+        few = result.held_out.few
+        intervals = "" if few else f", with 95 % intervals over {result.unit}s"
+        echo(f"\nHeld out{intervals}\n")
         table(("score", "best", "its gain over published"), _gain_rows(result.held_out))
     echo("\nNLL where a forecasting rater has the class; class NLL is their mean\n")
     header = ("label", "name", "cases", _plain(result), "LS 0.1", "published", "best")
@@ -95,13 +97,16 @@ def _score_rows(result: TargetResult) -> list[Row]:
 
 
 def _gain_rows(held_out: HeldOut) -> list[Row]:
+    columns = (held_out.scores, held_out.gains)
     return [
-        (name, _cell(held_out.scores[score]), _cell(held_out.gains[score]))
+        (name, *(_cell(each[score], few=held_out.few) for each in columns))
         for score, name in SCORE_TITLES.items()
     ]
 
 
-def _cell(estimate: Estimate) -> str:
+def _cell(estimate: Estimate, *, few: bool) -> str:
+    if few:
+        return f"{estimate.mean:.4f}"
     return f"{estimate.mean:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 

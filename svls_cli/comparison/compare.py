@@ -5,13 +5,14 @@ A composition of what the commands do: stores, runs, predictions, scores.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from svls_cli.batch.run import Batch
 from svls_cli.comparison.experiment import Experiment
 from svls_cli.comparison.losses import LOSSES
-from svls_cli.comparison.recipes import parse_recipes
+from svls_cli.comparison.recipes import Recipe, parse_recipes
 from svls_cli.comparison.result import Comparison, Trial
 from svls_cli.errors import InputError, InvalidParameterError, check_choice
 from svls_cli.evaluation.evaluate_case import Measures
@@ -115,11 +116,8 @@ def compare_methods(
     recipes = parse_recipes(methods)
     _check_losses(losses)
     config = config or TrainingConfig()
-    cases: Sequence[Case] | Sequence[RatedCase]
-    if recipes[0].fusion is None:
-        cases = find_cases(labels, pattern=pattern, lines=lines)
-    else:
-        cases = find_rated_cases(labels, pattern=pattern, lines=lines)
+    labels = [labels] if isinstance(labels, str | Path) else list(labels)
+    cases = _find_cases(recipes, labels, pattern=pattern, lines=lines)
     names = [case.name for case in cases]
     train, held = split_cases(
         names, config.validation, seed=config.split_seed, patients=config.patients
@@ -151,10 +149,18 @@ def compare_methods(
         batch or Batch(),
     )
     _check_folder(experiment.out, set(names))
+    recipes = experiment.tuned(recipes, train)
+    across = [recipe.name for recipe in recipes if recipe.smooths_across_slices]
+    if in_plane and across:
+        logging.getLogger(__name__).warning(
+            "%s: smoothed across slices, too; within slices the size is 1x3x3, as in "
+            "svls:size=1x3x3",
+            ", ".join(across),
+        )
     (experiment.out / "stores").mkdir(parents=True, exist_ok=True)
     (experiment.out / "predictions").mkdir(exist_ok=True)
     for recipe in recipes:
-        experiment.compile(experiment.tuned(recipe, train), classes)
+        experiment.compile(recipe, classes)
         # The first store's classes serve all: one look at the label maps is enough.
         found = open_store(experiment.store(recipe)).classes
         classes = ClassSpec(found, ignore_label)
@@ -166,15 +172,48 @@ def compare_methods(
         for recipe in recipes
     ]
     for number, (recipe, loss, seed) in enumerate(planned, start=1):
-        which = f"{recipe.name} {loss}" if len(losses) > 1 else recipe.name
-        label = f"[{number}/{len(planned)}] {which} seed {seed}"
+        label = f"[{number}/{len(planned)}] {recipe.name} {loss} seed {seed}"
         if on_start is not None:
             on_start(label)
         trials.append(experiment.labelled(label).run(recipe, loss, seed))
         if on_trial is not None:
             on_trial(trials[-1])
     clear_cache(experiment.out / "cache")
-    return Comparison(tuple(trials), patients)
+    return Comparison(tuple(trials), tuple(recipes), config, patients)
+
+
+def _find_cases(
+    recipes: Sequence[Recipe],
+    labels: Sequence[str | Path],
+    *,
+    pattern: str | None,
+    lines: Iterable[str],
+) -> Sequence[Case] | Sequence[RatedCase]:
+    """Cases of one label map, or of several raters' if the recipes fuse them."""
+    if recipes[0].fusion is None:
+        try:
+            return find_cases(labels, pattern=pattern, lines=lines)
+        except (InputError, InvalidParameterError) as error:
+            if len(labels) == 1 and "{rater}" not in (pattern or ""):
+                raise
+            raise type(error)(
+                f"{error}. If they are of several raters, methods name their fusion, "
+                f"as majority+{recipes[0].name}"
+            ) from error
+    rated = find_rated_cases(labels, pattern=pattern, lines=lines)
+    if all(len(case.raters) < 2 for case in rated):
+        raise InvalidParameterError(
+            f"method {recipes[0].name!r} is of several raters, and no case has two "
+            "label maps"
+        )
+    if missing := [case.name for case in rated if case.missing]:
+        logging.getLogger(__name__).warning(
+            "%d of %d cases lack raters: %s",
+            len(missing),
+            len(rated),
+            listed(missing, 3),
+        )
+    return rated
 
 
 def _check_losses(losses: Sequence[str]) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from svls_cli.arrays import FloatArray
+from svls_cli.metrics.averages import LEAST_GROUPS
 
 _RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value and its 95 % interval; None where there is nothing to resample."""
+    """A value and its 95 % interval; None where patients are too few for one."""
 
     value: float
     low: float | None
@@ -98,7 +99,7 @@ def paired_difference(
     Examples
     --------
     >>> ours, theirs = np.array([[0.8, 0.9]]), np.array([[1.0, 1.0]])
-    >>> paired_difference(ours, theirs, ["a", "b"], seed=0).ratio.value
+    >>> round(paired_difference(ours, theirs, ["a", "b"], seed=0).ratio.value, 3)
     0.85
     """
     known = np.isfinite(np.concatenate([ours, theirs])).all(axis=0)
@@ -117,7 +118,7 @@ def paired_difference(
     ]
     mean, other = (float(each.sum()) / (len(each) * len(owner)) for each in sums)
     difference, ratio = mean - other, mean / other if other > 0 else None
-    if len(sizes) < 2:
+    if len(sizes) < LEAST_GROUPS:
         alone = None if ratio is None else Interval(ratio, None, None)
         return Difference(Interval(difference, None, None), alone, len(sizes))
     rng = np.random.default_rng(seed)

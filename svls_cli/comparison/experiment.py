@@ -15,6 +15,7 @@ from svls_cli.batch.run import Batch
 from svls_cli.comparison.losses import LOSSES
 from svls_cli.comparison.recipes import Recipe
 from svls_cli.comparison.result import Trial
+from svls_cli.comparison.tuned import tune_recipes
 from svls_cli.compiling.fuse import fuse_cases
 from svls_cli.compiling.smooth import smooth_cases
 from svls_cli.errors import InputError
@@ -29,7 +30,6 @@ from svls_cli.training.predict import predict_validation
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
 from svls_cli.training.train import train
-from svls_cli.tuning.tune import tune_smoothing
 
 
 @dataclass(frozen=True)
@@ -69,23 +69,26 @@ class Experiment:
 
         return replace(self, batch=replace(self.batch, progress=show))
 
-    def tuned(self, recipe: Recipe, train: Sequence[str]) -> Recipe:
-        """The recipe, its method chosen by the cases to train on if it has none."""
-        if recipe.method is not None or recipe.fusion is None:
-            return recipe
+    def tuned(self, recipes: Sequence[Recipe], train: Sequence[str]) -> list[Recipe]:
+        """The recipes, their methods chosen by the cases to train on where they say so.
+
+        Raises
+        ------
+        InvalidParameterError, InputError
+            As `tune_smoothing`.
+        """
         known = {*train}
-        result = tune_smoothing(
+        return tune_recipes(
+            recipes,
             [case for case in self.cases if case.name in known],
+            self.out / "stores" / "tuned.json",
+            patients=self.config.patients,
+            batch=self.batch,
             band_mm=self.band_mm,
             in_plane=self.in_plane,
-            patients=self.config.patients,
             ignore_label=self.ignore_label,
             resample_to_first=self.resample_to_first,
-            batch=self.batch,
         )
-        fused = result.fused if recipe.fusion.name == "mean" else None
-        answer = fused or result.one_map  # of two raters, too: one left out is one map
-        return replace(recipe, method=answer.recommended)
 
     def compile(self, recipe: Recipe, classes: ClassSpec | None) -> None:
         """Make the store of a recipe's labels.

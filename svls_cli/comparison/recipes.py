@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from svls_cli.errors import InvalidParameterError, check_choice
 from svls_cli.raters.choices import FUSIONS
@@ -32,12 +34,15 @@ class Recipe:
         How that one is softened; None if `tune` is to choose it.
     target
         As in `TrainingConfig`.
+    note
+        What `tune` says of the method that it chose.
     """
 
     name: str
     fusion: Fusion | None
     method: Method | None
     target: Target = "soft"
+    note: str = ""
 
     @property
     def store(self) -> str:
@@ -49,6 +54,46 @@ class Recipe:
         'mean+onehot'
         """
         return "mean+onehot" if self.target == "rater" else self.name
+
+    @property
+    def smooths_across_slices(self) -> bool:
+        """Whether its window reaches along the first of three axes."""
+        record = self.method.to_json() if self.method else {}
+        size = record.get("size", 1)
+        first = size[0] if isinstance(size, list) and len(size) == 3 else size
+        return bool(first != 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """All parameters, with their defaults."""
+        return {
+            "name": self.name,
+            "fusion": self.fusion.to_json() if self.fusion else None,
+            "method": self.method.to_json() if self.method else None,
+            "target": self.target,
+            **({"note": self.note} if self.note else {}),
+        }
+
+    def __str__(self) -> str:
+        """All parameters of the method, in words.
+
+        Examples
+        --------
+        >>> str(parse_recipe("mean+svls:sigma=2"))
+        'mean+svls:sigma=2: mean of the raters; svls, sigma 2, size 3, strength 0.5'
+        """
+        if self.target == "rater":
+            return f"{self.name}: one rater's label map, drawn for each patch"
+        name, *others = (self.method.to_json() if self.method else {}).items()
+        parts = [str(name[1]), *(f"{key} {_text(value)}" for key, value in others)]
+        fused = f"{self.fusion.name} of the raters; " if self.fusion else ""
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.name}: {fused}{', '.join(parts)}{note}"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "x".join(map(_text, value))
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def parse_recipe(text: str) -> Recipe:
@@ -73,17 +118,21 @@ def parse_recipe(text: str) -> Recipe:
     if text == RATER:
         return Recipe(text, Fusion("mean"), Method("onehot"), target="rater")
     before, plus, after = text.partition("+")
+    if re.split("[+:]", text)[0] == RATER:
+        raise InvalidParameterError(
+            f"method {text!r}: {RATER} stands alone, for one rater's own label map"
+        )
     fusion = None
     if plus:
         check_choice("fusion", before, FUSIONS)
         fusion = Fusion(before)  # type: ignore[arg-type]
     softened = after if plus else before
-    if softened != TUNED:
+    if softened.partition(":")[0] != TUNED:
         return Recipe(text, fusion, parse_method(softened))
-    if fusion is None or fusion.name == "staple":
+    if text not in (f"mean+{TUNED}", f"majority+{TUNED}"):
         raise InvalidParameterError(
-            f"method {text!r}: tuning needs several raters; expected mean+{TUNED} or "
-            f"majority+{TUNED}"
+            f"method {text!r}: expected mean+{TUNED} or majority+{TUNED}, of several "
+            "raters and without parameters, which tune chooses"
         )
     return Recipe(text, fusion, None)
 

@@ -13,8 +13,10 @@ import numpy as np
 from svls_cli.arrays import FloatArray
 from svls_cli.batch.version import __version__
 from svls_cli.comparison.differences import Difference, paired_difference
+from svls_cli.comparison.recipes import Recipe
 from svls_cli.comparison.scores import SCORES, Score
 from svls_cli.metrics.averages import mean, or_none
+from svls_cli.training.config import TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,17 @@ class Comparison:
     ----------
     trials
         The trials, at least one; every method and loss with the same seeds and cases.
+    recipes
+        What the methods are.
+    config
+        Parameters of the runs, whose targets, losses and seeds are those of the trials.
     patients
         Patient of each case.
     """
 
     trials: tuple[Trial, ...]
+    recipes: tuple[Recipe, ...]
+    config: TrainingConfig
     patients: Mapping[str, str]
 
     @property
@@ -130,6 +138,12 @@ class Comparison:
         return found
 
     @property
+    def raters(self) -> list[str]:
+        """Raters that the cases are evaluated against."""
+        cases = self.trials[0].report["cases"]
+        return list(dict.fromkeys(rater for case in cases for rater in case["raters"]))
+
+    @property
     def patients_of_cases(self) -> list[str]:
         """Patient of each validation case, in the order of the first trial's."""
         return [self.patients[case] for case in self.trials[0].cases]
@@ -146,11 +160,20 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Parameters of the evaluation, means of all trials, and differences."""
-        shown = ("tolerance_mm", "band_mm", "in_plane", "bins")
-        parameters = self.trials[0].report["parameters"]
+        training = self.config.to_json()
+        for name in ("target", "dice_weight", "seed"):  # of each trial
+            del training[name]
         return {
             "tool_version": __version__,
-            "parameters": {key: parameters[key] for key in shown},
+            "evaluation": {
+                name: value
+                for name, value in self.trials[0].report["parameters"].items()
+                if name not in ("prediction", "reference")
+            },
+            "training": training,
+            "methods": [recipe.to_json() for recipe in self.recipes],
+            "patients": len(set(self.patients_of_cases)),
+            "raters": list(self.raters),
             "trials": [trial.to_json() for trial in self.trials],
             "differences": [
                 {

@@ -53,7 +53,7 @@ class Score:
 
 # The scores of each table, by its title.
 TABLES: dict[str, tuple[Score, ...]] = {
-    "overlap": (
+    "overlap, volume and temperature": (
         *(Score(name, label) for name, label in _OVERLAPS.items()),
         Score("temperature", "T"),
     ),
@@ -66,4 +66,12 @@ TABLES: dict[str, tuple[Score, ...]] = {
         for region, title in REGION_NAMES.items()
     },
 }
-SCORES = tuple(score for scores in TABLES.values() for score in scores)
+# Those, and one that is nearly the ECE.
+SCORES = (
+    *(score for scores in TABLES.values() for score in scores),
+    *(
+        Score("rater_ece", "", region, scaled)
+        for region in REGION_NAMES
+        for scaled in (False, True)
+    ),
+)

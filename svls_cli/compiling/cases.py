@@ -171,13 +171,15 @@ class CaseCompiler:
         destination, method = self.destination, self.recipe.method
         inputs, output = self.recipe.inputs(case), destination.output(case.name)
         if case.image is not None:
-            inputs.append(image_record(case.image))
+            inputs.append(image_record(case.image, inputs))
         if destination.holds(case.name, inputs):
             return Outcome(output, skipped="already complete")
         soft = self.recipe.read(case, destination.config)
-        guide = None
+        guide, notes = None, [soft.note] if soft.note else []
         if case.image is not None:
             guide = read_guide(case.image, soft.geometry)
+            if not guide.any():
+                notes.append("the image is constant: all neighbours look alike")
         spacing_mm = soft.geometry.spacing_mm
         with destination.writing(
             case.name, soft.geometry, raters=list(soft.maps)
@@ -194,7 +196,7 @@ class CaseCompiler:
             size = writer.finish(
                 inputs, window=method.window_json(spacing_mm), raters=soft.raters
             )
-        return Outcome(output, size, note=soft.note)
+        return Outcome(output, size, note="; ".join(notes) or None)
 
 
 def _write_volume(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,7 @@ from svls_cli.arrays import Float32Array
 from svls_cli.compiling.class_scan import Labelled
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import input_record
-from svls_cli.labels.scans import Scan
+from svls_cli.labels.images import input_record, read_image
 from svls_cli.labels.values import listed
 from svls_cli.soften.bilateral import standardised
 from svls_cli.soften.methods import Method
@@ -29,18 +29,28 @@ def check_images(cases: Sequence[Labelled], method: Method) -> None:
         raise InvalidParameterError(f"method {method.name} takes no images")
 
 
-def image_record(path: Path) -> dict[str, Any]:
+def image_record(path: Path, labels: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """`input_record` of an image, marked as one.
+
+    Parameters
+    ----------
+    path
+        The image.
+    labels
+        `input_record` of each label map of its case.
 
     Raises
     ------
     InputError
-        If the file cannot be read.
+        If the file cannot be read, or is one of the label maps.
     """
-    try:
-        return {**input_record(path), "image": True}
-    except InputError as error:
-        raise InputError(f"image {path}: {error}") from error
+    with _naming_image():
+        record = input_record(path)
+    if record["sha256"] in [each["sha256"] for each in labels]:
+        raise InputError(
+            "the image is a label map of the case: expected what was labelled"
+        )
+    return {**record, "image": True}
 
 
 def read_guide(path: Path, grid: Geometry) -> Float32Array:
@@ -52,9 +62,20 @@ def read_guide(path: Path, grid: Geometry) -> Float32Array:
         If the file cannot be read, is broken, holds a NaN or infinity or more than one
         number per voxel, or lies on another grid.
     """
-    try:
-        voxels = Scan(path.name, (path,)).read_on(grid)
-    except InputError as error:
-        raise InputError(f"image {error}") from error
-    guide: Float32Array = standardised(voxels[0])
+    with _naming_image():
+        own, voxels = read_image(path)
+    if difference := grid.difference(own):
+        raise InputError(
+            f"the image and the labels lie on different grids: {difference}"
+        )
+    guide: Float32Array = standardised(voxels)
     return guide
+
+
+@contextmanager
+def _naming_image() -> Iterator[None]:
+    """Say that it is the image that cannot be read; a record lists its path."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"the image: {error}") from error

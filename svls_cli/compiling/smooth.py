@@ -56,7 +56,7 @@ def smooth_cases(
     device
         ``auto`` softens on a GPU where one can be used; ``gpu`` (or ``cuda``,
         ``cuda:1``) too, and logs a warning where none can; ``cpu`` never. The bytes
-        are the same.
+        are the same; those of ``bilateral`` may differ by a level.
     overwrite
         Make the store anew, if the same command made it. The old one goes when the new
         one is finished; if a case failed, or the old one holds files that no run made,

@@ -25,9 +25,8 @@ from svls_cli.evaluation.temperature_scaling import (
     check_patients,
 )
 from svls_cli.labels.classes import check_ignore_label
-from svls_cli.labels.patients import find_patients
+from svls_cli.labels.patients import find_patients, odd_grouping
 from svls_cli.labels.values import listed
-from svls_cli.metrics.temperature import TEMPERATURES
 
 
 def evaluate_cases(
@@ -53,9 +52,9 @@ def evaluate_cases(
     Overlaps and distances are those of the most probable class (of equal ones the
     first), soft Dice, GED and CRPS of the volume those of the probabilities.
     Calibration is measured over the whole volume, in the reference's foreground, and in
-    the boundary band: voxels in whose box of ``band_mm`` either side, rounded to voxels
-    and at least 1, some rater has more than one label. With several raters, each voxel
-    is a forecast of each rater's label.
+    the boundary band: voxels in whose box of ``band_mm`` either side some rater has
+    more than one label. With several raters, each voxel is a forecast of each rater's
+    label.
 
     Voxels that a rater ignores, or that the prediction gives no class, count nowhere.
 
@@ -77,7 +76,7 @@ def evaluate_cases(
     tolerance_mm
         Distance at which surfaces still agree, mm.
     band_mm
-        Reach of the boundary band either side, mm.
+        Reach of the boundary band either side, mm; rounded to voxels, at least 1.
     in_plane
         Keep the boundary band within slices, the first of three axes.
     bins
@@ -86,14 +85,16 @@ def evaluate_cases(
     paper_compat
         Also report what the published code prints for ECE and TACE.
     temperature_scaling
-        Also give every score of the probabilities p^(1/T), renormalised, with the T of
-        the least NLL over the ``whole`` volume or in the boundary ``band``. T is held
-        out: patients are dealt into five folds, or as many as there are, and each case
-        is scaled with the temperature that fits the other folds' cases.
+        Also give every score of the probabilities p^(1/T), renormalised, with the T
+        (from 0.2 to 8) of the least NLL over the ``whole`` volume or in the boundary
+        ``band``, each case weighing the same. T is held out: patients are dealt into
+        five folds, or as many as there are, and each case is scaled with the
+        temperature that fits the other folds' cases.
     patients
         CSV file or pattern that names each case's patient, as `find_patients` takes it.
         Several cases of one patient are not independent, so intervals are by bootstrap
-        over patients. Default: each case is a patient of its own.
+        over patients, of whom they take at least six. Default: each case is a patient
+        of its own.
     seed
         Seed of the bootstrap, and of the folds.
     batch
@@ -132,6 +133,8 @@ def evaluate_cases(
     pairs, others = _match(predictions, references)
     names = [pair.name for pair in pairs]
     owners = {} if patients is None else find_patients(names, patients)
+    if odd := odd_grouping(owners):
+        logging.getLogger(__name__).warning("patients %s: %s", patients, odd)
     if temperature_scaling is not None:
         check_patients({name: owners.get(name, name) for name in names})
     batch = batch or Batch()
@@ -193,11 +196,12 @@ def _scaled(
         return [], failed, None
     temperatures = Temperatures.fit(nll, patients, seed=seed)
     warn = logging.getLogger(__name__).warning
-    if temperatures.at_the_edge:
+    for edge in temperatures.at_the_edge:
         warn(
-            "the NLL is least at a temperature of %g or %g, the last that are tried: "
-            "the forecasts are far from calibrated, or too few to fit one",
-            *TEMPERATURES[[0, -1]],
+            "the NLL is least at a temperature of %g, the %s that is tried: the "
+            "forecasts are far too %s, or too few to fit one",
+            edge,
+            *(("least", "unsure") if edge < 1 else ("largest", "sure")),
         )
     if any(pair.dtype == np.uint8 for pair in pairs):
         warn(

@@ -155,7 +155,7 @@ def _scores(
             published.append(published_tace(class_counts.forecasts("whole"), bins=bins))
     regions = {
         region: RegionScores(
-            voxels=int(pairs),
+            forecasts=int(pairs),
             nll=nll[region] / pairs if pairs else math.nan,
             brier=brier[region] / pairs if pairs else math.nan,
             tace=mean([c.tace[region] for c in scored]),

@@ -23,7 +23,7 @@ from svls_cli.evaluation.scores import (
 )
 from svls_cli.evaluation.temperature_scaling import Temperatures
 from svls_cli.files import Cell, write_report
-from svls_cli.metrics.averages import bootstrap, or_none
+from svls_cli.metrics.averages import LEAST_GROUPS, bootstrap, or_none
 from svls_cli.metrics.calibration import Reliability
 
 
@@ -36,7 +36,7 @@ class Average:
     mean
         Mean with the same weight for each case; None if there are no cases.
     low, high
-        Percentile bootstrap over patients; None for fewer than two.
+        Percentile bootstrap over patients; None for fewer than `LEAST_GROUPS`.
     cases
         Number of cases.
     """
@@ -114,6 +114,11 @@ class EvaluationReport:
     def _patients(self) -> list[str]:
         evaluated = (each.record.case for each in self.cases if each.result is not None)
         return [self.patients.get(name, name) for name in evaluated]
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients whose cases were evaluated."""
+        return len(set(self._patients))
 
     @property
     def skipped(self) -> tuple[Record, ...]:
@@ -198,6 +203,7 @@ class EvaluationReport:
         return {
             "summary": {
                 "cases": len(self.scores),
+                "patients": self.n_patients,
                 "trained_on": len(self.trained_on),
                 **{name: asdict(each) for name, each in self.overlaps.items()},
                 "regions": calibration,
@@ -210,30 +216,30 @@ class EvaluationReport:
     def csv_rows(self) -> list[list[Cell]]:
         """A header, then for each case its means and one row per class.
 
-        Scaled predictions follow, with their temperature.
+        ``scaled`` is no; the rows of scaled predictions, with yes, follow.
         """
         columns = [(name, region) for region in REGIONS for name in CALIBRATION]
-        start = ["case", "temperature", "value", "name", "raters", *OVERLAPS]
+        start = ["case", "value", "name", "raters", "scaled", "temperature", *OVERLAPS]
         rows: list[list[Cell]] = [
             [*start, *(f"{name}[{region}]" for name, region in columns)]
         ]
         found = [(each.record.case, each.result) for each in self.cases if each.result]
-        stored = [(name, None, scores) for name, scores in found]
-        scaled = [(name, each.temperature, each.scaled) for name, each in found]
-        for name, temperature, scores in (*stored, *scaled):
+        stored = [(name, "no", None, scores) for name, scores in found]
+        scaled = [(name, "yes", each.temperature, each.scaled) for name, each in found]
+        for case, *which, scores in (*stored, *scaled):
             if scores is None:
                 continue
-            case, raters = (name, temperature), len(scores.raters)
+            made = [len(scores.raters), *which]
             means = [or_none(scores.class_mean(each)) for each in OVERLAPS]
             regions = scores.regions
             whole = [
                 or_none(getattr(regions[region], each)) for each, region in columns
             ]
-            rows.append([*case, None, "mean", raters, *means, *whole])
+            rows.append([case, None, "mean", *made, *means, *whole])
             for label in scores.classes:
                 own = [or_none(getattr(label, each)) for each in OVERLAPS]
                 parts = [_class_score(label, each, region) for each, region in columns]
-                rows.append([*case, label.value, label.name, raters, *own, *parts])
+                rows.append([case, label.value, label.name, *made, *own, *parts])
         return rows
 
     def write(self, path: Path) -> None:
@@ -268,7 +274,7 @@ class EvaluationReport:
         values = np.array(of_cases, np.float64)
         defined = np.isfinite(values)
         values, groups = values[defined], list(compress(self._patients, defined))
-        if len(set(groups)) < 2:
+        if len(set(groups)) < LEAST_GROUPS:
             mean = float(values.mean()) if len(values) else None
             return Average(mean, None, None, len(values))
         estimate = bootstrap(values, seed=self.seed, groups=groups)

@@ -79,8 +79,8 @@ class RegionScores:
 
     Parameters
     ----------
-    voxels
-        Voxels of the region, counted once for each rater.
+    forecasts
+        Number of forecasts: voxels of the region, each counted once for each rater.
     nll
         Mean of -ln(clip(p, 1e-3, 1)) for the class that the rater said.
     brier
@@ -91,7 +91,7 @@ class RegionScores:
         Reliability of the most probable class, from which the ECE follows, by rater.
     """
 
-    voxels: int
+    forecasts: int
     nll: float
     brier: float
     tace: float
@@ -114,7 +114,7 @@ class RegionScores:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "voxels": self.voxels,
+            "forecasts": self.forecasts,
             **{name: or_none(getattr(self, name)) for name in CALIBRATION},
             "reliability": self.reliability.to_json(),
         }
@@ -149,7 +149,8 @@ class CaseEvaluation:
     raters
         Names of the label maps that the prediction is compared with.
     voxels, ignored_voxels
-        Voxels that count, and voxels that a rater ignores or that have no prediction.
+        Voxels that count, each once however many raters there are, and voxels that a
+        rater ignores or that have no prediction.
     classes
         Scores of each class but background, label value 0.
     regions

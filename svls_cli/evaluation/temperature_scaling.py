@@ -88,10 +88,10 @@ class Temperatures:
         return {case: fold.temperature for fold in self.folds for case in fold.cases}
 
     @property
-    def at_the_edge(self) -> bool:
-        """Whether a temperature is the least or largest that is tried."""
+    def at_the_edge(self) -> list[float]:
+        """Those that are the least or largest that is tried."""
         found = {self.temperature, *(fold.temperature for fold in self.folds)}
-        return not found.isdisjoint((TEMPERATURES[0], TEMPERATURES[-1]))
+        return sorted(found.intersection(TEMPERATURES[[0, -1]].tolist()))
 
     @classmethod
     def fit(

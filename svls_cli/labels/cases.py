@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from svls_cli.errors import InputError
-from svls_cli.labels.names import check_letter_case, safe_name
-from svls_cli.labels.patterns import match_paths
+from svls_cli.labels.names import check_letter_case, composed, safe_name
+from svls_cli.labels.patterns import Match, match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
 SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
@@ -27,14 +27,14 @@ class Case:
     path
         Label map file.
     shown
-        Name that users gave the file, if not ``path``.
+        Names that users gave the files, if not their paths.
     image
         The image that was labelled, if it is of use.
     """
 
     name: str
     path: Path
-    shown: str | None = None
+    shown: tuple[str, ...] = ()
     image: Path | None = None
 
     @property
@@ -44,13 +44,13 @@ class Case:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of its files in records."""
-        return (self.shown or str(self.path),)
+        """Names of its files in records, the image last."""
+        return self.shown or tuple(map(str, filter(None, (self.path, self.image))))
 
     def absolute(self) -> Case:
         """The same for a process in another folder."""
         image = self.image and self.image.absolute()
-        return Case(self.name, self.path.absolute(), self.inputs[0], image)
+        return Case(self.name, self.path.absolute(), self.inputs, image)
 
 
 def find_cases(
@@ -70,7 +70,8 @@ def find_cases(
         case, ``**/*_seg.nii.gz`` picks files that name it themselves. Without it every
         label map file directly in the folder.
     lines
-        A path or a JSON record ``{"case": ..., "label": ...}`` per line.
+        A path or a JSON record ``{"case": ..., "label": ...}`` per line; a record may
+        also name the ``image``.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def list_images(
     check_folder(folder)
     wanted = "*" if pattern is None else pattern
     found = [
-        ({"case": case_name(match.path)} | _safe(match.names), match.path)
+        ({"case": case_name(match.path)} | _names(match), match.path)
         for match in match_paths(folder, wanted, fields, SUFFIXES)
     ]
     if not found:
@@ -163,8 +164,17 @@ def check_folder(folder: Path, advice: str = "") -> None:
     raise InputError(f"{folder}: {found}{advice}")
 
 
-def _safe(names: Mapping[str, str]) -> dict[str, str]:
-    return {field: safe_name(name) for field, name in names.items()}
+def _names(match: Match) -> dict[str, str]:
+    """What the path says; of `a.nii.gz`, `{case}.*` says `a`, not `a.nii`."""
+    first = suffix_of(match.path).rpartition(".")[0]
+    stem = composed(match.path.stem)
+    whole = bool(first) and stem.lower().endswith(first)
+    return {
+        field: safe_name(
+            name[: -len(first)] if whole and name == stem[-len(name) :] else name
+        )
+        for field, name in match.names.items()
+    }
 
 
 def suffix_of(path: Path) -> str:
@@ -205,14 +215,28 @@ def _parse_line(line: str) -> Case:
         path = Path(record["label"])
         if not isinstance(record.get("case", ""), str):
             raise TypeError("case is no text")
-        return (
-            Case(safe_name(record["case"]), path) if "case" in record else _case(path)
-        )
+        name = safe_name(record["case"]) if "case" in record else case_name(path)
+        return Case(name, path, image=image_of(record))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected a path or {"case": ..., "label": ...} per line, '
             f"found {text[:200]!r}"
         ) from error
+
+
+def image_of(record: Mapping[str, Any]) -> Path | None:
+    """The image that a JSON record of a case names, if it does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no path.
+    """
+    if "image" not in record:
+        return None
+    if not record["image"] or "\0" in record["image"]:
+        raise ValueError("no path")
+    return Path(record["image"])
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -245,12 +269,17 @@ def _is_folder(path: Path) -> bool:
 
 
 def _check_unique(cases: Sequence[Case]) -> None:
-    first: dict[str, Path] = {}
+    first: dict[str, Case] = {}
     for case in cases:
-        other = first.setdefault(case.name, case.path)
-        if other != case.path:
+        other = first.setdefault(case.name, case)
+        if other.path != case.path:
             raise InputError(
-                f"two files are case {case.name!r}: {other} and {case.path}; rename "
-                "one, or name the cases with JSON records on standard input"
+                f"two files are case {case.name!r}: {other.path} and {case.path}; "
+                "rename one, or name the cases with JSON records on standard input"
+            )
+        if other.image != case.image:
+            raise InputError(
+                f"case {case.name!r} is given twice, with image {other.image} and "
+                f"{case.image}"
             )
     check_letter_case([(case.name, case.path) for case in cases], "cases")

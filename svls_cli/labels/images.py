@@ -199,6 +199,26 @@ def _opened(header: ImageHeader, what: str) -> ImageFile:
     return ImageFile(header, open_voxels(header))
 
 
+def read_image(path: Path) -> tuple[Geometry, npt.NDArray[Any]]:
+    """The grid of an image of one channel and its voxels, in the file's own type.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, is broken, holds a NaN or infinity, or more than
+        one number per voxel.
+    """
+    with open_image_file(path) as file:
+        grid = file.geometry
+        voxels = file.read(slice(0, grid.shape[0]))
+    finite = np.isfinite(voxels)
+    if finite.all():
+        return grid, voxels
+    voxel = np.unravel_index(int(np.argmin(finite)), voxels.shape)
+    place = ", ".join(str(int(at)) for at in voxel)
+    raise InputError(f"{voxels[voxel]} at voxel ({place}): images hold finite numbers")
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a label map file's content, detached data included.
 

@@ -24,8 +24,9 @@ def find_patients(cases: Iterable[str], source: str | None) -> dict[str, str]:
         Names of the cases.
     source
         A CSV file with the columns ``case`` and ``patient``, which may hold more cases
-        and columns; or a pattern of the cases' names, such as ``{patient}_*``. None:
-        each case is a patient of its own.
+        and columns; or a pattern of the whole name of a case, such as ``{patient}_*``,
+        in which ``{patient}`` stands for as much as the rest of the pattern leaves.
+        None: each case is a patient of its own.
 
     Raises
     ------
@@ -38,6 +39,8 @@ def find_patients(cases: Iterable[str], source: str | None) -> dict[str, str]:
     --------
     >>> find_patients(["LIDC-0003_n01", "LIDC-0003_n02"], "{patient}_n*")
     {'LIDC-0003_n01': 'LIDC-0003', 'LIDC-0003_n02': 'LIDC-0003'}
+    >>> find_patients(["LIDC-0003_n01"], "{patient}-*")
+    {'LIDC-0003_n01': 'LIDC'}
     """
     names = list(cases)
     if source is None:
@@ -50,6 +53,27 @@ def find_patients(cases: Iterable[str], source: str | None) -> dict[str, str]:
     if unknown := [name for name in names if name not in patients]:
         raise InputError(f"patients: {source} names none for {listed(unknown, 3)}")
     return {name: patients[name] for name in names}
+
+
+def odd_grouping(patients: Mapping[str, str]) -> str | None:
+    """A note if all of several cases are of one patient, or no two of them; else None.
+
+    Examples
+    --------
+    >>> odd_grouping({"a_1": "a", "a_2": "a"})
+    'all 2 cases are of one patient, a'
+    >>> odd_grouping({"a_1": "a_1", "a_2": "a_2"})
+    'no two of 2 cases are of the same patient, such as a_1'
+    """
+    named = set(patients.values())
+    if len(patients) > 1 and len(named) == 1:
+        return f"all {len(patients)} cases are of one patient, {named.pop()}"
+    if len(patients) > 1 and len(named) == len(patients):
+        first = next(iter(patients.values()))
+        return (
+            f"no two of {len(patients)} cases are of the same patient, such as {first}"
+        )
+    return None
 
 
 def _read(source: str) -> Mapping[str, str]:

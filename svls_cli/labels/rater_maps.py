@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import LabelFile, input_record, open_label_file
+from svls_cli.labels.images import input_record, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
@@ -64,7 +63,10 @@ def read_rater_maps(
         or if resampling loses all of a rater's labels.
     """
     with ExitStack() as stack:
-        files = [_open(stack, rater, path) for rater, path in case.raters]
+        files = []
+        for (rater, path), shown in zip(case.raters, case.inputs, strict=False):
+            with _naming(rater, shown):
+                files.append(stack.enter_context(open_label_file(path)))
         segments: dict[int, Segment] = {}
         for file in files:
             add_segments(segments, file.segments)
@@ -101,24 +103,19 @@ def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
         If a file cannot be read.
     """
     records = []
-    for rater, path in case.raters:
-        with _naming(rater):
+    for (rater, path), shown in zip(case.raters, case.inputs, strict=False):
+        with _naming(rater, shown):
             records.append(input_record(path, rater))
     return records
 
 
-def _open(stack: ExitStack, rater: str, path: Path) -> LabelFile:
-    with _naming(rater):
-        return stack.enter_context(open_label_file(path))
-
-
 @contextmanager
-def _naming(rater: str) -> Iterator[None]:
-    """Say whose file it is that cannot be read."""
+def _naming(rater: str, shown: str) -> Iterator[None]:
+    """Say which file it is that cannot be read, and whose."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"rater {rater}: {error}") from error
+        raise InputError(f"rater {rater}: {shown}: {error}") from error
 
 
 def _onto(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import check_folder, each_once, list_images
+from svls_cli.labels.cases import check_folder, each_once, image_of, list_images
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 
 # The store keeps the consensus beside the raters' maps, under this name.
@@ -47,8 +47,8 @@ class RatedCase:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of its files in records."""
-        return self.shown or tuple(map(str, self.paths))
+        """Names of its files in records, the image last."""
+        return self.shown or tuple(map(str, filter(None, (*self.paths, self.image))))
 
     @property
     def missing_note(self) -> str | None:
@@ -83,19 +83,29 @@ def find_rated_cases(
         ``{case}/{rater}.nii.gz`` and the like in folders of all raters;
         ``{case}_seg.nii.gz`` or ``*_seg.nii.gz`` in a folder per rater.
     lines
-        A JSON record ``{"case": ..., "raters": {"r1": path, ...}}`` per line.
+        A JSON record ``{"case": ..., "raters": {"r1": path, ...}}`` per line, which may
+        also name the ``image``.
 
     Raises
     ------
     InputError
-        If there are no cases, an input does not exist, a line is not understood, or a
-        rater has two files for one case.
+        If there are no cases, an input does not exist, a line is not understood, a
+        rater has two files for one case, or a case two images.
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     folders = [Path(path) for path in given if str(path) != "-"]
     found: list[tuple[str, str | None, Path]] = []
-    if len(folders) < len(given):
-        found += [each for line in lines if line.strip() for each in _parse_line(line)]
+    images: dict[str, Path] = {}
+    for line in lines if len(folders) < len(given) else ():
+        if line.strip():
+            maps, image = _parse_line(line)
+            found += maps
+            case = maps[0][0]
+            if image is not None and images.setdefault(case, image) != image:
+                raise InputError(
+                    f"two files are the image of case {case!r}: {images[case]} and "
+                    f"{image}"
+                )
     of_all = "{rater}" in (pattern or "")
     for folder in folders:
         check_folder(folder, "" if of_all else "; give one for each rater")
@@ -103,10 +113,12 @@ def find_rated_cases(
     for rater, folder in zip(raters, folders, strict=True):
         for names, path in list_images(folder, pattern, ("case", "rater")):
             found.append((names["case"], names.get("rater", rater), path))
-    return _by_case(found)
+    return _by_case(found, images)
 
 
-def _by_case(found: Sequence[tuple[str, str | None, Path]]) -> list[RatedCase]:
+def _by_case(
+    found: Sequence[tuple[str, str | None, Path]], images: Mapping[str, Path]
+) -> list[RatedCase]:
     if not found:
         raise InputError("no cases: no label maps of any rater were found")
     known = {rater: path for _, rater, path in found if rater is not None}
@@ -128,6 +140,7 @@ def _by_case(found: Sequence[tuple[str, str | None, Path]]) -> list[RatedCase]:
             name,
             tuple((rater, maps[rater]) for rater in everyone if rater in maps),
             tuple(rater for rater in everyone if rater not in maps),
+            image=images.get(name),
         )
         for name, maps in sorted(cases.items())
     ]
@@ -164,7 +177,8 @@ def _rater_names(folders: Sequence[Path]) -> list[str]:
     )
 
 
-def _parse_line(line: str) -> list[tuple[str, str, Path]]:
+def _parse_line(line: str) -> tuple[list[tuple[str, str, Path]], Path | None]:
+    """Case, rater and file of each label map that a record names, and its image."""
     text = line.rstrip("\r\n")
     try:
         record = json.loads(text, object_pairs_hook=each_once)
@@ -174,7 +188,8 @@ def _parse_line(line: str) -> list[tuple[str, str, Path]]:
         if any("\0" in path for path in raters.values()):
             raise ValueError("a null byte")
         case = safe_name(case)
-        return [(case, composed(rater), Path(path)) for rater, path in raters.items()]
+        maps = [(case, composed(rater), Path(path)) for rater, path in raters.items()]
+        return maps, image_of(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected {"case": ..., "raters": {"r1": path, ...}} per '

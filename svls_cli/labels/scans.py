@@ -13,9 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import Case, case_name, each_once, find_cases, list_images
+from svls_cli.labels.cases import (
+    Case,
+    case_name,
+    each_once,
+    find_cases,
+    list_images,
+    suffix_of,
+)
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import ImageFile, open_image_file
+from svls_cli.labels.images import read_image
 from svls_cli.labels.names import check_letter_case, safe_name
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
@@ -52,11 +59,11 @@ class Scan:
         grids, channels = [], []
         for path in self.paths:
             try:
-                with open_image_file(path) as file:
-                    channels.append(_voxels(file))
-                    grids.append(file.geometry)
+                grid, voxels = read_image(path)
             except InputError as error:
                 raise InputError(f"{path.name}: {error}") from error
+            grids.append(grid)
+            channels.append(voxels)
             if difference := grids[0].difference(grids[-1]):
                 raise InputError(
                     f"channels on different grids: {difference} in "
@@ -162,9 +169,12 @@ def find_images(
     names = sorted(cases)
     scans = find_scans(images, pattern=pattern, lines=lines, wanted=names)
     if missing := [name for name in names if name not in scans]:
+        numbered = any(_CHANNEL.fullmatch(name) for name in scans)
         raise InputError(
             f"no image for {len(missing)} of {len(names)} cases: {listed(missing)}; "
             f"there are images of {listed(sorted(scans), 3)}"
+            + "; _0000 and the like at the end of a name tell the channel only if all "
+            "images have them: say which are meant with --image-pattern" * numbered
         )
     first = scans[names[0]].channels
     if odd := [name for name in names if scans[name].channels != first]:
@@ -182,7 +192,7 @@ def pair_images(
     *,
     pattern: str | None = None,
 ) -> list[AnyCase]:
-    """The cases, each with its image.
+    """The cases, each with its image: the one that its record names, or one found.
 
     Parameters
     ----------
@@ -196,15 +206,22 @@ def pair_images(
     InputError
         If a case has no image, or one of several channels.
     """
-    scans = find_images([case.name for case in cases], images, pattern=pattern)
+    without = [case.name for case in cases if case.image is None]
+    if not without:
+        return list(cases)
+    scans = find_images(without, images, pattern=pattern)
     for name, scan in scans.items():
         if len(scan.paths) > 1:
             raise InputError(
                 f"the image of {name} has {len(scan.paths)} channels "
-                f"({listed(scan.channels)}), and one is expected: name it, as in "
-                f"'{{case}}_{scan.channels[0]}.nii.gz'"
+                f"({listed(scan.channels)}), and one is expected: name it with "
+                f"--image-pattern '{{case}}_{scan.channels[0]}"
+                f"{suffix_of(scan.paths[0])}'"
             )
-    return [replace(case, image=scans[case.name].paths[0]) for case in cases]
+    return [
+        replace(case, image=scans[case.name].paths[0]) if case.image is None else case
+        for case in cases
+    ]
 
 
 def _find(
@@ -219,7 +236,11 @@ def _find(
             for names, path in list_images(folder, pattern, ("case", "channel")):
                 key = names["case"], names.get("channel", "")
                 if files.setdefault(key, path) != path:
-                    raise InputError(f"two files are {key}: {files[key]} and {path}")
+                    channel = f", channel {key[1]!r}" if key[1] else ""
+                    raise InputError(
+                        f"two images are of case {key[0]!r}{channel}: {files[key]} and "
+                        f"{path}"
+                    )
         check_letter_case([(key[0], path) for key, path in files.items()], "cases")
         return _by_case(files)
     paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
@@ -273,13 +294,3 @@ def _channels(paths: Mapping[str, Path]) -> dict[tuple[str, ...], Path] | None:
     if not all(matches.values()):
         return None
     return {m.groups(): paths[name] for name, m in matches.items() if m is not None}
-
-
-def _voxels(file: ImageFile) -> npt.NDArray[Any]:
-    voxels = file.read(slice(0, file.geometry.shape[0]))
-    finite = np.isfinite(voxels)
-    if finite.all():
-        return voxels
-    voxel = np.unravel_index(int(np.argmin(finite)), voxels.shape)
-    place = ", ".join(str(int(at)) for at in voxel)
-    raise InputError(f"{voxels[voxel]} at voxel ({place}): images hold finite numbers")

@@ -12,6 +12,9 @@ import numpy.typing as npt
 from svls_cli.arrays import FloatArray
 
 _RESAMPLES = 2000  # the ends of a 95 % interval then vary by a few hundredths of it
+# Fewest groups (patients) that a 95 % interval is given for: if all of five gained,
+# that could still be chance, with p = 2 / 2^5 > .05.
+LEAST_GROUPS = 6
 
 
 @dataclass(frozen=True)

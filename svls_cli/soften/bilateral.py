@@ -4,7 +4,8 @@
 
 k is the window of SVLS, I the image in standard deviations of its own. A difference of
 more than 60 s counts as 60 s, so that the weights of a voxel unlike all its neighbours
-are those of SVLS, and never 0/0.
+are those of SVLS, and never 0/0. The standard deviation is the whole image's; beyond
+its border, its edge voxels are repeated.
 """
 
 from __future__ import annotations
@@ -59,17 +60,21 @@ def standardised(image: Array) -> Array:
     count = flat.shape[0]
     parts = [slice(at, at + _PART) for at in range(0, count, _PART)]
 
-    def wide(part: slice) -> Array:
-        return as_type(xp, flat[part], "float64")
+    largest = 1.0  # number by which all are divided: squares of any are finite then
 
-    mean = sum(float(xp.sum(wide(part))) for part in parts) / count
-    if not math.isfinite(mean):
+    def wide(part: slice) -> Array:
+        return as_type(xp, flat[part], "float64") / largest
+
+    ends = [float(end(wide(part))) for part in parts for end in (xp.min, xp.max)]
+    if not all(map(math.isfinite, ends)):
         raise InputError("an image holds NaN or infinity; expected finite numbers")
-    square = sum(float(xp.sum((wide(part) - mean) ** 2)) for part in parts) / count
-    scale = square**0.5 or 1.0
     result = xp.zeros(count, dtype=xp.float32, device=image.device)
-    for part in parts:
-        result[part] = as_type(xp, (wide(part) - mean) / scale, "float32")
+    if min(ends) < max(ends):
+        largest = max(map(abs, ends))
+        mean = sum(float(xp.sum(wide(part))) for part in parts) / count
+        square = sum(float(xp.sum((wide(part) - mean) ** 2)) for part in parts) / count
+        for part in parts:
+            result[part] = as_type(xp, (wide(part) - mean) / square**0.5, "float32")
     return xp.reshape(result, image.shape)
 
 

@@ -72,18 +72,20 @@ class Method:
         the voxel, too); ``gaussian`` (Gaussian blur: the window of SVLS, its centre
         included); ``ls`` (uniform label smoothing); ``onehot``.
     sigma : one float, or one per spatial axis in array order
-        Standard deviation of the neighbour weights, voxels.
+        Standard deviation of the neighbour weights, voxels. By default 1, as published,
+        and 2 for ``bilateral``.
     sigma_mm
         Standard deviation in mm, instead of ``sigma``.
     size : one odd int or ``auto``, or one per spatial axis
         Window in voxels, 1 leaves an axis out; ``auto`` holds three sigmas either side.
         By default 3, as published, for ``sigma`` and ``auto`` for ``sigma_mm``, where
-        3 voxels may be far less than the width asked for.
+        3 voxels may be far less than the width asked for, and for ``bilateral``.
     strength
-        Share of the neighbours (``svls``, ``bilateral``).
+        Share of the neighbours (``svls``, ``bilateral``). By default 0.5, as published,
+        and 0.8 for ``bilateral``.
     intensity_scale
         Difference of intensity, in standard deviations of the case's image, over which
-        a neighbour's weight falls to 1/e (``bilateral``).
+        a neighbour's weight falls to 1/e (``bilateral``). By default 0.5.
     alpha
         Share spread over all classes (``ls``).
 
@@ -189,20 +191,25 @@ class Method:
         return record
 
     # Defaults: sigma 1, size 3, strength 1/2 are the published SVLS; .1 is the smallest
-    # of the published alphas; an intensity scale of .5 forecast other raters best.
+    # of the published alphas; those of bilateral forecast other raters best.
     @property
     def _sigma(self) -> float | tuple[float, ...]:
-        return 1.0 if self.sigma is None else self.sigma
+        if self.sigma is None:
+            return 2.0 if self.needs_image else 1.0
+        return self.sigma
 
     @property
     def _size(self) -> Size | tuple[Size, ...]:
         if self.size is None:
-            return 3 if self.sigma_mm is None else "auto"
+            published = self.sigma_mm is None and not self.needs_image
+            return 3 if published else "auto"
         return self.size
 
     @property
     def _strength(self) -> float:
-        return 0.5 if self.strength is None else float(self.strength)
+        if self.strength is None:
+            return 0.8 if self.needs_image else 0.5
+        return float(self.strength)
 
     @property
     def needs_image(self) -> bool:

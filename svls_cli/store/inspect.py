@@ -40,13 +40,21 @@ class Inspected:
             return 0.0
         return ome.oblique_mm(Geometry.from_json(self.attributes["geometry"]))
 
+    @property
+    def image(self) -> str | None:
+        """Name of the image by which the labels were smoothed, if they were."""
+        files = self.attributes.get("inputs", ())
+        return next((each["name"] for each in files if each.get("image")), None)
+
     def to_json(self) -> dict[str, Any]:
         """The record, and what the attributes say of the case."""
+        files = self.attributes.get("inputs", ())
         shown = ("geometry", "dtype", "method", "config_hash", "tool_version")
         told = {key: self.attributes[key] for key in shown if key in self.attributes}
         return {
             **self.record.to_json(),
-            "inputs": [each["name"] for each in self.attributes.get("inputs", ())],
+            "inputs": [each["name"] for each in files],
+            "image": self.image,
             "classes": len(self.attributes.get("classes", ())),
             **told,
             "oblique_mm": round(self.oblique_mm, 3),

@@ -28,6 +28,8 @@ from svls_cli.training.levels import (
 )
 from svls_cli.training.splitting import split_cases
 
+# Training parameters that say no more than how the cases are split.
+_SPLIT = ("validation", "split_seed", "patients")
 # Largest number of voxels of an automatic patch, by number of axes.
 _PATCH_VOXELS = {3: 96**3, 2: 384**2}
 
@@ -107,10 +109,11 @@ class Plan:
     def difference(self, other: Plan) -> str:
         """Differences from another plan, for an error message; empty without any."""
         mine, theirs = self._flat(), other._flat()
+        same_split = (self.train, self.validation) == (other.train, other.validation)
         parts = [
             f"{key} is {mine[key]} in the run, {theirs[key]} now"
             for key in mine
-            if mine[key] != theirs[key]
+            if mine[key] != theirs[key] and not (same_split and key in _SPLIT)
         ]
         for key in ("train", "validation"):
             before, now = set(getattr(self, key)), set(getattr(other, key))

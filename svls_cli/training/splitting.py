@@ -50,14 +50,21 @@ def split_cases(
     if re.fullmatch(r"0?\.0+|0", validation):
         return ordered, []
     patient_of = find_patients(ordered, patients)
+    named = sorted(set(patient_of.values()))
+    if patients is not None and len(named) == 1:
+        raise InputError(
+            f"patients {patients!r}: all {len(ordered)} cases are of one patient, "
+            f"{named[0]}, so none can be held out; --validation 0 holds none out"
+        )
     held = {*_held(ordered, patient_of, validation, seed)}
     if not held:
         raise InputError(f"validation {validation!r} holds none of the cases")
     train = [name for name in ordered if name not in held]
     if not train:
+        of = f" of {len(named)} patients" * (len(named) < len(ordered))
         raise InputError(
-            f"validation {validation!r} leaves none of {len(ordered)} cases to train "
-            "on; --validation 0 holds none out"
+            f"validation {validation!r} leaves none of {len(ordered)} cases{of} to "
+            "train on; --validation 0 holds none out"
         )
     both = {patient_of[name] for name in train} & {patient_of[name] for name in held}
     if both:
@@ -78,7 +85,14 @@ def _held(
         number, count = map(int, fold.groups())
         if not 1 <= number <= count or count < 2:
             raise InvalidParameterError(
-                f"validation {validation!r}: expected fold I/N with I from 1 to N"
+                f"validation {validation!r}: expected fold I/N with N at least 2 and I "
+                "from 1 to N"
+            )
+        if count > len(patients):
+            of = "patients" if len(patients) < len(ordered) else "cases"
+            raise InputError(
+                f"validation {validation!r}: {count} folds of {len(patients)} {of}; "
+                "expected at least one for each fold"
             )
         held = {patients[at] for at in drawn[number - 1 :: count]}
     elif re.fullmatch(r"1(\.0*)?", validation):

@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from svls_cli.metrics.averages import Estimate
+from svls_cli.metrics.averages import LEAST_GROUPS, Estimate
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.score_names import ScoreName
-
-# Even if all of five patients gained, that would be chance with p = 2 / 2^5 > .05.
-_FEW_PATIENTS = 6
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ class HeldOut:
     @property
     def few(self) -> bool:
         """Whether there are too few patients to settle anything."""
-        return self.patients < _FEW_PATIENTS
+        return self.patients < LEAST_GROUPS
 
     def settles(self, score: ScoreName) -> bool:
         """Whether the choice is better than published, beyond chance."""

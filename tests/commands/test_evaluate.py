@@ -41,9 +41,9 @@ Evaluate = Callable[..., EvaluationReport]
 invoke = partial(helpers.invoke, command, "--jobs", "1")
 
 
-def written(folder: Path, *, shift: int = 0) -> Path:
-    """Label maps of three cases."""
-    for at in range(3):
+def written(folder: Path, *, shift: int = 0, cases: int = 3) -> Path:
+    """Label maps of some cases."""
+    for at in range(cases):
         labels = np.roll(blobs(SHAPE, 3, seed=at), shift, axis=1)
         write_image(folder / f"case {at}.mha", labels, spacing=SPACING)
     return folder
@@ -81,15 +81,25 @@ def stores(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> Path:
     return folder
 
 
-def test_tables(monkeypatch: pytest.MonkeyPatch, stores: Path) -> None:
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory: pytest.TempPathFactory, pool: Workers) -> tuple[Path, Path]:
+    """Predictions of eight cases, and a rater: enough for intervals."""
+    folder = tmp_path_factory.mktemp("eight")
+    labels = written(folder / "a", cases=8)
+    pred = smoothed(labels, folder / "pred.zarr", pool)
+    return pred, written(folder / "b", shift=1, cases=8)
+
+
+def test_tables(monkeypatch: pytest.MonkeyPatch, eight: tuple[Path, Path]) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    result = invoke(stores / "pred.zarr", "--reference", stores / "b")
+    result = invoke(eight[0], "--reference", eight[1])
     assert result.return_value == 0
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     said, brackets = lines[0].split("; ")
-    assert said == "3 cases, 1 reference label map each: means over cases"
-    assert brackets == "in brackets 95 % intervals over cases"
+    assert said == "8 cases, 1 reference label map each: means over cases"
+    over = "in brackets 95 % intervals over cases, where at least 6 have the score"
+    assert brackets == over
     rows = [re.split(r"\s{2,}", line) for line in lines]
     assert rows[2][:4] == ["label", "name", "Dice", "surface Dice"]
     assert rows[2][4:] == ["HD95 mm", "soft Dice", "GED", "CRPS mL"]
@@ -143,7 +153,7 @@ def test_several_raters(stores: Path, evaluated: Evaluate) -> None:
             assert two.class_mean(name) == pytest.approx(mean)
         whole, *parts = (each.regions["whole"] for each in (two, one, other))
         assert whole.nll == pytest.approx(np.mean([part.nll for part in parts]))
-        assert whole.voxels == 2 * parts[0].voxels
+        assert whole.forecasts == 2 * parts[0].forecasts
     assert both.scores[0].class_mean("dice") < 1
     hard = invoke(pred, "--reference", fused, "--raters", "hard", "--json")
     assert records(hard.stdout)["case 0"]["raters"] == ["hard"]
@@ -210,7 +220,8 @@ def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> No
     dice = [case["dice"] for case in found["cases"]]
     summary = found["summary"]["dice"]
     assert summary["mean"] == pytest.approx(np.mean(dice))
-    assert min(dice) <= summary["low"] < summary["mean"] < summary["high"] <= max(dice)
+    assert (summary["low"], summary["high"], summary["cases"]) == (None, None, 3)
+    assert found["summary"]["patients"] == 3
     counts = found["reliability"]["band"]["count"]
     parts = [c["regions"]["band"]["reliability"]["count"] for c in found["cases"]]
     assert counts == np.sum(parts, axis=0).tolist()
@@ -227,9 +238,9 @@ def test_report_figure_and_json_say_the_same(stores: Path, tmp_path: Path) -> No
     assert rows[1]["ece[band]"] == ""
 
 
-def test_jobs_and_seed(stores: Path) -> None:
+def test_jobs_and_seed(eight: tuple[Path, Path]) -> None:
     def found(**options: Any) -> EvaluationReport:
-        return evaluate_cases(stores / "pred.zarr", stores / "b", **options)
+        return evaluate_cases(*eight, **options)
 
     one = found(batch=Batch(jobs=1))
     assert found(batch=Batch(jobs=2)).to_json()["summary"] == one.to_json()["summary"]
@@ -237,38 +248,75 @@ def test_jobs_and_seed(stores: Path) -> None:
     for seed in (0, 3):
         expected = bootstrap(dice, seed=seed)
         average = EvaluationReport(one.parameters, one.cases, seed).overlaps["dice"]
-        assert average == Average(**expected.to_json(), cases=3)
+        assert average == Average(**expected.to_json(), cases=8)
+        assert min(dice) <= expected.low < expected.mean < expected.high <= max(dice)
 
 
-def test_intervals_over_patients(stores: Path, tmp_path: Path) -> None:
-    """Of three cases, two are one patient's."""
-    table = tmp_path / "patients.csv"
-    table.write_text("case,patient\ncase 0,Ann\ncase 1,Bob\ncase 2,Ann\n")
-    given = (stores / "pred.zarr", "--reference", stores / "b", "--patients", table)
-    report = tmp_path / "report.json"
+def patients_of(names: str, path: Path) -> Path:
+    """A table that gives cases 0, 1, ... these patients."""
+    rows = [f"case {at},{name}\n" for at, name in enumerate(names)]
+    path.write_text("".join(["case,patient\n", *rows]))
+    return path
+
+
+def test_intervals_over_patients(eight: tuple[Path, Path], tmp_path: Path) -> None:
+    """Of eight cases, three are one patient's."""
+    table, report = (
+        patients_of("abcadaef", tmp_path / "p.csv"),
+        tmp_path / "report.json",
+    )
+    given = (eight[0], "--reference", eight[1], "--patients", table)
     result = invoke(*given, "--report", report)
-    assert "95 % intervals over patients" in " ".join(result.stdout.split())
+    said = " ".join(result.stdout.split())
+    assert said.startswith("8 cases of 6 patients, 1 reference label map each: means")
+    assert "in brackets 95 % intervals over patients, where at least 6 have" in said
     found = json.loads(report.read_text())
     assert found["parameters"]["patients"] == str(table)
-    patients = [case["patient"] for case in found["cases"]]
-    assert patients == ["Ann", "Bob", "Ann"]
+    assert (found["summary"]["cases"], found["summary"]["patients"]) == (8, 6)
+    assert [case["patient"] for case in found["cases"]] == list("abcadaef")
     for name in ("dice", "ged"):
         values = np.array([case[name] for case in found["cases"]])
-        expected = bootstrap(values, seed=0, groups=patients).to_json()
-        assert found["summary"][name] == {**expected, "cases": 3}
-    # All of one patient: a mean, and no interval.
-    one = evaluate_cases(stores / "pred.zarr", stores / "b", patients="{patient} *")
-    assert one.overlaps["dice"] == Average(
-        float(found["summary"]["dice"]["mean"]), None, None, 3
-    )
-    assert one.case_records()[2]["patient"] == "case"
-    assert (
-        "patient"
-        not in evaluate_cases(stores / "pred.zarr", stores / "b").case_records()[0]
-    )
-    table.write_text("case,patient\ncase 0,Ann\ncase 2,Ann\n")
-    with pytest.raises(InputError, match="names none for case 1"):
+        expected = bootstrap(values, seed=0, groups="abcadaef").to_json()
+        assert found["summary"][name] == {**expected, "cases": 8}
+    patients_of("abcadae", table)
+    with pytest.raises(InputError, match="names none for case 7"):
         invoke(*given)
+
+
+def test_few_patients_have_no_intervals(
+    eight: tuple[Path, Path], tmp_path: Path
+) -> None:
+    table = patients_of("abcadaee", tmp_path / "p.csv")
+    result = invoke(eight[0], "--reference", eight[1], "--patients", table)
+    said = " ".join(result.stdout.split())
+    assert said.startswith("8 cases of 5 patients, ")
+    assert "no 95 % intervals, which take at least 6 patients" in said
+    assert "[" not in said
+
+
+@pytest.mark.parametrize(
+    ("pattern", "note", "patients"),
+    [
+        ("{patient} *", "all 3 cases are of one patient, case", 1),
+        ("{patient}", "no two of 3 cases are of the same patient, such as case 0", 3),
+    ],
+)
+def test_odd_patients_are_noted(
+    stores: Path,
+    evaluated: Evaluate,
+    caplog: pytest.LogCaptureFixture,
+    pattern: str,
+    note: str,
+    patients: int,
+) -> None:
+    found = evaluated(stores / "pred.zarr", stores / "b", patients=pattern)
+    assert found.n_patients == patients
+    assert caplog.messages == [f"patients {pattern}: {note}"]
+    assert found.overlaps["dice"].low is None
+    assert "patient" in found.case_records()[0]
+    alone = evaluated(stores / "pred.zarr", stores / "b")
+    assert "patient" not in alone.case_records()[0]
+    assert alone.overlaps["dice"] == found.overlaps["dice"]
 
 
 def test_the_band_stays_in_plane(evaluated: Evaluate, stores: Path) -> None:
@@ -278,15 +326,15 @@ def test_the_band_stays_in_plane(evaluated: Evaluate, stores: Path) -> None:
     )
     assert within.parameters["in_plane"] is True
     for name, fewer in (("whole", False), ("band", True)):
-        voxels = [each.scores[0].regions[name].voxels for each in (around, within)]
-        assert (voxels[1] < voxels[0]) == fewer
+        n = [each.scores[0].regions[name].forecasts for each in (around, within)]
+        assert (n[1] < n[0]) == fewer
     labels = blobs(SHAPE, 3, seed=0)
     band = np.zeros(SHAPE, bool)
     rolled = np.roll(labels, 1, axis=1)
     for z, y, x in np.ndindex(SHAPE):
         window = rolled[z, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2]
         band[z, y, x] = len(np.unique(window)) > 1
-    assert within.scores[0].regions["band"].voxels == band.sum()
+    assert within.scores[0].regions["band"].forecasts == band.sum()
     shown = invoke(pred, "--reference", reference, "--in-plane").stdout
     assert "the band reaches 2 mm either side, within slices" in shown
 
@@ -337,6 +385,9 @@ def test_temperature_scaling(
     assert band < found["summary"]["regions"]["band"]["nll"]["mean"]
     invoke(*given, "--report", table)
     rows = list(csv.DictReader(table.read_text().splitlines()))
+    first = ["case", "value", "name", "raters", "scaled", "temperature", "dice"]
+    assert list(rows[0])[:7] == first
+    assert [row["scaled"] for row in rows] == ["no"] * 9 + ["yes"] * 9
     assert [row["temperature"] == "" for row in rows] == [True] * 9 + [False] * 9
     assert float(rows[9]["temperature"]) == temperatures["case 0"]
     assert float(rows[9]["nll[band]"]) == each[0]
@@ -372,7 +423,9 @@ def test_a_temperature_at_the_edge(
     found = evaluated(stores / "pred.zarr", stores / "a", temperature_scaling="whole")
     assert found.temperatures is not None
     assert found.temperatures.temperature == pytest.approx(0.2)
-    assert "the NLL is least at a temperature of 0.2 or 8" in caplog.text
+    said = "the NLL is least at a temperature of 0.2, the least that is tried: the fore"
+    assert f"{said}casts are far too unsure, or too few" in caplog.text
+    assert "the largest" not in caplog.text
 
 
 def test_one_case_has_no_interval(stores: Path) -> None:
@@ -554,7 +607,11 @@ def test_damaged_prediction(stores: Path, tmp_path: Path) -> None:
         (("--report", "missing/report.json"), "there is no folder missing"),
         (("--report", "report.txt"), r"a report ends in \.json or \.csv"),
         (("--figure", "missing/figure.png"), "there is no folder missing"),
-        (("--figure", "figure.docx"), "figure.docx: a figure's name ends in one of"),
+        (
+            ("--figure", "figure.docx"),
+            "figure.docx: a figure's name ends in .png",
+        ),
+        (("--figure", "figure.gif"), "a figure's name ends in .png, .pdf or .svg"),
         (("--tolerance-mm", "-1"), "tolerance_mm must be finite"),
         (("--band-mm", "nan"), "band_mm must be positive"),
         (("--seed", "-1"), "seed must be at least 0"),

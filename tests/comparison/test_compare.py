@@ -14,8 +14,9 @@ import pytest
 from svls_cli import Batch
 from svls_cli.comparison.compare import compare_methods
 from svls_cli.comparison.differences import Interval, paired_difference
+from svls_cli.comparison.recipes import parse_recipes
 from svls_cli.comparison.result import Comparison, Spread, Trial
-from svls_cli.comparison.tables import mean_tables, meaning
+from svls_cli.comparison.tables import markdown, mean_tables, meaning
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import find_rated_cases
 from svls_cli.soften.methods import Method
@@ -83,10 +84,10 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     begun = [line.split(":")[0] for line in lines[:4]]
     assert begun == ["onehot ce seed 0", "svls", "onehot ce seed 1", "svls"]
     assert result.stderr.splitlines() == [
-        "[1/4] onehot seed 0",
-        "[2/4] svls:strength=0.8 seed 0",
-        "[3/4] onehot seed 1",
-        "[4/4] svls:strength=0.8 seed 1",
+        "[1/4] onehot ce seed 0",
+        "[2/4] svls:strength=0.8 ce seed 0",
+        "[3/4] onehot ce seed 1",
+        "[4/4] svls:strength=0.8 ce seed 1",
     ]
     table = (tmp_path / "c" / "comparison.md").read_text(encoding="utf-8")
     shown = result.stdout[result.stdout.index("2 validation cases, 2 seeds") :]
@@ -117,9 +118,7 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     assert (differs["method"], differs["to"]) == ("svls:strength=0.8", "onehot")
     assert differs["difference"]["value"] == pytest.approx(second - first)
     assert differs["ratio"]["value"] == pytest.approx(second / first)
-    assert (
-        differs["difference"]["low"] <= second - first <= differs["difference"]["high"]
-    )
+    assert differs["difference"]["low"] is None  # of two cases
     # A piece that is lost is made again, and nothing else.
     before = tree(tmp_path / "c")
     lost = [name for name in before if name.startswith("scores/onehot_ce_seed_1")]
@@ -149,8 +148,12 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
         ({"losses": ["ce", "ce"]}, "loss 'ce' is named twice"),
         ({"losses": ["dice"]}, "loss must be one of ce, ce\\+dice"),
         ({"methods": ["svls", "mean+svls"]}, "write majority\\+svls, mean\\+svls or"),
-        ({"methods": ["tuned"]}, "tuning needs several raters"),
+        ({"methods": ["tuned"]}, "expected mean\\+tuned or majority\\+tuned, of sev"),
         ({"methods": ["staple+tuned"]}, "expected mean\\+tuned or majority\\+tuned"),
+        ({"methods": ["mean+tuned:2"]}, "without parameters, which tune chooses"),
+        ({"methods": ["rater+svls"]}, "rater stands alone"),
+        ({"methods": ["rater:0.1"]}, "rater stands alone"),
+        ({"methods": ["rater"]}, "is of several raters, and no case has two"),
         ({"methods": ["all+svls"]}, "fusion must be one of"),
         ({"band_mm": 0}, "band_mm must be positive"),
     ):
@@ -165,6 +168,25 @@ def test_wrong_comparisons(tmp_path: Path) -> None:
     config = TrainingConfig(validation="0.5")
     with pytest.raises(InputError, match=r"cannot be used: case_03: not an NRRD"):
         compare_methods(tmp_path / "labels", *given[1:], config=config)
+
+
+def test_labels_of_other_kinds(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Raters without fusions, and raters who are missing."""
+    raters = [tmp_path / name for name in "ab"]
+    for rater in raters:
+        shutil.copytree(SAMPLE / "raters" / rater.name, rater)
+    given: Any = (SAMPLE / "images", tmp_path / "c")
+    reason = "methods name their fusion, as majority\\+svls"
+    with pytest.raises(InputError, match=reason):
+        compare_methods(raters, *given, methods=["svls"])
+    with pytest.raises(InvalidParameterError, match=reason):
+        compare_methods(tmp_path, *given, methods=["svls"], pattern="{rater}/{case}.*")
+    (tmp_path / "b" / "case_02.nii.gz").unlink()
+    with pytest.raises(InvalidParameterError, match="gives case_0"):
+        compare_methods(raters, *given, methods=["mean+svls"])
+    assert "1 of 3 cases lack raters: case_02" in caplog.text
 
 
 def test_folders_of_something_else(tmp_path: Path) -> None:
@@ -189,7 +211,7 @@ def test_folders_of_something_else(tmp_path: Path) -> None:
     given = (labels, SAMPLE / "images", out)
     comparison = compare_methods(*given, batch=batch, **settings)
     assert len(comparison.trials) == 1
-    of_trial = [doing for doing in shown if doing.startswith("[1/1] svls seed 0: ")]
+    of_trial = [doing for doing in shown if doing.startswith("[1/1] svls ce seed 0: ")]
     expected = ["read images", "epoch 1/1", "predict", "fit temperature", "evaluate"]
     assert [doing.split(": ")[1] for doing in of_trial] == expected
     # With more epochs all that follows is done anew.
@@ -232,7 +254,7 @@ def test_reliability_is_of_all_seeds_together() -> None:
     first = trial("a", 0, [1, 0, 0], [1.0, None, None])
     second = trial("a", 1, [3, 0, 2], [0.0, None, 0.5])
     other = trial("b", 0, [9, 9, 9], [1.0, 1.0, 1.0])
-    comparison = Comparison((first, second, other), {})
+    comparison = Comparison((first, second, other), (), TrainingConfig(), {})
     assert comparison.methods == ["a", "b"]
     confidence, accuracy = comparison.reliability(("a", "ce"), "band")
     assert confidence.tolist() == [0.5, 0.5]
@@ -247,7 +269,7 @@ def test_several_raters(tmp_path: Path, run: Run) -> None:
     arguments += [*OPTIONS, "--seeds", "1", "--methods", methods]
     arguments += ["--losses", "ce+dice", "--validation", "0.67"]
     shown = run(*arguments).stdout
-    stores = sorted(path.stem for path in (tmp_path / "c" / "stores").iterdir())
+    stores = sorted(path.stem for path in (tmp_path / "c" / "stores").glob("*.zarr"))
     expected = ["majority+onehot", "mean+bilateral", "mean+onehot", "mean+tuned"]
     assert stores == [*expected, "staple+onehot"]
     found = json.loads((tmp_path / "c" / "comparison.json").read_text())
@@ -309,6 +331,56 @@ def test_patients_stay_together(tmp_path: Path) -> None:
     alone = replace(config, validation="0.25")
     with pytest.raises(InvalidParameterError, match="at least two patients"):
         compare_methods(labels, images, tmp_path / "d", config=alone)
+
+
+def made_trial(method: str, seed: int, dice: list[float]) -> Trial:
+    """A trial of cases with these Dice scores, all else being the same."""
+    region = {"nll": 0.5, "brier": 0.1, "ece": None, "tace": 0.0, "rater_ece": 0.1}
+    regions = {"regions": dict.fromkeys(("whole", "foreground", "band"), region)}
+    other = {"surface_dice": 0.5, "soft_dice": 0.5, "ged": 0.5, "crps_ml": 1.0}
+    cases = [
+        {"case": f"c{n}", "dice": d, "temperature": 1 + d, "raters": ["a", "b"]}
+        | other
+        | regions
+        | {"scaled": {"dice": d, **other, **regions}}
+        for n, d in enumerate(dice)
+    ]
+    parameters: Any = {"tolerance_mm": 1.0, "band_mm": 2.0, "in_plane": True}
+    parameters |= {"bins": 15, "temperature_scaling": "band"}
+    return Trial(method, "ce", seed, {"cases": cases, "parameters": parameters})
+
+
+@pytest.mark.parametrize("n_cases", [5, 6])
+def test_stars_and_intervals(n_cases: int) -> None:
+    """They take six patients at least, and say what is no noise."""
+    first = [0.5 + 0.01 * n for n in range(n_cases)]
+    noise = [d + 0.1 * (-1) ** n for n, d in enumerate(first)]
+    better = [d + 0.01 for d in first]
+    recipes = parse_recipes(["onehot", "svls", "ls:0.1"])
+    trials = tuple(
+        made_trial(recipe.name, seed, dice)
+        for seed in (0, 1)
+        for recipe, dice in zip(recipes, (first, better, noise), strict=True)
+    )
+    patients = {f"c{n}": f"p{n}" for n in range(n_cases)}
+    comparison = Comparison(trials, tuple(recipes), TrainingConfig(), patients)
+    rows = {row[0]: row for row in mean_tables(comparison)[0][2]}
+    many = n_cases == 6
+    assert rows["svls"][1].endswith(" *") == many
+    assert not rows["ls:0.1"][1].endswith("*")
+    assert not rows["svls"][-1].endswith("*")  # no score is the temperature
+    text = markdown(comparison)
+    shown = "+0.01 [+0.01, +0.01]" if many else "| +0.01 |"
+    assert shown in text
+    assert ("5 cases are too few to tell" in text) != many
+    assert ("over cases and seeds does not hold 0" in text) == many
+    assert "- svls: svls, sigma 1, size 3, strength 0.5\n" in text
+    assert "against 2 raters, 2 seeds" in text
+    assert "in the boundary band" in meaning(comparison)
+    found = comparison.to_json()
+    assert found["training"]["epochs"] == 100
+    assert found["methods"][1]["method"]["strength"] == 0.5
+    assert found["raters"] == ["a", "b"]
 
 
 def test_intervals_over_patients_and_seeds() -> None:

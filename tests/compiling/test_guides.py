@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +135,14 @@ def break_image(path: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("cut short", "image case_0.nii.gz: corrupt or truncated gzip data"),
-        ("removed", "image .*case_0.nii.gz: .*(cannot be read|no such file)"),
-        ("NaN", r"image case_0.nii.gz: nan at voxel \(1, 2, 3\)"),
-        ("several components", "image case_0.nii.gz: not an image: 2 components"),
-        ("another grid", "labels and image on different grids: spacing_mm"),
+        ("cut short", "^the image: corrupt or truncated gzip data"),
+        ("removed", "^the image: cannot be read: No such file"),
+        ("NaN", r"^the image: nan at voxel \(1, 2, 3\)"),
+        ("several components", "^the image: not an image: 2 components"),
+        (
+            "another grid",
+            "^the image and the labels lie on different grids: spacing_mm",
+        ),
     ],
 )
 def test_a_bad_image_costs_its_case(folder: Path, fault: str, reason: str) -> None:
@@ -147,6 +152,31 @@ def test_a_bad_image_costs_its_case(folder: Path, fault: str, reason: str) -> No
     records = {record.case: record for record in found}
     assert status(records) == ["failed", "done"]
     assert re.search(reason, records["case_0"].reason or "")
+    assert records["case_0"].inputs == (
+        str(folder / "a" / "case_0.nrrd"),
+        str(folder / "images" / "case_0.nii.gz"),
+    )
+
+
+def test_a_constant_image_is_noted(folder: Path) -> None:
+    write_image(folder / "images" / "case_1.nii.gz", np.full(SHAPE, 1e300))
+    records = compiled(folder)
+    assert status(records) == ["done", "done"]
+    assert records["case_0"].reason is None
+    assert records["case_1"].reason == (
+        "the image is constant: all neighbours look alike"
+    )
+
+
+def test_a_label_map_is_no_image(folder: Path) -> None:
+    shutil.copy(folder / "b" / "case_1.nrrd", folder / "images" / "case_1.nrrd")
+    (folder / "images" / "case_1.nii.gz").unlink()
+    raters = [folder / "a", folder / "b"]
+    cases = pair_images(find_rated_cases(raters), folder / "images")
+    found = fuse_cases(cases, folder / "f.zarr", method=METHOD, batch=Batch(jobs=1))
+    records = {record.case: record for record in found}
+    assert status(records) == ["done", "failed"]
+    assert "the image is a label map of the case" in (records["case_1"].reason or "")
 
 
 def test_every_case_needs_one_image(folder: Path) -> None:
@@ -159,7 +189,9 @@ def test_every_case_needs_one_image(folder: Path) -> None:
         channel = images / f"case_{number}_0001.nii.gz"
         write_image(channel, image(number))
         (images / f"case_{number}.nii.gz").rename(images / f"case_{number}_0000.nii.gz")
-    with pytest.raises(InputError, match=r"2 channels .*one is expected: .*_0000"):
+    with pytest.raises(
+        InputError, match=r"2 channels .* --image-pattern '{case}_0000.nii.gz'"
+    ):
         pair_images(cases, images)
     paired = pair_images(cases, images, pattern="{case}_0001.nii.gz")
     assert [each.image.name for each in paired if each.image] == [
@@ -187,8 +219,11 @@ def test_commands(folder: Path) -> None:
     bilateral = ("--method", "bilateral", "--intensity-scale", "0.7")
     images = ("--images", "images", "--image-pattern", "{case}.nii.gz")
     fails("--method bilateral needs --images", "smooth", *bilateral, "a", "s.zarr")
-    fails("bilateral only", "smooth", *images, "a", "s.zarr")
-    fails("bilateral only", "fuse-raters", *images, "a", "b", "s.zarr")
+    useless = "--images, --image-pattern: of use to --method bilateral only"
+    fails(useless, "smooth", *images, "a", "s.zarr")
+    fails(useless, "fuse-raters", *images, "a", "b", "s.zarr")
+    fails("Error: --image-pattern: of use to", "smooth", *images[2:], "a", "s.zarr")
+    fails("needs --images", "smooth", *bilateral, *images[2:], "a", "s.zarr")
     fails(
         "--images, --image-pattern: of no use for out",
         "fuse-raters",
@@ -202,3 +237,61 @@ def test_commands(folder: Path) -> None:
     for name in ("s.zarr", "f.zarr"):
         method = open_store(folder / name).config.method
         assert (method["name"], method["intensity_scale"]) == ("bilateral", 0.7)
+    shown = run_here("inspect", "s.zarr", cwd=folder).stdout
+    assert re.search(r"case_0 .* complete +case_0\.nii\.gz", shown)
+    told = json.loads(
+        run_here("inspect", "--json", "f.zarr", cwd=folder).stdout.split("\n")[0]
+    )
+    assert told["image"] == told["inputs"][-1] == f"{told['case']}.nii.gz"
+    run_here("smooth", "a", "plain.zarr", cwd=folder)
+    assert "image" not in run_here("inspect", "plain.zarr", cwd=folder).stdout
+
+
+def test_records_name_images(folder: Path) -> None:
+    """On standard input, beside or instead of `--images`."""
+    (folder / "images" / "case_1.nii.gz").rename(folder / "other.nii.gz")
+    a, b = ({"case": f"case_{n}", "label": f"a/case_{n}.nrrd"} for n in range(2))
+    b["image"] = "other.nii.gz"
+    lines = "\n".join(map(json.dumps, (a, b)))
+    bilateral = ("smooth", "--json", "--method", "bilateral", "-", "s.zarr")
+    failed = run_here(*bilateral, cwd=folder, input=lines, code=2)
+    assert "needs --images, or an image in each record" in failed.stderr
+    done = run_here(*bilateral, "--images", "images", cwd=folder, input=lines)
+    records = sorted(map(json.loads, done.stdout.splitlines()), key=itemgetter("case"))
+    assert [record["inputs"][1:] for record in records] == [
+        ["images/case_0.nii.gz"],
+        ["other.nii.gz"],
+    ]
+    again = run_here(*bilateral, cwd=folder, input=json.dumps(b))
+    assert json.loads(again.stdout)["status"] == "skipped"
+    rated = {"case": "x", "raters": {"r": "a/case_1.nrrd"}, "image": "other.nii.gz"}
+    fuse = ("fuse-raters", "-")
+    run_here(*fuse, "f.zarr", *bilateral[2:4], cwd=folder, input=json.dumps(rated))
+    assert [*open_store(folder / "f.zarr")] == ["x"]
+    for command, record in (
+        (("smooth", "-", "plain.zarr"), b),
+        ((*fuse, "plain.zarr"), rated),
+        ((*fuse, "plain"), rated),
+    ):
+        failed = run_here(*command, cwd=folder, input=json.dumps(record), code=2)
+        assert f"image in the record of {record['case']}: of use to" in failed.stderr
+
+
+@pytest.mark.parametrize("image", ["", 1, None, ["a.nii.gz"], "a\0"])
+def test_images_of_records_are_paths(image: Any) -> None:
+    record = json.dumps({"case": "a", "label": "a.nrrd", "image": image})
+    with pytest.raises(InputError, match="expected a path or"):
+        find_cases("-", lines=[record])
+    rated = json.dumps({"case": "a", "raters": {"r": "a.nrrd"}, "image": image})
+    with pytest.raises(InputError, match=r"expected .*raters"):
+        find_rated_cases("-", lines=[rated])
+
+
+def test_a_case_has_one_image() -> None:
+    def lines(record: dict[str, Any]) -> list[str]:
+        return [json.dumps({**record, "image": image}) for image in "xy"]
+
+    with pytest.raises(InputError, match="given twice, with image x and y"):
+        find_cases("-", lines=lines({"case": "a", "label": "a.nrrd"}))
+    with pytest.raises(InputError, match="the image of case 'a': x and y"):
+        find_rated_cases("-", lines=lines({"case": "a", "raters": {"r": "a.nrrd"}}))

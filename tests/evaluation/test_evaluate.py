@@ -211,7 +211,7 @@ def test_scores_are_their_definitions(
             if region == "whole" or (band[v] if region == "band" else said[r, v] > 0)
         ]
         scores = found.regions[region]
-        assert scores.voxels == len(pairs)
+        assert scores.forecasts == len(pairs)
         if not pairs:
             undefined = (scores.nll, scores.brier, scores.ece, scores.tace)
             assert np.isnan((*undefined, scores.rater_ece)).all()
@@ -311,11 +311,11 @@ def test_by_hand() -> None:
     assert label.tace["whole"] == pytest.approx((0.2 + 0.6 + 0.6 + 0.2 + 0) / 5)
     # The foreground holds .4, .8, 1 of class 1: the first is argmax 0 with .6.
     inside = found.regions["foreground"]
-    assert inside.voxels == 3
+    assert inside.forecasts == 3
     assert inside.ece == pytest.approx((0.6 + 0.2 + 0) / 3)
     # The band is a voxel either side of the three boundaries: all but the first and
     # the last.
-    assert found.regions["band"].voxels == 4
+    assert found.regions["band"].forecasts == 4
     nll = -sum(map(math.log, (0.8, 0.4, 0.4, 0.8))) / 4
     assert found.regions["band"].nll == pytest.approx(nll)
     # Samples of class 1: its last 5, 4, 3, 2, 1 voxels, a fifth of the time each.
@@ -432,7 +432,7 @@ def test_a_perfect_prediction(seed: int, dtype: str) -> None:
         else:
             assert np.isnan((*overlaps, *distances)).all()
     for scores in found.regions.values():
-        if scores.voxels:
+        if scores.forecasts:
             assert (scores.nll, scores.brier, scores.ece) == (0, 0, 0)
             assert scores.tace == 0 or math.isnan(scores.tace)
 
@@ -515,7 +515,7 @@ def test_identical_raters_are_one_rater() -> None:
         assert three.class_mean(name) == pytest.approx(one.class_mean(name))
     for region in REGIONS:
         before, after = one.regions[region], three.regions[region]
-        assert after.voxels == 3 * before.voxels
+        assert after.forecasts == 3 * before.forecasts
         assert after.rater_ece == pytest.approx(after.ece)
         for name in ("nll", "ece", "tace"):
             assert getattr(after, name) == pytest.approx(getattr(before, name))
@@ -566,7 +566,7 @@ def test_empty_regions_are_undefined() -> None:
     found = evaluated(one_hot(nothing, 2), [nothing])
     for region in ("foreground", "band"):
         scores = found.regions[region]
-        assert scores.voxels == 0
+        assert scores.forecasts == 0
         assert np.isnan((scores.nll, scores.brier, scores.ece, scores.tace)).all()
         record = scores.to_json()
         assert record["ece"] is None
@@ -578,7 +578,7 @@ def test_without_a_background_everything_is_foreground() -> None:
     drawn = blobs((5, 6, 7), 2, seed=0)
     found = evaluated(one_hot(drawn, 2), [drawn], values=[3, 8])
     assert [label.value for label in found.classes] == [3, 8]
-    assert found.regions["foreground"].voxels == drawn.size
+    assert found.regions["foreground"].forecasts == drawn.size
 
 
 def test_ignored_voxels_carry_nothing() -> None:

@@ -184,6 +184,17 @@ def test_patients_are_held_out() -> None:
     assert Temperatures.fit(backwards, patients, seed=3) == found
 
 
+def test_temperatures_at_the_edge() -> None:
+    falling = np.linspace(1, 0, len(TEMPERATURES))
+    for nll, edges in (
+        ([falling, falling], [8.0]),
+        ([falling[::-1], falling[::-1]], [0.2]),
+        ([falling, falling[::-1] ** 3], [0.2, 8.0]),
+    ):
+        found = Temperatures.fit(dict(zip("ab", nll, strict=True)), {}, seed=0)
+        assert found.at_the_edge == edges
+
+
 def test_few_patients() -> None:
     nll = nll_of_cases(4, 1)
     two = Temperatures.fit(nll, {case: case.split()[0] for case in nll}, seed=0)

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.scans import Scan, find_scans
+from svls_cli.labels.scans import Scan, find_images, find_scans
 from tests.helpers.label_maps import write_image
 
 IMAGE = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
@@ -99,8 +99,31 @@ def test_image_that_is_no_file_is_not_left_out(tmp_path: Path) -> None:
 
 def test_two_files_for_one_channel(tmp_path: Path) -> None:
     files(tmp_path, "x1/a.nii.gz", "x2/a.nii.gz")
-    with pytest.raises(InputError, match=r"two files are .*a.nii.gz and .*a.nii.gz"):
+    with pytest.raises(InputError, match=r"of case 'a': .*a.nii.gz and .*a.nii.gz"):
         find_scans(tmp_path, pattern="*/{case}.nii.gz")
+
+
+def test_two_files_for_one_numbered_channel(tmp_path: Path) -> None:
+    files(tmp_path, "x1/a_0000.nii.gz", "x2/a_0000.nii.gz")
+    with pytest.raises(InputError, match=r"of case 'a', channel '0000': .* and "):
+        find_scans(tmp_path, pattern="*/{case}_{channel}.nii.gz")
+
+
+def test_a_name_ends_before_the_suffix(tmp_path: Path) -> None:
+    files(tmp_path, "a.b.nii.gz", "c.nrrd", "d.seg.nrrd", "f.nii")
+    found = find_scans(tmp_path, pattern="{case}.*")
+    assert sorted(found) == ["a.b", "c", "d", "f"]
+    files(tmp_path / "x.nii", "a_t1.nii.gz")
+    found = find_scans(tmp_path, pattern="{case}/*_{channel}.*")
+    assert {name: scan.channels for name, scan in found.items()} == {"x.nii": ("t1",)}
+
+
+def test_channels_of_some_images_only(tmp_path: Path) -> None:
+    files(tmp_path, "a.nii.gz", "b_0000.nii.gz")
+    with pytest.raises(InputError, match=r"b; .*only if all images .*--image-pattern"):
+        find_images(["a", "b"], tmp_path)
+    with pytest.raises(InputError, match=r"images of a, b$"):
+        find_images(["c"], files(tmp_path / "x", "a.nii.gz", "b.nii.gz"))
 
 
 def test_cases_that_differ_only_in_the_case_of_letters(tmp_path: Path) -> None:

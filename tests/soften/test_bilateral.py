@@ -179,9 +179,10 @@ def test_without_contrast_it_is_svls(case: tuple[Array, Array, Method]) -> None:
 def test_a_voxel_unlike_all_others_is_smoothed_as_by_svls() -> None:
     labels, image = blobs((9, 9), 2), np.zeros((9, 9))
     image[4, 4] = 1
-    method = Method("bilateral", intensity_scale=0.05)
+    method = Method("bilateral", size=3, intensity_scale=0.05)
     soft = soften(labels, image, method)
-    expected = soften_volume(labels, Method().on_grid((1.0, 1.0)), n_classes=4)
+    svls = Method(sigma=2, strength=0.8)
+    expected = soften_volume(labels, svls.on_grid((1.0, 1.0)), n_classes=4)
     np.testing.assert_allclose(soft[:, 4, 4], expected[:, 4, 4], atol=1e-6)
 
 
@@ -267,6 +268,23 @@ def test_standardised(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, (image - image.mean()) / image.std(), atol=1e-6)
     np.testing.assert_allclose(standardised(torch.tensor(image)), found, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e300, 1e-200, 1e-310, -1e305])
+def test_an_image_of_any_magnitude(factor: float) -> None:
+    image = np.random.default_rng(0).integers(-1000, 1000, (7, 8, 9)) / 1000
+    found = standardised(image * factor)
+    expected = standardised(image) * np.sign(factor)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e300, -7.0])
+def test_a_constant_image(value: float) -> None:
+    assert not standardised(np.full((3, 50, 70), value)).any()
+    labels, _ = example((5, 6))
+    found = smooth(labels, method="bilateral", image=np.full((5, 6), value))
+    expected = smooth(labels, sigma=2, size="auto", strength=0.8)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_what_does_not_fit() -> None:

@@ -17,6 +17,16 @@ def test_default_is_the_published_method() -> None:
     assert Method().window((3.0, 1.0, 1.0)) == ((1.0, 1.0, 1.0), (3, 3, 3))
 
 
+def test_defaults_of_bilateral() -> None:
+    best = {"sigma": 2.0, "size": "auto", "strength": 0.8, "intensity_scale": 0.5}
+    assert Method("bilateral").to_json() == {"name": "bilateral", **best}
+    assert Method("bilateral", sigma=1).window((1.0, 1.0)) == ((1.0, 1.0), (7, 7))
+    wide = Method("bilateral", sigma_mm=2.0)
+    assert wide.window((4.0, 1.0, 0.5)) == Method(sigma_mm=2.0).window((4.0, 1.0, 0.5))
+    assert wide.to_json()["strength"] == 0.8
+    assert Method("gaussian").to_json() == {"name": "gaussian", "sigma": 1.0, "size": 3}
+
+
 def test_sigma_mm_becomes_voxels_by_the_spacing() -> None:
     sigma, size = Method(sigma_mm=2.0).window((4.0, 1.0, 0.5))
     assert sigma == (0.5, 2.0, 4.0)

@@ -21,7 +21,7 @@ from svls_cli import evaluate_cases, open_store, score_run, train
 from svls_cli.cli.group import main
 from svls_cli.cli.train import command
 from svls_cli.errors import InputError, InvalidParameterError, StoreError
-from svls_cli.labels.scans import Scan
+from svls_cli.labels.scans import Scan, find_images
 from svls_cli.training import TrainingConfig
 from svls_cli.training.augmentation import Augmentation
 from svls_cli.training.checkpoint import Checkpoint
@@ -29,9 +29,10 @@ from svls_cli.training.config import read_toml
 from svls_cli.training.epoch_log import EpochLog
 from svls_cli.training.fingerprints import inputs_hash, voxels_hash
 from svls_cli.training.memory import memory_bytes
+from svls_cli.training.plan import Plan, plan_training
 from svls_cli.training.run_folder import RunFolder
 from svls_cli.training.run_state import RunState
-from svls_cli.training.splitting import split_cases
+from svls_cli.training.splitting import split_cases, write_names
 from tests.helpers.commands import SAMPLE, Run, run_installed, start, tree
 from tests.helpers.label_maps import blobs, write_image
 from tests.helpers.stores import edit_svls, smoothed
@@ -397,7 +398,7 @@ def test_splits_by_patient(tmp_path: Path) -> None:
     [
         ("0/5", "expected fold I/N"),
         ("6/5", "expected fold I/N"),
-        ("1/1", "expected fold I/N"),
+        ("1/1", "expected fold I/N with N at least 2 and I from 1 to N"),
         ("1", "'1' is all cases: expected a share below 1, such as 0.2"),
         ("1.0", "'1.0' is all cases: expected a share below 1"),
         ("1.5", "neither a share such as 0.2, nor a fold"),
@@ -411,9 +412,13 @@ def test_no_splits(validation: str, reason: str) -> None:
 
 def test_validation_without_a_case(tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("\n")
-    for validation in ("3/3", str(tmp_path / "none.txt")):
-        with pytest.raises(InputError, match="holds none of the cases"):
-            split_cases(["a", "b"], validation, seed=0)
+    with pytest.raises(InputError, match="holds none of the cases"):
+        split_cases(["a", "b"], str(tmp_path / "none.txt"), seed=0)
+    with pytest.raises(InputError, match="'1/3': 3 folds of 2 cases; expected"):
+        split_cases(["a", "b"], "1/3", seed=0)
+    names, patients = ["p1_a", "p1_b", "p2_a"], "{patient}_*"
+    with pytest.raises(InputError, match="'1/3': 3 folds of 2 patients; expected"):
+        split_cases(names, "1/3", seed=0, patients=patients)
 
 
 def test_a_share_is_at_least_one_case() -> None:
@@ -432,6 +437,41 @@ def test_nothing_left_to_train_on() -> None:
     reason = "leaves none of 1 cases to train on; --validation 0 holds none out"
     with pytest.raises(InputError, match=reason):
         split_cases(["a"], "0.9", seed=0)
+    names, patients = ["a_1", "a_2", "b_1"], "{patient}_*"
+    with pytest.raises(InputError, match="leaves none of 3 cases of 2 patients to"):
+        split_cases(names, "0.9", seed=0, patients=patients)
+    for validation in ("0.2", "1/5"):
+        with pytest.raises(InputError, match="all 2 cases are of one patient, a, so"):
+            split_cases(names[:2], validation, seed=0, patients=patients)
+
+
+def test_a_plan_depends_on_the_split_not_on_what_says_it(
+    tmp_path: Path, store: Path
+) -> None:
+    opened = open_store(store)
+    cases = dict(opened)
+    scans = find_images(cases, SAMPLE / "images")
+
+    def plan(**options: Any) -> Plan:
+        return plan_training(opened, cases, scans, replace(SMALL, **options))
+
+    tables = [tmp_path / "one.csv", tmp_path / "two.csv"]
+    for table in tables:
+        rows = "".join(f"{name},{name}\n" for name in cases)
+        table.write_text(f"case,patient\n{rows}")
+    by_share = plan(validation="0.25")
+    held = tmp_path / "held.txt"
+    write_names(by_share.validation, held)
+    same = (
+        {"validation": "0.25", "patients": str(tables[0])},
+        {"validation": "0.25", "patients": str(tables[1])},
+        {"validation": str(held), "split_seed": 5},
+    )
+    for options in same:
+        assert by_share.difference(plan(**options)) == ""
+    found = by_share.difference(plan(validation="0.5"))
+    assert found.startswith("validation is 0.25 in the run, 0.5 now; train cases only")
+    assert "seed is 0 in the run" in by_share.difference(plan(**same[2], seed=1))
 
 
 @pytest.mark.parametrize("mirrored", [(), (0, 1, 2), (2,)])
