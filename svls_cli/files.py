@@ -47,17 +47,17 @@ def check_target(path: Path) -> None:
         ) from error
 
 
-def check_report_path(path: Path) -> None:
+def check_report_path(path: Path, suffixes: Sequence[str] = REPORT_SUFFIXES) -> None:
     """Check that a report can be written, before work is spent on it.
 
     Raises
     ------
     InvalidParameterError
-        If the suffix is neither ``.json`` nor ``.csv``, or as `check_target`.
+        If its name ends in none of the suffixes, or as `check_target`.
     """
-    if path.suffix.lower() not in REPORT_SUFFIXES:
+    if path.suffix.lower() not in suffixes:
         raise InvalidParameterError(
-            f"a report ends in {' or '.join(REPORT_SUFFIXES)}, found {path}"
+            f"a report ends in {' or '.join(suffixes)}, found {path}"
         )
     check_target(path)
 

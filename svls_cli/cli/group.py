@@ -31,7 +31,8 @@ COMMANDS = (
     "nnunet",
 )
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+# The others keep nothing of a run that is interrupted.
+_RESUMED = {*COMMANDS} - {"tune", "evaluate", "inspect"}
 
 EXIT_USAGE = 2
 EXIT_BAD_INPUT = 3
@@ -67,6 +68,11 @@ class LazyGroup(click.Group):
     def invoke(self, context: click.Context) -> Any:
         try:
             return super().invoke(context)
+        except KeyboardInterrupt as error:
+            echo("", err=True)  # below the terminal's ^C
+            resumed = context.invoked_subcommand in _RESUMED
+            again = "; run the same command again to go on" if resumed else ""
+            raise click.Abort(f"interrupted{again}") from error
         except ReaderGoneError:
             # Python would complain once more when it flushes at the end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,8 +116,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = _complain(f"{error.strerror or error}{place}", EXIT_BAD_INPUT)
     except MemoryError:
         code = _complain("out of memory", EXIT_BAD_INPUT)
-    except (KeyboardInterrupt, click.Abort):
-        code = _complain(INTERRUPTED, EXIT_INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        code = _complain(str(error) or "interrupted", EXIT_INTERRUPTED)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python would show where it ends
     sys.exit(code)
 

@@ -103,29 +103,40 @@ def command(
     RATERS are label maps of the same cases by several raters, as for fuse-raters. Soft
     labels are a forecast of a rater who had no part in them, and what forecasts best
     near boundaries is looked for: once for labels of one map, as smooth makes, once for
-    the mean of several, as fuse-raters makes. It is recommended where it is better than
-    SVLS as published on patients that did not choose it, as far as a 95 % interval
-    tells; otherwise that is. With --images, image-guided smoothing is tried, too.
+    the mean of several, as fuse-raters makes. Candidates are SVLS, with --images
+    image-guided smoothing, label smoothing, and no smoothing.
+
+    The best is recommended if a 95 % interval tells that it is better than SVLS as
+    published on cases that did not choose it; otherwise, and with fewer than six
+    patients, SVLS as published is.
 
     \b
       svls-cli tune a/ b/ c/
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
       svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
+    from svls_cli.files import check_report_path
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.labels.scans import pair_images
 
-    console.check_targets(report, figure)
+    if report is not None:
+        check_report_path(report, (".json",))
+    console.check_targets(None, figure)
+    read = _input_options(rest)
     lines = console.stdin_lines(raters)
     cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
     images, image_pattern = rest.pop("images"), rest.pop("image_pattern")
+    if "-" in images:
+        raise click.UsageError("--images takes files and folders, not standard input")
     if images:
         cases = pair_images(cases, images, pattern=image_pattern)
-    elif image_pattern or rest["intensity_scales"]:
+    elif image_pattern or (
+        rest["intensity_scales"] and all(case.image is None for case in cases)
+    ):
         raise click.UsageError(
             "--image-pattern and --intensity-scales are of use with --images only"
         )
-    result = _tune(cases, **rest)
+    result = _tune(cases, **rest).read_with(read)
     tune_tables.complain(result)
     _write(result, report, figure)
     if as_json:
@@ -133,6 +144,16 @@ def command(
     else:
         tune_tables.show_tuning(result)
     return console.EXIT_SOME_FAILED if result.failed else 0
+
+
+def _input_options(rest: dict[str, Any]) -> dict[str, Any]:
+    """The options given that say how files are read, for the command to copy."""
+    names = ("pattern", "image_pattern", "classes", "ignore_label", "resample_to_first")
+    return {
+        f"--{name.replace('_', '-')}": rest[name]
+        for name in names
+        if rest[name] is not None and rest[name] is not False
+    }
 
 
 def _tune(cases: Any, *, classes: str | None, **rest: Any) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from svls_cli.cli import console
-from svls_cli.cli.console import echo, least_to_most, say, table
+from svls_cli.cli.console import echo, say, table
 from svls_cli.tuning.score_names import SCORE_TITLES
 
 if TYPE_CHECKING:
     from svls_cli.metrics.averages import Estimate
-    from svls_cli.tuning.result import ClassNll, HeldOut, TargetResult, TuningResult
+    from svls_cli.tuning.result import TargetResult, TuningResult
+    from svls_cli.tuning.scores import ClassNll, HeldOut
 
 Row = tuple[str, ...]
 
@@ -27,17 +28,9 @@ _ONLY_TWO = (
 
 def show_tuning(result: TuningResult) -> None:
     """Print scores by method, scores by class, and the command to copy, by target."""
-    cases = result.one_map.cases
-    patients = len({case.patient for case in cases})
-    number = f"{len(cases)} case{'s' if len(cases) > 1 else ''}"
-    if patients < len(cases):
-        number += f" of {patients} patient{'s' if patients > 1 else ''}"
-    raters = least_to_most(case.raters for case in cases)
-    where = f"within {result.parameters['band_mm']:g} mm of boundaries"
-    where += " in each slice" * result.parameters["in_plane"]
     say(
-        f"{number}, {raters} raters: how well soft labels forecast a rater who had no "
-        f"part in them, {where}; less is better"
+        f"{result.one_map.basis}: how well soft labels forecast a rater who had no "
+        f"part in them, {result.place}; less is better"
     )
     for target in result.targets:
         _show_target(target)
@@ -49,6 +42,8 @@ def show_tuning(result: TuningResult) -> None:
 def complain(result: TuningResult) -> None:
     """Print cases that do not count and doubts about the result on standard error."""
     console.complain(result.left_out, result.failed)
+    for note in result.notes:
+        echo(f"note: {note}", err=True)
     for target in result.targets:
         name = target.target.replace("_", " ")
         for warning in target.warnings:
@@ -61,11 +56,17 @@ def _show_target(result: TargetResult) -> None:
     echo("")
     table(("method", *SCORE_TITLES.values()), _score_rows(result))
     if result.held_out:
-        echo("\nHeld out, with 95 % intervals over patients\n")
+        few = result.held_out.few
+        intervals = "" if few else f", with 95 % intervals over {result.unit}s"
+        echo(f"\nHeld out{intervals}\n")
         table(("score", "best", "its gain over published"), _gain_rows(result.held_out))
     echo("\nNLL where a forecasting rater has the class; class NLL is their mean\n")
     header = ("label", "name", "cases", _plain(result), "LS 0.1", "published", "best")
-    table(header, map(_class_row, result.per_class), keys=2)
+    found = [row for row in result.per_class if row.cases]
+    table(header, map(_class_row, found), keys=2)
+    if missing := len(result.per_class) - len(found):
+        verb = "class is" if missing == 1 else "classes are"
+        echo(f"\n{missing} {verb} in no case's band")
     echo("")
     say(result.verdict)
     echo(result.command)
@@ -96,17 +97,20 @@ def _score_rows(result: TargetResult) -> list[Row]:
 
 
 def _gain_rows(held_out: HeldOut) -> list[Row]:
+    columns = (held_out.scores, held_out.gains)
     return [
-        (name, _cell(held_out.scores[score]), _cell(held_out.gains[score]))
+        (name, *(_cell(each[score], few=held_out.few) for each in columns))
         for score, name in SCORE_TITLES.items()
     ]
 
 
-def _cell(estimate: Estimate) -> str:
+def _cell(estimate: Estimate, *, few: bool) -> str:
+    if few:
+        return f"{estimate.mean:.4f}"
     return f"{estimate.mean:.4f} [{estimate.low:.4f}, {estimate.high:.4f}]"
 
 
 def _class_row(row: ClassNll) -> Row:
     scores = (row.onehot, row.ls, row.published, row.best)
-    cells = ("-" if score is None else f"{score:.4f}" for score in scores)
+    cells = (f"{score:.4f}" for score in scores)
     return (str(row.value), row.name, str(row.cases), *cells)

@@ -99,7 +99,7 @@ def _text(value: Any) -> str:
 def parse_recipe(text: str) -> Recipe:
     """A recipe from ``method``, ``fusion+method`` or ``rater``.
 
-    A method is written as `parse_method` reads it; ``tuned`` stands for the SVLS that
+    A method is written as `parse_method` reads it; ``tuned`` stands for the one that
     `tune` recommends, for ``mean`` by how a fused label forecasts another rater, and
     for ``majority``, one map, by how one rater's does. ``rater`` draws one rater's
     label map for each patch.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -55,6 +56,8 @@ class Candidates:
         Leave the first axis of three out of every window.
     intensity_scales
         Those of image-guided windows, tried with each sigma and window ``auto``.
+    unfit
+        Windows at strength 1 that are left out.
 
     Raises
     ------
@@ -66,6 +69,7 @@ class Candidates:
     strengths: tuple[float, ...] = DEFAULT_STRENGTHS
     in_plane: bool = False
     intensity_scales: tuple[float, ...] = ()
+    unfit: tuple[Method, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("sigmas", "strengths", "intensity_scales"):
@@ -79,7 +83,13 @@ class Candidates:
                     f"strengths must lie in (0, 1], found {strength:g}; 0 is one-hot, "
                     "which is scored anyway"
                 )
-        _ = self.windows  # Method checks the sigmas
+        for sigma in self.sigmas:
+            try:
+                Method(sigma=sigma, size="auto")
+            except InvalidParameterError as error:
+                message = f"--sigmas {sigma:g} is no sigma in voxels: {error}"
+                raise InvalidParameterError(message) from error
+        _ = self.windows  # Method checks the intensity scales
 
     @cached_property
     def published(self) -> Method:
@@ -103,7 +113,35 @@ class Candidates:
             for window in windows[: 2 * len(self.sigmas)]
             for scale in self.intensity_scales
         ]
-        return tuple(dict.fromkeys(windows))
+        return tuple(each for each in dict.fromkeys(windows) if each not in self.unfit)
+
+    def fitting(
+        self, spacings_mm: Iterable[tuple[float, ...]]
+    ) -> tuple[Candidates, tuple[str, ...]]:
+        """Those that suit the voxels of all cases, and why each other one does not.
+
+        Parameters
+        ----------
+        spacings_mm
+            Size of the voxels of each case.
+        """
+        cases, reasons, unfit = Counter(spacings_mm), dict[str, str](), list[Method]()
+        for window in self.windows:
+            found = {each: _misfit(window, each) for each in cases}
+            odd = {each: reason for each, reason in found.items() if reason}
+            if not odd:
+                continue
+            unfit.append(window)
+            svls = replace(window, name="svls", intensity_scale=None)
+            name = method_options(svls).partition(" --strength")[0]
+            finest = min(odd)
+            voxel = " x ".join(f"{mm:.4g}" for mm in finest)
+            number = f"{sum(cases[each] for each in odd)} of {cases.total()} cases"
+            reasons[name] = (
+                f"{name} is not tried, as it does not suit {number}: {odd[finest]}, on "
+                f"voxels of {voxel} mm"
+            )
+        return replace(self, unfit=tuple(unfit)), tuple(reasons.values())
 
     @cached_property
     def tried_strengths(self) -> tuple[float, ...]:
@@ -190,6 +228,15 @@ class Search:
             "folds": self.folds,
             "seed": self.seed,
         }
+
+
+def _misfit(window: Method, spacing_mm: tuple[float, ...]) -> str | None:
+    """Reason why a window cannot be used on a grid, or None."""
+    try:
+        window.on_grid(spacing_mm)
+    except InvalidParameterError as error:
+        return str(error)
+    return None
 
 
 def method_options(method: Method, *, defaults: bool = True) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from svls_cli.arrays import Float32Array, IntArray
@@ -13,8 +12,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import RaterMaps, read_rater_maps
 from svls_cli.labels.raters import RatedCase
 from svls_cli.metrics.boundary_band import band_radius, boundary_band
-from svls_cli.soften.methods import Method, Softening
-from svls_cli.tuning.candidates import Candidates, method_options
+from svls_cli.tuning.candidates import Candidates
 from svls_cli.tuning.forecast_sums import ForecastCounts, MeanScores
 from svls_cli.tuning.forecasts import forecast_scores
 
@@ -78,14 +76,14 @@ class CaseScorer:
         in_plane = self.candidates.in_plane
         if in_plane and len(spacing_mm) < 3:
             raise InvalidParameterError(
-                "in_plane is for volumes, and this is one slice: leave it out"
+                "--in-plane is for volumes, and this is one slice: leave it out"
             )
         radius = band_radius(
             self.band_mm, rated.geometry.shape, spacing_mm, in_plane=in_plane
         )
         band = boundary_band(rated.maps, n_classes=n_classes, radius=radius)
         # On voxels of 1 mm, sigmas in mm and in voxels are the same windows.
-        windows = [_on_grid(window, spacing_mm) for window in self.candidates.windows]
+        windows = [window.on_grid(spacing_mm) for window in self.candidates.windows]
         in_voxels = [
             (window.window(spacing_mm), window.intensity_scale)
             for window in self.candidates.windows
@@ -115,15 +113,3 @@ class CaseScorer:
             one_map,
             fused[0] if fused else None,
         )
-
-
-def _on_grid(window: Method, spacing_mm: Sequence[float]) -> Softening:
-    try:
-        return window.on_grid(spacing_mm)
-    except InvalidParameterError as error:
-        options = method_options(window).partition(" --strength")[0]
-        voxel = " x ".join(f"{mm:.4g}" for mm in spacing_mm)
-        raise InvalidParameterError(
-            f"{options} does not suit voxels of {voxel} mm: {error}; "
-            "leave out that sigma"
-        ) from error

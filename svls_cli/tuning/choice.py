@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -17,22 +17,14 @@ from svls_cli.tuning.candidates import KINDS, Search
 from svls_cli.tuning.case_scores import CaseScores, TargetScores
 from svls_cli.tuning.crossvalidation import Fold, cross_validate, least_mean
 from svls_cli.tuning.forecast_sums import MeanScores, uniform_scores
-from svls_cli.tuning.result import (
-    ClassNll,
-    FoldChoice,
-    HeldOut,
-    Score,
-    TargetResult,
-    UsedCase,
-)
+from svls_cli.tuning.result import TargetResult
 from svls_cli.tuning.score_names import SCORES, ScoreName, TargetName
+from svls_cli.tuning.scores import ClassNll, FoldChoice, HeldOut, Score, UsedCase
 
 _BASELINES = (
     Method("onehot"),
     *(Method("ls", alpha=alpha) for alpha in (0.1, 0.2, 0.3)),
 )
-# Even if all of five patients gained, that would be chance with p = 2 / 2^5 > .05.
-_FEW_PATIENTS = 6
 
 
 def choose_candidate(
@@ -42,48 +34,38 @@ def choose_candidate(
     search: Search,
     patients: Mapping[str, str],
 ) -> TargetResult:
-    """Choose the best candidate for a target that all cases have, and measure it."""
+    """Choose the best method for a target that all cases have, and measure it."""
     rows: list[TargetScores] = [getattr(case, target) for case in cases]
     table = _Table(cases, rows, classes, search, patients)
-    best, baselines = table.scores[table.best], table.baselines()
-    held_out = table.held_out()
-    return TargetResult(
+    result = TargetResult(
         target=target,
         score=search.score,
         cases=table.used(),
-        baselines=baselines,
+        baselines=table.scores[: len(_BASELINES)],
         published=table.scores[table.published],
-        candidates=tuple(table.scores),
+        candidates=table.candidates,
         best_of=table.best_of(),
-        best=best,
-        held_out=held_out,
+        best=table.scores[table.best],
+        held_out=table.held_out(),
         per_class=tuple(table.class_nll(at) for at in range(len(classes))),
-        warnings=(
-            *search.candidates.edge_warnings(best.method),
-            *_doubts(search.score, best, baselines, held_out),
-        ),
+        warnings=(),
     )
+    return replace(result, warnings=tuple(_doubts(result, search)))
 
 
-def _doubts(
-    score: ScoreName, best: Score, baselines: Sequence[Score], held_out: HeldOut | None
-) -> list[str]:
-    found = []
-    least = min(baselines, key=lambda each: each.of(score))
-    if least.of(score) <= best.of(score):
-        name = "label smoothing" if least.method.name == "ls" else "no smoothing at all"
-        found.append(
-            f"{name} forecasts these raters no worse than any SVLS that was tried: "
-            "smoothing boundaries does not help here"
-        )
-    if held_out is None or held_out.gains[score].low <= 0:
-        return found
-    if held_out.patients < _FEW_PATIENTS:
-        found.append(
-            f"{held_out.patients} patients are too few to settle what forecasts best"
-        )
+def _doubts(result: TargetResult, search: Search) -> list[str]:
+    if result.baseline is None:
+        found = search.candidates.edge_warnings(result.best.method)
+    elif result.settled:  # the verdict says it
+        found = []
+    else:
+        found = [
+            f"{result.baseline} forecasts these raters no worse than any SVLS that was "
+            "tried: smoothing boundaries does not help here"
+        ]
     # Large classes rule the mean over voxels; small ones may need another method.
-    if held_out.gains["class_nll"].mean < 0:
+    gains = result.held_out.gains if result.held_out else {}
+    if result.settled and gains["class_nll"].mean < 0:
         found.append(
             "with all classes of one weight, SVLS as published forecasts better: large "
             "classes rule this choice; --score class_nll lets all count the same"
@@ -93,7 +75,7 @@ def _doubts(
 
 @dataclass(frozen=True)
 class _Table:
-    """Scores of cases (rows) by candidates (columns)."""
+    """Scores of cases (rows) by methods (columns): baselines, then candidates."""
 
     cases: Sequence[CaseScores]
     rows: Sequence[TargetScores]  # the target's scores of each case
@@ -102,16 +84,26 @@ class _Table:
     patient_of: Mapping[str, str]
 
     @cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """All methods; the first of equal scores is chosen."""
+        return (*_BASELINES, *self.search.candidates.methods)
+
+    @cached_property
     def values(self) -> dict[ScoreName, FloatArray]:
-        """(cases, candidates) of each score."""
+        """(cases, methods) of each score."""
         return {
-            name: np.stack([getattr(row.scores, name).ravel() for row in self.rows])
+            name: np.stack(
+                [
+                    np.hstack([np.ravel(getattr(each, name)) for each in scores])
+                    for scores in self.by_case
+                ]
+            )
             for name in SCORES
         }
 
     @cached_property
     def chosen_by(self) -> FloatArray:
-        """(cases, candidates) scores that the choice goes by."""
+        """(cases, methods) scores that the choice goes by."""
         return self.values[self.search.score]
 
     @cached_property
@@ -121,52 +113,47 @@ class _Table:
 
     @cached_property
     def best(self) -> int:
-        """Column of the best candidate."""
+        """Column of the best method."""
         return least_mean(self.chosen_by)
 
     @cached_property
     def published(self) -> int:
         """Column of SVLS as published."""
-        candidates = self.search.candidates
-        return candidates.methods.index(candidates.published)
+        return self.methods.index(self.search.candidates.published)
 
     @cached_property
-    def scores(self) -> list[Score]:
-        """Mean scores of each candidate."""
+    def scores(self) -> tuple[Score, ...]:
+        """Mean scores of each method."""
         means = [values.mean(axis=0).tolist() for values in self.values.values()]
-        methods = self.search.candidates.methods
-        return [Score(*each) for each in zip(methods, *means, strict=True)]
+        return tuple(Score(*each) for each in zip(self.methods, *means, strict=True))
+
+    @property
+    def candidates(self) -> tuple[Score, ...]:
+        """Mean scores of each candidate."""
+        return self.scores[len(_BASELINES) :]
 
     @cached_property
-    def uniform(self) -> dict[Method, list[MeanScores]]:
-        """Scores without smoothing and of label smoothing, by method and case."""
+    def by_case(self) -> list[list[MeanScores]]:
+        """Scores of each case: of each baseline, and of all candidates."""
         n_classes = len(self.classes)
-        return {
-            method: [
-                uniform_scores(row.counts, alpha=method.alpha or 0, n_classes=n_classes)
-                for row in self.rows
+        return [
+            [
+                *(
+                    uniform_scores(row.counts, alpha=m.alpha or 0, n_classes=n_classes)
+                    for m in _BASELINES
+                ),
+                row.scores,
             ]
-            for method in _BASELINES
-        }
-
-    def baselines(self) -> tuple[Score, ...]:
-        """Mean scores without smoothing and of uniform label smoothing."""
-        return tuple(
-            Score(
-                method,
-                *(float(np.mean([getattr(s, name) for s in each])) for name in SCORES),
-            )
-            for method, each in self.uniform.items()
-        )
+            for row in self.rows
+        ]
 
     def best_of(self) -> dict[str, Score]:
         """The best candidate of each kind."""
-        means = self.chosen_by.mean(axis=0)
         best = {}
         for kind, belongs in KINDS.items():
-            of_kind = [at for at, s in enumerate(self.scores) if belongs(s.method)]
+            of_kind = [score for score in self.candidates if belongs(score.method)]
             if of_kind:
-                best[kind] = self.scores[min(of_kind, key=means.__getitem__)]
+                best[kind] = min(of_kind, key=lambda s: s.of(self.search.score))
         return best
 
     def used(self) -> tuple[UsedCase, ...]:
@@ -222,27 +209,19 @@ class _Table:
         means = (float(values[cases].mean()) for values in scores.values())
         return FoldChoice(
             tuple(self.cases[row].name for row in cases),
-            Score(self.search.candidates.methods[fold.chosen], *means),
+            Score(self.methods[fold.chosen], *means),
         )
 
     def class_nll(self, index: int) -> ClassNll:
         """Mean NLL of a class, over the cases that have forecasts of it."""
         label = self.classes.classes[index]
-        onehot, ls = _BASELINES[:2]
+        columns = [0, 1, self.published, self.best]  # one-hot and LS 0.1 come first
         found = []
-        for at, (case, row) in enumerate(zip(self.cases, self.rows, strict=True)):
+        for case, row, scores in zip(self.cases, self.rows, self.by_case, strict=True):
             channels = np.flatnonzero(case.values == label.value)
             if not len(channels) or not row.counts.by_class[:, channels[0]].any():
                 continue
-            channel = channels[0]
-            uniform = (self.uniform[method][at] for method in (onehot, ls))
-            svls = row.scores.nll_by_class[..., channel].ravel()
-            found.append(
-                [
-                    *(scores.nll_by_class[channel] for scores in uniform),
-                    svls[self.published],
-                    svls[self.best],
-                ]
-            )
+            nll = [each.nll_by_class[..., channels[0]].ravel() for each in scores]
+            found.append(np.hstack(nll)[columns])
         means = np.mean(found, axis=0).tolist() if found else [None] * 4
         return ClassNll(label.value, label.name, len(found), *means)

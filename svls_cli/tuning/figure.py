@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from svls_cli.figures import drawing, legend_below
 from svls_cli.tuning.candidates import is_auto
-from svls_cli.tuning.result import Score, TargetResult, TuningResult
+from svls_cli.tuning.result import TargetResult, TuningResult
 from svls_cli.tuning.score_names import SCORE_TITLES
+from svls_cli.tuning.scores import Score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +41,8 @@ def draw_tuning(result: TuningResult, path: Path) -> None:
     with drawing(path, 9, 4.6 * len(result.targets)) as figure:
         parts = figure.subfigures(len(result.targets), squeeze=False)[:, 0]
         for part, target in zip(parts, result.targets, strict=True):
-            part.suptitle(_TITLES[target.target], fontweight="bold")
+            lines = (_TITLES[target.target], f"{target.basis}, {result.place}")
+            part.suptitle("\n".join((*lines, target.verdict)))
             _draw_target(part, target, result.parameters["sigmas"])
 
 
@@ -69,24 +71,24 @@ def _draw_sigma(axes: Axes, result: TargetResult) -> None:
                 scores[sigma] = min(value, scores.get(sigma, value))
         if points := sorted(scores.items()):
             axes.plot(*zip(*points, strict=True), style, color=color, label=label, ms=4)
-    method = result.best.method
-    sigma = method.sigma if method.sigma_mm is None else method.sigma_mm
-    _mark(axes, sigma, result.best.of(result.score))
+    method = result.recommended
+    _mark(axes, result, method.sigma if method.sigma_mm is None else method.sigma_mm)
     axes.set_xscale("log")
     axes.minorticks_off()
     axes.set(xlabel="sigma (mm or voxels)", title="each sigma at its best strength")
 
 
 def _draw_strength(axes: Axes, result: TargetResult) -> None:
+    best = min(result.candidates, key=lambda each: each.of(result.score))
     for score, color, style, label in (
-        (result.best, "black", ".-", "best window"),
+        (best, "black", ".-", "best window"),
         (result.published, "#009E73", "^--", "published window"),
     ):
         window = [c for c in result.candidates if _window(c) == _window(score)]
         strengths: list[Any] = [candidate.method.strength for candidate in window]
         values = [candidate.of(result.score) for candidate in window]
         axes.plot(strengths, values, style, color=color, label=label, ms=4)
-    _mark(axes, result.best.method.strength, result.best.of(result.score))
+    _mark(axes, result, result.recommended.strength)
     axes.set(xlabel="strength", title="one sigma and size at each strength")
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[:2], labels[:2], frameon=False)
@@ -109,8 +111,14 @@ def _draw_references(
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _mark(axes: Axes, x: Any, y: float) -> None:
-    axes.plot(x, y, "*", color="black", ms=13, zorder=5, label=f"best: {y:.3f}")
+def _mark(axes: Axes, result: TargetResult, x: Any) -> None:
+    """Mark what is recommended; baselines have neither sigma nor strength."""
+    y = (result.best if result.settled else result.published).of(result.score)
+    label = f"recommended: {y:.3f}"
+    if x is None:
+        axes.axhline(y, color="black", lw=2, label=label)
+    else:
+        axes.plot(x, y, "*", color="black", ms=13, zorder=5, label=label)
 
 
 def _window(score: Score) -> tuple[Any, ...]:

@@ -2,154 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from svls_cli.batch.records import Record
 from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import ClassTable
-from svls_cli.metrics.averages import Estimate
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.candidates import method_options
 from svls_cli.tuning.score_names import SCORE_TITLES, ScoreName, TargetName
+from svls_cli.tuning.scores import ClassNll, HeldOut, Score, UsedCase
 
 _COMMANDS: dict[TargetName, tuple[str, str]] = {
     "one_map": ("smooth", "LABELS"),
     "fused": ("fuse-raters", "RATERS..."),
 }
-
-
-@dataclass(frozen=True)
-class Score:
-    """Mean scores of one method over cases of equal weight.
-
-    Parameters
-    ----------
-    method
-        The method, with its parameters.
-    nll, brier
-        As `svls_cli.tuning.forecast_sums` defines them, over all voxels of the band.
-    class_nll
-        The NLL with all classes of a case of one weight: the mean over its classes,
-        background included, of the NLL where a rater whom the forecast is made from
-        said the class.
-    """
-
-    method: Method
-    nll: float
-    class_nll: float
-    brier: float
-
-    def of(self, name: ScoreName) -> float:
-        """The score of this name."""
-        value: float = getattr(self, name)
-        return value
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "method": self.method.to_json()}
-
-
-@dataclass(frozen=True)
-class FoldChoice:
-    """One fold of the cross-validation.
-
-    Parameters
-    ----------
-    held_out
-        Names of the cases that the fold holds out.
-    chosen
-        The method that all other cases chose, and its mean scores on the fold's cases.
-    """
-
-    held_out: tuple[str, ...]
-    chosen: Score
-
-    def to_json(self) -> dict[str, Any]:
-        return {"held_out": list(self.held_out), **self.chosen.to_json()}
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Scores of a chosen method on patients that had no part in the choice.
-
-    Parameters
-    ----------
-    scores
-        Each score of the method that was chosen without the patient, with 95 %
-        intervals over patients.
-    gains
-        Score of SVLS as published minus that, case by case; above 0, choosing helped.
-    folds
-        The choice of each fold.
-    patients
-        Number of patients.
-    """
-
-    scores: dict[ScoreName, Estimate]
-    gains: dict[ScoreName, Estimate]
-    folds: tuple[FoldChoice, ...]
-    patients: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            **{name: each.to_json() for name, each in self.scores.items()},
-            "gain": {name: each.to_json() for name, each in self.gains.items()},
-            "patients": self.patients,
-            "folds": [fold.to_json() for fold in self.folds],
-        }
-
-
-@dataclass(frozen=True)
-class ClassNll:
-    """Mean NLL where a forecasting rater said a class, over the cases that have it.
-
-    Parameters
-    ----------
-    value, name
-        Label value and name of the class.
-    cases
-        Number of cases whose raters say it in their boundary band.
-    onehot, ls, published, best
-        NLL without smoothing, of uniform label smoothing with alpha 0.1, SVLS as
-        published and the best candidate; None if no case has the class.
-    """
-
-    value: int
-    name: str
-    cases: int
-    onehot: float | None
-    ls: float | None
-    published: float | None
-    best: float | None
-
-
-@dataclass(frozen=True)
-class UsedCase:
-    """A case that the choice was made by.
-
-    Parameters
-    ----------
-    case, patient
-        Name of the case, and its patient.
-    raters, band_voxels
-        Number of raters, and of voxels in the boundary band.
-    forecasts
-        Number of forecasts, over the raters and the voxels of the band.
-    disagreement
-        What forecasts without smoothing give to other labels than the rater's: of one
-        map, the share of forecasts that are wrong.
-    nll_published, nll_best
-        NLL of SVLS as published, and of the best candidate.
-    """
-
-    case: str
-    patient: str
-    raters: int
-    band_voxels: int
-    forecasts: int
-    disagreement: float
-    nll_published: float
-    nll_best: float
+_UNSMOOTHED: dict[TargetName, str] = {
+    "one_map": "no smoothing at all",
+    "fused": "the raters' mean as it is",
+}
 
 
 @dataclass(frozen=True)
@@ -175,14 +48,17 @@ class TargetResult:
     best_of
         The best candidate in mm, in voxels, and with size 3.
     best
-        The best candidate over all cases. Its scores are slightly optimistic, as the
-        same cases chose it.
+        The best of all candidates and baselines over all cases. Its scores are slightly
+        optimistic, as the same cases chose it.
     held_out
         Cross-validated scores; None with one patient.
     per_class
         NLL by class, in the order of the classes.
     warnings
         Reasons to doubt the choice.
+    input_options
+        Options of the command line that say how files are read, with their values,
+        which `command` repeats.
     """
 
     target: TargetName
@@ -196,26 +72,54 @@ class TargetResult:
     held_out: HeldOut | None
     per_class: tuple[ClassNll, ...]
     warnings: tuple[str, ...]
+    input_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settled(self) -> bool:
         """Whether the choice is better than published: its held-out gain's interval."""
-        return self.held_out is not None and self.held_out.gains[self.score].low > 0
+        return self.held_out is not None and self.held_out.settles(self.score)
 
     @property
     def recommended(self) -> Method:
-        """The best candidate where that is settled, else SVLS as published."""
+        """The best method where that is settled, else SVLS as published."""
         return self.best.method if self.settled else self.published.method
+
+    @property
+    def unit(self) -> str:
+        """What is held out: cases where none are known to be of one patient."""
+        own = all(case.patient == case.case for case in self.cases)
+        return "case" if own else "patient"
+
+    @property
+    def basis(self) -> str:
+        """The number of cases, patients and raters."""
+        n, patients = len(self.cases), len({case.patient for case in self.cases})
+        raters = sorted({case.raters for case in self.cases})
+        text = f"{n} case{'s' * (n > 1)}"
+        if self.unit == "patient":
+            text += f" of {patients} patient{'s' * (patients > 1)}"
+        most = f" to {raters[-1]}" * (len(raters) > 1)
+        return f"{text}, {raters[0]}{most} raters"
 
     @property
     def verdict(self) -> str:
         """What to do, in a line."""
         if self.held_out is None:
-            return "one patient only, nothing is held out: keep the defaults"
+            return f"one {self.unit} only, nothing is held out: keep the defaults"
+        if self.held_out.few:
+            number = f"{self.held_out.patients} {self.unit}s"
+            return f"{number} are too few to settle anything: keep the defaults"
         if not self.settled:
             return "no better than published: keep the defaults"
         title = SCORE_TITLES[self.score]
-        return f"better {title} than published on patients that did not choose it"
+        better = f"better {title} than published on {self.unit}s that did not choose it"
+        return f"{self.baseline}: {better}" if self.baseline else better
+
+    @property
+    def baseline(self) -> str | None:
+        """What the best method is called if it smooths no boundaries."""
+        names = {"onehot": _UNSMOOTHED[self.target], "ls": "label smoothing"}
+        return names.get(self.best.method.name)
 
     @property
     def command(self) -> str:
@@ -224,9 +128,22 @@ class TargetResult:
         options = method_options(self.recommended, defaults=self.settled)
         if self.recommended.needs_image:
             options += " --images IMAGES"
+        read = " ".join(self._read())
         return " ".join(
-            filter(None, ("svls-cli", command, options, inputs, "OUT.zarr"))
+            filter(None, ("svls-cli", command, options, read, inputs, "OUT.zarr"))
         )
+
+    def _read(self) -> Iterator[str]:
+        """The input options that the command takes."""
+        fused = self.target == "fused"
+        for name, value in self.input_options.items():
+            taken = {
+                "--pattern": fused or "{rater}" not in str(value),
+                "--resample-to-first": fused,
+                "--image-pattern": self.recommended.needs_image,
+            }
+            if taken.get(name, True):
+                yield name if value is True else f"{name} {shlex.quote(str(value))}"
 
     def to_json(self) -> dict[str, Any]:
         """This part of the report."""
@@ -266,6 +183,8 @@ class TuningResult:
         that is left out leaves one map.
     left_out, failed
         Cases that do not tell how raters differ, and cases with an error.
+    notes
+        Windows that were left out, and why.
     """
 
     parameters: dict[str, Any]
@@ -274,11 +193,25 @@ class TuningResult:
     fused: TargetResult | None
     left_out: tuple[Record, ...]
     failed: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def targets(self) -> tuple[TargetResult, ...]:
         """The results there are."""
         return (self.one_map, self.fused) if self.fused else (self.one_map,)
+
+    @property
+    def place(self) -> str:
+        """Where the forecasts are scored."""
+        in_plane = " in each slice" if self.parameters["in_plane"] else ""
+        return f"within {self.parameters['band_mm']:g} mm of boundaries{in_plane}"
+
+    def read_with(self, input_options: Mapping[str, Any]) -> TuningResult:
+        """The same, whose commands repeat how the command line said to read files."""
+        one_map, *fused = (
+            replace(t, input_options=input_options) for t in self.targets
+        )
+        return replace(self, one_map=one_map, fused=fused[0] if fused else None)
 
     def to_json(self) -> dict[str, Any]:
         """The whole result, as `svls-cli tune --report` writes it."""
@@ -289,6 +222,7 @@ class TuningResult:
             "fused": self.fused.to_json() if self.fused else None,
             "left_out": [_without_result(record) for record in self.left_out],
             "failed": [_without_result(record) for record in self.failed],
+            "notes": list(self.notes),
         }
 
 

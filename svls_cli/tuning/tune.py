@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +12,7 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
+from svls_cli.labels.images import read_header
 from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
@@ -61,10 +63,12 @@ def tune_smoothing(
         than two raters are left out.
     sigmas
         Standard deviations, tried in voxels and in mm, with a window of three sigmas
-        either side and with the published one of 3 voxels.
+        either side and with the published one of 3 voxels. Windows that do not suit the
+        voxels of some case are left out.
     strengths
         Shares of the neighbours, in (0, 1]. The published method, sigma 1 voxel, size 3
-        and strength 1/2, is always among the candidates.
+        and strength 1/2, is always among the candidates, as are no smoothing and
+        uniform label smoothing.
     score
         Score that decides: ``nll``, ``brier``, or ``class_nll``, the NLL with all
         classes of a case of one weight.
@@ -122,6 +126,7 @@ def tune_smoothing(
         ignore_label = classes.ignore_label
     if table is not None:
         check_ignore_label(ignore_label, table)
+    search, notes = _fitting(search, cases)
     scorer = CaseScorer(
         search.candidates, band_mm, table, ignore_label, resample_to_first
     )
@@ -147,6 +152,7 @@ def tune_smoothing(
         fused=choose("fused", fused) if fused else None,
         left_out=tuple(r for r in records if r.status == "skipped"),
         failed=tuple(r for r in records if r.status == "failed"),
+        notes=notes,
     )
 
 
@@ -165,6 +171,27 @@ def _scales(
     if not given:
         raise InvalidParameterError("intensity_scales must hold at least one number")
     return tuple(given)
+
+
+def _fitting(
+    search: Search, cases: Sequence[RatedCase]
+) -> tuple[Search, tuple[str, ...]]:
+    """The search, of windows that suit all cases, and what is to be told of others."""
+    spacings: list[tuple[float, ...]] = []
+    for case in cases:
+        if len(case.raters) > 1:
+            with suppress(InputError):  # the case fails
+                spacings.append(read_header(case.paths[0]).geometry.spacing_mm)
+    if search.candidates.in_plane:
+        volumes = [each for each in spacings if len(each) > 2]
+        if spacings and not volumes:
+            raise InvalidParameterError(
+                "--in-plane is for volumes, and these label maps are single slices: "
+                "leave it out"
+            )
+        spacings = volumes
+    candidates, notes = search.candidates.fitting(spacings)
+    return replace(search, candidates=candidates), notes
 
 
 def _score_cases(

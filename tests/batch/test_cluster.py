@@ -28,7 +28,6 @@ pytest.importorskip("distributed")
 
 from svls_cli import Cluster, find_cases, smooth_cases
 from svls_cli.batch.cluster import _run_task
-from svls_cli.cli.group import INTERRUPTED
 from svls_cli.errors import InvalidParameterError, WorkersError
 from svls_cli.store import destination
 from svls_cli.store.writer import create_root
@@ -185,7 +184,8 @@ def test_ctrl_c(tmp_path: Path, sample: Path, run: Run) -> None:
         os.killpg(process.pid, signal.SIGINT)
         _, complaint = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert complaint.strip() == f"svls-cli: {INTERRUPTED}"
+        again = "run the same command again to go on"
+        assert complaint.strip() == f"svls-cli: interrupted; {again}"
         run(*smoothing(cluster))
     assert tree(sample / "a.zarr") == tree(sample / "b.zarr")
 

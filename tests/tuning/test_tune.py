@@ -190,6 +190,7 @@ def test_candidates_in_plane() -> None:
     [
         ((), (0.5,), "sigmas must hold at least one"),
         ((1,), (), "strengths must hold at least one"),
+        ((100,), (0.5,), "--sigmas 100 is no sigma in voxels: size must be odd"),
         ((0,), (0.5,), "sigma must be positive"),
         ((math.nan,), (0.5,), "sigma must be positive"),
         ((1,), (0,), r"strengths must lie in \(0, 1\], found 0; 0 is one-hot"),
@@ -294,7 +295,7 @@ def test_wider_disagreement_asks_for_a_wider_sigma(tmp_path: Path) -> None:
             maps = drawn((24, 32, 32), spacing=(1, 1, 1), width_mm=width_mm, seed=seed)
             cases.append(rated(tmp_path / f"{width_mm}", f"case {seed}", maps))
         result, fused = tuned(cases, replace(SEARCH, band_mm=4.0))
-        method = result.best.method
+        method = min(result.candidates, key=lambda each: each.nll).method
         best.append(float(method.sigma_mm or method.sigma))  # type: ignore[arg-type]
         assert result.best.nll < result.published.nll
         assert result.held_out is not None
@@ -316,8 +317,8 @@ def seen(folder: Path, at: int) -> RatedCase:
 
 
 def test_an_image_that_shows_the_boundary_asks_to_be_used(tmp_path: Path) -> None:
-    cases = [seen(tmp_path, at) for at in range(5)]
-    options: dict[str, Any] = {"sigmas": (1,), "strengths": (0.8, 1), "folds": 5}
+    cases = [seen(tmp_path, at) for at in range(6)]
+    options: dict[str, Any] = {"sigmas": (1,), "strengths": (0.8, 1), "folds": 6}
     result = tune_smoothing(cases, **options, batch=Batch(jobs=1)).one_map
     best = result.best.method
     assert (best.name, best.sigma_mm, best.size) == ("bilateral", 1.0, "auto")
@@ -393,7 +394,7 @@ def planted(best: int, n_cases: int) -> list[CaseScores]:
     shape = (len(SEARCH.candidates.windows), len(SEARCH.candidates.tried_strengths))
     rng = np.random.default_rng(0)
     counts = ForecastCounts(
-        np.array([0.0, 1.0]), np.array([2, 5]), np.array([[1, 1], [3, 2]]), 7.0
+        np.array([0.0, 1.0]), np.array([5, 2]), np.array([[3, 2], [1, 1]]), 7.0
     )
     cases = []
     for at in range(n_cases):
@@ -459,9 +460,30 @@ def test_intervals_are_over_patients() -> None:
     )
     assert gains[1] == expected
     assert gains[0] != gains[1]
-    few = "3 patients are too few to settle what forecasts best"
-    assert few in grouped.warnings
-    assert few not in alone.warnings
+
+
+@pytest.mark.parametrize(
+    ("n_cases", "patients", "settled", "verdict"),
+    [
+        (5, None, False, "5 cases are too few to settle anything: keep the defaults"),
+        (6, None, True, "better NLL than published on cases that did not choose it"),
+        (6, "aabbcc", False, "3 patients are too few to settle anything: keep"),
+        (
+            6,
+            "uvwxyz",
+            True,
+            "better NLL than published on patients that did not",
+        ),
+    ],
+)
+def test_few_patients_settle_nothing(
+    n_cases: int, patients: str | None, settled: bool, verdict: str
+) -> None:
+    result = chosen(17, n_cases, patients=patients)
+    assert result.verdict.startswith(verdict)
+    assert result.settled == settled
+    assert result.to_json()["recommendation"]["settled"] == settled
+    assert result.recommended == (result.best.method if settled else PUBLISHED)
 
 
 def verdict_of(
@@ -474,7 +496,7 @@ def verdict_of(
     for at, gain in enumerate(gains):
         by_class = np.full((*shape, 2), 1.0)
         by_class[1] -= gain
-        counts = ForecastCounts(np.ones(1), np.array([4]), np.array([[2, 2]]), 4.0)
+        counts = ForecastCounts(np.zeros(1), np.array([4]), np.array([[2, 2]]), 4.0)
         scores = MeanScores(by_class.mean(-1), by_class.mean(-1), by_class)
         each = TargetScores(counts, scores)
         cases.append(CaseScores(f"c{at}", 3, np.array([0, 1]), 4, each, each))
@@ -486,6 +508,8 @@ def verdict_of(
 def test_what_is_not_settled_keeps_the_defaults() -> None:
     result = verdict_of([0.1, -0.1, 0.3, -0.2, 0.1, -0.1, 0.2, -0.1])
     assert result.best.method != result.published.method
+    assert result.held_out is not None
+    assert result.held_out.gains["nll"].low <= 0
     assert not result.settled
     assert result.verdict == "no better than published: keep the defaults"
     assert result.recommended == result.published.method
@@ -497,10 +521,42 @@ def test_what_is_not_settled_keeps_the_defaults() -> None:
 def test_what_is_settled_is_recommended() -> None:
     result = verdict_of([0.1, 0.2, 0.3, 0.2, 0.1, 0.2, 0.2, 0.1], target="fused")
     assert result.settled
-    assert result.verdict.startswith("better NLL than published on patients")
+    assert result.verdict == (
+        "better NLL than published on cases that did not choose it"
+    )
     assert result.recommended == result.best.method
     window = "--sigma 2 --size 1,auto,auto --strength 0.5"
     assert result.command == f"svls-cli fuse-raters {window} RATERS... OUT.zarr"
+
+
+def test_the_command_repeats_how_files_are_read() -> None:
+    """Each command takes what it knows of."""
+    options = {
+        "--pattern": "{case}/{rater}.nii.gz",
+        "--image-pattern": "{case}.nii.gz",
+        "--classes": "my classes.csv",
+        "--ignore-label": 9,
+        "--resample-to-first": True,
+    }
+    result = verdict_of([0.1] * 8)
+    commands = [
+        replace(result, target=target, input_options=options).command
+        for target in ("one_map", "fused")
+    ]
+    window = "--sigma 2 --size 1,auto,auto --strength 0.5"
+    read = "--classes 'my classes.csv' --ignore-label 9"
+    assert commands == [
+        f"svls-cli smooth {window} {read} LABELS OUT.zarr",
+        f"svls-cli fuse-raters {window} --pattern '{{case}}/{{rater}}.nii.gz' {read} "
+        "--resample-to-first RATERS... OUT.zarr",
+    ]
+    options = {"--pattern": "{case}_seg.nii.gz", "--image-pattern": "{case}.nii.gz"}
+    best = replace(result.best, method=Method("bilateral", sigma=1.0, strength=0.8))
+    guided = replace(result, best=best, input_options=options)
+    assert guided.command.endswith(
+        "--images IMAGES --pattern '{case}_seg.nii.gz' --image-pattern "
+        "'{case}.nii.gz' LABELS OUT.zarr"
+    )
 
 
 def test_large_classes_that_rule_are_told() -> None:
@@ -597,18 +653,57 @@ def test_in_plane_is_slice_by_slice(tmp_path: Path) -> None:
         assert whole.cases[0].forecasts == sum(n)
         expected = np.average([case.nll_published for case in each.cases], weights=n)
         assert whole.cases[0].nll_published == pytest.approx(expected, rel=1e-5)
-    with pytest.raises(InputError, match="in_plane is for volumes"):
+    with pytest.raises(InvalidParameterError, match="--in-plane is for volumes"):
         tune_smoothing(slices, in_plane=True, **tried)
+    mixed = tune_smoothing([volume, *slices], in_plane=True, **tried)
+    assert [record.case for record in mixed.failed] == ["s0", "s1", "s2"]
+    assert mixed.one_map.candidates == found.one_map.candidates
 
 
-def test_raters_who_agree_need_no_smoothing(tmp_path: Path) -> None:
-    maps = [blobs((12, 14, 16), 3)] * 3
-    result = tune_smoothing([rated(tmp_path, "a", maps)], sigmas=[1, 2])
-    for target in result.targets:
-        assert target.baselines[0].nll == 0
-        assert target.best.method.strength == 0.1
-        assert any("strength 0.1 is the smallest" in w for w in target.warnings)
-        assert any(w.startswith("no smoothing at all") for w in target.warnings)
+@pytest.mark.parametrize("n_cases", [1, 3, 6])
+def test_raters_who_agree_need_no_smoothing(n_cases: int, tmp_path: Path) -> None:
+    maps = [blobs((6, 7, 8), 3)] * 3
+    cases = [rated(tmp_path, f"c{at}", maps) for at in range(n_cases)]
+    options: dict[str, Any] = {"sigmas": [1], "strengths": [0.1]}
+    result = tune_smoothing(cases, **options, batch=Batch(jobs=1))
+    commands = ("smooth", "LABELS"), ("fuse-raters", "RATERS...")
+    names = ("no smoothing at all", "the raters' mean as it is")
+    for target, name, words in zip(result.targets, names, commands, strict=True):
+        assert target.best == target.baselines[0]
+        assert target.best.nll == 0
+        assert target.per_class[0].best == 0
+        warned = any(w.startswith(name) for w in target.warnings)
+        assert not any("strength" in w for w in target.warnings)
+        if n_cases < 6:
+            assert target.recommended == PUBLISHED
+            assert target.verdict.endswith("keep the defaults")
+            assert warned
+            continue
+        assert target.verdict == (
+            f"{name}: better NLL than published on cases that did not choose it"
+        )
+        command = " --method onehot ".join(words)
+        assert target.command == f"svls-cli {command} OUT.zarr"
+        assert not warned
+    draw_tuning(result, tmp_path / "none.svg")
+    text = (tmp_path / "none.svg").read_text()
+    assert text.count("<!-- recommended: 0.000 -->") == (2 if n_cases == 6 else 0)
+
+
+def test_label_smoothing_may_be_the_best() -> None:
+    """Raters who often differ, wherever they are asked."""
+    cases = planted(17, 6)
+    for case in cases:
+        case.one_map.scores.nll[...] = 9
+    owners = {case.name: case.name for case in cases}
+    table = ClassTable.from_values([0, 1])
+    result = choose_candidate("one_map", cases, table, SEARCH, owners)
+    assert result.best.method == Method("ls", alpha=0.3)
+    assert result.verdict.startswith("label smoothing: better NLL than published")
+    assert result.command == "svls-cli smooth --method ls --alpha 0.3 LABELS OUT.zarr"
+    assert result.held_out is not None
+    assert {fold.chosen.method.name for fold in result.held_out.folds} == {"ls"}
+    assert [each.method.name for each in result.best_of.values()] == ["svls"] * 3
 
 
 def test_nothing_to_tune_by(tmp_path: Path) -> None:
@@ -628,13 +723,26 @@ def test_ignored_everywhere_counts_for_nothing(tmp_path: Path) -> None:
         tune_smoothing([case], ignore_label=IGNORED)
 
 
-def test_voxels_too_fine_for_a_sigma_say_so(tmp_path: Path) -> None:
-    maps = [blobs((20, 20), 2)] * 2
-    case = rated(tmp_path, "fine", maps, spacing=(0.01, 0.01))
-    method = "--sigma-mm 0.5 --size auto"
-    message = f"{method} does not suit voxels of 0.01 x 0.01 mm.*leave out"
-    with pytest.raises(InputError, match=message):
-        tune_smoothing([case])
+def test_windows_that_do_not_suit_all_cases_are_left_out(tmp_path: Path) -> None:
+    maps = [blobs((20, 20), 2, seed=at) for at in (0, 1)]
+    cases = [
+        rated(tmp_path, f"{mm}", maps, spacing=(mm, mm)) for mm in (1.0, 0.01, 0.02)
+    ]
+    options: dict[str, Any] = {"sigmas": [0.5, 2], "strengths": [0.5]}
+    result = tune_smoothing(cases, **options, batch=Batch(jobs=1))
+    assert not result.failed
+    assert len(result.one_map.cases) == 3
+    assert result.notes == tuple(
+        f"--sigma-mm {sigma} --size auto is not tried, as it does not suit 2 of 3 "
+        "cases: size must be odd and in 1..129 voxels, found 259, on voxels of 0.01 x "
+        "0.01 mm"
+        for sigma in ("0.5", "2")
+    )
+    assert result.to_json()["notes"] == list(result.notes)
+    assert list(result.one_map.best_of) == ["voxels", "size 3"]
+    coarse = tune_smoothing(cases[:1], **options, batch=Batch(jobs=1))
+    assert not coarse.notes
+    assert "mm" in coarse.one_map.best_of
 
 
 def tuning(*targets: TargetResult) -> TuningResult:
@@ -649,12 +757,19 @@ def test_figure(tmp_path: Path) -> None:
         fused = replace(one_map, target="fused")
         draw_tuning(tuning(one_map, fused), tmp_path / f"{score}.svg")
     text = (tmp_path / "nll.svg").read_text()
-    assert text.count("<!-- best: 0.525 -->") == 2
+    assert text.count("<!-- recommended: 0.525 -->") == 2
+    assert text.count("<!-- 6 cases, 2 raters, within 2 mm of boundaries -->") == 2
+    verdict = "better NLL than published on cases that did not choose it"
+    assert text.count(f"<!-- {verdict} -->") == 2
+    draw_tuning(tuning(chosen(17, 5)), tmp_path / "few.svg")
+    few = (tmp_path / "few.svg").read_text()
+    published = chosen(17, 5).published.nll
+    assert f"<!-- recommended: {published:.3f} -->" in few
     assert text.count("<!-- NLL (less is better) -->") == 2
     assert "<!-- All raters but one, fused, forecast that one (fuse-raters) -->" in text
     draw_tuning(tuning(one_map), tmp_path / "ä b.png")
     assert (tmp_path / "ä b.png").read_bytes().startswith(b"\x89PNG")
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_figure_of_a_single_candidate(tmp_path: Path) -> None:
