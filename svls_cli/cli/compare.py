@@ -98,8 +98,7 @@ def command(
 
     \b
       svls-cli compare --images images/ labels/ --out cmp/ --methods onehot,svls
-      svls-cli compare --images images/ a/ b/ c/ --out cmp/ \
-        --methods majority+onehot,mean+svls
+      svls-cli compare --images i/ a/ b/ c/ --out o/ --methods majority+svls,mean+svls
     """
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison

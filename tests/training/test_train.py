@@ -735,7 +735,8 @@ def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> 
     images = SAMPLE / "images"
 
     def go_on(epochs: int) -> list[EpochLog]:
-        return train(store, images, out, config=replace(SMALL, epochs=epochs), **given)
+        config = replace(SMALL, epochs=epochs, patients="{patient}")
+        return train(store, images, out, config=config, **given)
 
     first = go_on(1)
     score_run(out, store, images)
@@ -746,10 +747,13 @@ def test_more_epochs(tmp_path: Path, store: Path, cache: Path, weights: Any) -> 
     # From there on the learning rate is that of a longer run: 9 steps.
     rates = [1e-3 * (1 - step / 9) ** 0.9 for step in (5, 8)]
     assert [log.learning_rate for log in rest] == pytest.approx(rates)
-    assert RunState.load(out / "last.pt").plan.config == SMALL
+    config = RunState.load(out / "last.pt").plan.config
+    assert config == replace(SMALL, patients="{patient}")
     assert not equal(network_of(out), weights)  # its first epoch had other rates
-    # Its predictions are made anew.
-    assert score_run(out, store, images).scores
+    # Its predictions are made anew, and its intervals are over its patients.
+    report = score_run(out, store, images)
+    assert report.scores
+    assert report.parameters["patients"] == "{patient}"
     after = tree(out)
     changed = {name for name in before if after[name] != before[name]}
     assert {"last.pt", "log.csv", "validation.zarr/zarr.json"} <= changed
