@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @options.json_lines("epoch")
 @training_options.target
 @training_options.parameters
+@training_options.dice_weight
 @training_options.seed
 @training_options.cache
 @options.training_device

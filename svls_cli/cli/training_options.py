@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from svls_cli.cli import options
-from svls_cli.cli.command import option, together
+from svls_cli.cli.command import Decorated, option, together
 from svls_cli.errors import InvalidParameterError
 from svls_cli.training.choices import TARGETS
 from svls_cli.training.config import TrainingConfig, read_toml
@@ -66,7 +66,7 @@ target = option(
 seed = options.seed("Seed of weights, patches and augmentation.", group="Training")
 
 
-def _number(name: str, group: str, text: str) -> Any:
+def _number(name: str, group: str, text: str) -> Callable[[Decorated], Decorated]:
     """A parameter whose default, and so its type, is that of `TrainingConfig`."""
     default = getattr(TrainingConfig, name)
     metavar = "N" if isinstance(default, int) else "NUMBER"
@@ -74,7 +74,13 @@ def _number(name: str, group: str, text: str) -> Any:
     return option(flag, group=group, metavar=metavar, default=default, help=text)
 
 
-# All parameters but target and seed, which `compare` sets itself.
+dice_weight = _number(
+    "dice_weight",
+    "Training",
+    "Weight of a Dice loss that is right for soft labels, beside the cross-entropy's "
+    "1.",
+)
+# All parameters but target, loss and seed, which `compare` sets itself.
 parameters = together(
     option(
         "--patch-size",
@@ -142,12 +148,6 @@ parameters = together(
         "Learning rate of AdamW at the start; it falls to 0.",
     ),
     _number("weight_decay", "Training", "Weight decay of AdamW."),
-    _number(
-        "dice_weight",
-        "Training",
-        "Weight of a Dice loss that is right for soft labels, beside the "
-        "cross-entropy's 1.",
-    ),
     _number(
         "filters",
         "Training",

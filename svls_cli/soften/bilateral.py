@@ -152,7 +152,7 @@ def smooth_guided(
     region, guide
         As in `soften_block`, halo included.
     classes : (k,)
-        Those of ``soft``, ascending.
+        Class indices of ``soft``, ascending.
     labels
         What the numbers in the region stand for.
     soft : (k, z, y, x)

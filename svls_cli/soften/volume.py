@@ -90,7 +90,7 @@ def soften_maps(
     classes, ignore_label, dtype, device
         As in `smooth`.
     images
-        Of the same shape and library, for a method that takes them.
+        Images of the same shape and library, for a method that takes them.
     threads
         Number of threads, where the CPU does it.
 

@@ -55,7 +55,8 @@ class Candidates:
     in_plane
         Leave the first axis of three out of every window.
     intensity_scales
-        Those of image-guided windows, tried with each sigma and window ``auto``.
+        Intensity scales of image-guided windows, tried with each sigma and window
+        ``auto``.
     unfit
         Windows at strength 1 that are left out.
 

@@ -78,8 +78,8 @@ def tune_smoothing(
     in_plane
         Stay within slices: windows and band leave out the first axis of three.
     intensity_scales
-        Those of image-guided smoothing, tried beside SVLS where the cases have images,
-        as `pair_images` adds them.
+        Intensity scales of image-guided smoothing, tried beside SVLS where the cases
+        have images, as `pair_images` adds them.
     patients
         CSV file or pattern that names each case's patient, as `find_patients` takes it:
         folds and intervals keep the cases of a patient together. Default: each case is

@@ -132,6 +132,8 @@ def test_command(tmp_path: Path, run: Run, installed: Run) -> None:
     assert after.keys() == before.keys()
     other = [*arguments, "--filters", "5"]
     assert "filters is 4 in the run, 5 now" in run(*other, code=3).stderr
+    other = [*arguments, "--dice-weight", "1"]  # --losses says it
+    assert "No such option" in run(*other, code=2).stderr
 
 
 def test_wrong_comparisons(tmp_path: Path) -> None:

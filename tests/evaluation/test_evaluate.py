@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,18 +23,9 @@ from svls_cli.metrics.calibration import LevelCounts, published_tace, reliabilit
 from svls_cli.metrics.distributions import volume_crps
 from svls_cli.soften.volume import smooth
 from tests.helpers.label_maps import blobs, grid
+from tests.helpers.predictions import Soft
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class Soft:
-    """A prediction in memory."""
-
-    soft: Array
-
-    def patch(self, region: tuple[slice, ...], *, classes: slice) -> Array:
-        return self.soft[(classes, *region)]
 
 
 def evaluated(

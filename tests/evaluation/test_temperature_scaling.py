@@ -1,6 +1,5 @@
 """Temperatures of cases: blocks, folds, and what is scored with them."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,18 +22,9 @@ from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.metrics.temperature import TEMPERATURES, best_temperature
 from svls_cli.soften.levels import quantise
 from tests.helpers.label_maps import grid
+from tests.helpers.predictions import Soft
 
 Array = npt.NDArray[Any]
-
-
-@dataclass
-class Soft:
-    """A prediction in memory."""
-
-    soft: Array
-
-    def patch(self, region: tuple[slice, ...], *, classes: slice) -> Array:
-        return self.soft[(classes, *region)]
 
 
 def rated(*maps: Array, n_classes: int) -> RaterMaps:
