@@ -1,0 +1,1 @@
+"""Labels as hospitals keep them: DICOM segmentations, contours and image series."""

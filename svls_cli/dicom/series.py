@@ -1,0 +1,190 @@
+"""Image series: the slices that labels were drawn on, by their headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from svls_cli.dicom.files import dicom_files, element, read_dataset
+from svls_cli.dicom.planes import PLANE_TAGS, Plane, planes_of, stack_planes
+from svls_cli.errors import InputError
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.values import listed
+
+_IDENTITY_TAGS = ("SeriesInstanceUID", "FrameOfReferenceUID")
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """Files of one image series.
+
+    Parameters
+    ----------
+    uid
+        SeriesInstanceUID.
+    frame_of_reference
+        FrameOfReferenceUID; empty if the headers have none.
+    paths
+        Its files, sorted by name.
+    """
+
+    uid: str
+    frame_of_reference: str
+    paths: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the first file."""
+        return self.paths[0].parent
+
+
+@dataclass(frozen=True)
+class Series:
+    """An image series as one voxel grid.
+
+    Parameters
+    ----------
+    files
+        Where it lies.
+    geometry
+        Grid of its slices, which go along the normal of their planes.
+    slice_paths, sop_instance_uids
+        File and SOPInstanceUID of each slice, in the order of the grid; those of an
+        image of several frames are repeated.
+    """
+
+    files: SeriesFiles
+    geometry: Geometry
+    slice_paths: tuple[Path, ...]
+    sop_instance_uids: tuple[str, ...]
+
+
+def find_series(folder: Path) -> dict[str, SeriesFiles]:
+    """Image series of a folder and the folders in it, by SeriesInstanceUID.
+
+    What is no image, such as segmentations and contours, is left out.
+
+    Raises
+    ------
+    InputError
+        If the folder has no images in DICOM files, or one of these cannot be read.
+    """
+    paths: dict[str, list[Path]] = {}
+    frames: dict[str, str] = {}
+    for path in dicom_files(folder):
+        try:
+            dataset = read_dataset(path, tags=_IDENTITY_TAGS)
+            # As all classes of images are named, and none else.
+            if dataset.SOPClassUID.name.endswith("Image Storage"):
+                uid = str(element(dataset, "SeriesInstanceUID"))
+                paths.setdefault(uid, []).append(path)
+                frame = str(dataset.get("FrameOfReferenceUID") or "")
+                if frames.setdefault(uid, frame) != frame:
+                    raise InputError(
+                        "its FrameOfReferenceUID differs from that of "
+                        f"{paths[uid][0]}, which is of the same series"
+                    )
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    if not paths:
+        raise InputError(f"{folder}: its DICOM files are no images")
+    return {
+        uid: SeriesFiles(uid, frames[uid], tuple(own)) for uid, own in paths.items()
+    }
+
+
+def choose_series(
+    found: Mapping[str, SeriesFiles], *, uid: str = "", frame_of_reference: str = ""
+) -> SeriesFiles:
+    """The series that labels refer to.
+
+    Parameters
+    ----------
+    found
+        Series by SeriesInstanceUID, as `find_series` gives them.
+    uid
+        SeriesInstanceUID that the labels name; empty if they name none.
+    frame_of_reference
+        FrameOfReferenceUID of the labels, by which the series is found if they name
+        none; empty if they have none, so that there must be one series only.
+
+    Raises
+    ------
+    InputError
+        If no series is meant, or several may be.
+    """
+    if uid:
+        if uid not in found:
+            raise InputError(
+                f"the labels were drawn on image series {uid}, and there is only "
+                f"{listed(sorted(found), 3)}"
+            )
+        return found[uid]
+    meant = [
+        files
+        for files in found.values()
+        if not frame_of_reference or files.frame_of_reference == frame_of_reference
+    ]
+    if not meant:
+        raise InputError(
+            f"no image series has the labels' frame of reference {frame_of_reference}"
+        )
+    if len(meant) > 1:
+        raise InputError(
+            f"{len(meant)} image series, and the labels do not say which is meant: "
+            + listed([f"{files.uid} in {files.folder}" for files in meant], 3)
+            + "; name the folder of one"
+        )
+    return meant[0]
+
+
+def read_series(files: SeriesFiles) -> Series:
+    """The grid of an image series, whose slices must be complete.
+
+    Raises
+    ------
+    InputError
+        If slices are missing, two lie at one place, or they are no grid: they differ in
+        size, orientation or spacing, or are shifted against each other.
+    """
+    planes: list[Plane] = []
+    paths: list[Path] = []
+    uids: list[str] = []
+    for path in files.paths:
+        try:
+            dataset = read_dataset(path, tags=("SOPInstanceUID", *PLANE_TAGS))
+            own = planes_of(dataset)
+            planes += own
+            paths += [path] * len(own)
+            uids += [str(element(dataset, "SOPInstanceUID"))] * len(own)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    names = [path.name for path in paths]
+    if len(planes) > 1:  # positions tell the distance of slices; headers often err
+        planes = [replace(plane, spacing_mm=None) for plane in planes]
+    try:
+        stack = stack_planes(planes, names)
+    except InputError as error:
+        raise InputError(f"the image series in {files.folder}: {error}") from error
+    order = np.argsort(stack.slices, kind="stable")
+    steps = np.diff(stack.slices[order])
+    if bad := np.flatnonzero(steps != 1).tolist():
+        before, after = (names[order[i]] for i in (bad[0], bad[0] + 1))
+        missing = int(steps[bad[0]]) - 1
+        raise InputError(
+            f"the image series in {files.folder}: "
+            + (
+                f"{missing} slices are missing between {before} and {after}"
+                if missing > 0
+                else f"two slices lie at one place: {before} and {after}"
+            )
+        )
+    return Series(
+        files,
+        stack.geometry,
+        tuple(paths[i] for i in order),
+        tuple(uids[i] for i in order),
+    )
