@@ -140,7 +140,8 @@ def run_export(
     if records and batch.fail_fast:
         return records
     with unfinished_folder(folder) as unfinished:
-        finished = run_cases(exporter(folder, unfinished), chosen, batch, doing="export")
+        work = exporter(folder, unfinished)
+        finished = run_cases(work, chosen, batch, doing="export")
     return records + [each.record for each in finished]
 
 
