@@ -68,8 +68,8 @@ def compose(
     InputError
         If the images cannot be read, or the segmentation is larger than DICOM allows.
     """
-    # highdicom wants all pixels of all segments at once. It gets one pixel of each: that
-    # tells what frames there are, and the frames themselves come in afterwards.
+    # highdicom wants all pixels of all segments at once. One pixel of each tells it
+    # what frames there are; the frames themselves come in afterwards.
     images = _headers(series)
     order = np.array(series.frames) if len(images) == 1 else np.arange(len(images))
     present = np.zeros((len(order), 1, 1, len(classes)), np.uint8)
