@@ -126,7 +126,8 @@ def _areas_right_of(
     def area_left_of(x: IndexArray) -> FloatArray:
         ramp: FloatArray = (x - low).clip(0, width)
         ramp *= ramp / (2 * width)
-        return ramp + (x - low - width).clip(0)
+        ramp += (x - low - width).clip(0)
+        return ramp
 
     # To the left of the first column there is nothing.
     change = area_left_of(column + 1) - area_left_of(column)

@@ -27,7 +27,8 @@ def star(radius: float, centre: npt.ArrayLike, *, inner: float = 0.4) -> Points:
 
 def square(low: float, high: float) -> Points:
     """From the middle of voxel (low, low) to the middle of (high, high)."""
-    return np.array([[low, low], [low, high], [high, high], [high, low]])
+    corners = [[low, low], [low, high], [high, high], [high, low]]
+    return np.array(corners, np.float64)
 
 
 # Contours of a shape and its area, by radius and centre.
