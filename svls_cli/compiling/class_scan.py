@@ -98,6 +98,7 @@ class ClassScan:
             values,
             names={value: segment.name for value, segment in self._segments.items()},
             colors={value: segment.color for value, segment in self._segments.items()},
+            codes={v: (s.category, s.type) for v, s in self._segments.items()},
         )
 
 

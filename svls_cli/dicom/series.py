@@ -51,15 +51,23 @@ class Series:
         Where it lies.
     geometry
         Grid of its slices, which go along the normal of their planes.
+    planes
+        Plane of each slice, in the order of the grid.
     slice_paths, sop_instance_uids
-        File and SOPInstanceUID of each slice, in the order of the grid; those of an
-        image of several frames are repeated.
+        File and SOPInstanceUID of each slice; those of an image of several frames are
+        repeated.
     """
 
     files: SeriesFiles
     geometry: Geometry
+    planes: tuple[Plane, ...]
     slice_paths: tuple[Path, ...]
     sop_instance_uids: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What errors call each slice."""
+        return tuple(path.name for path in self.slice_paths)
 
 
 def find_series(folder: Path) -> dict[str, SeriesFiles]:
@@ -185,6 +193,7 @@ def read_series(files: SeriesFiles) -> Series:
     return Series(
         files,
         stack.geometry,
+        tuple(planes[i] for i in order),
         tuple(paths[i] for i in order),
         tuple(uids[i] for i in order),
     )

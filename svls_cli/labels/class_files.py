@@ -41,7 +41,8 @@ def parse_classes(text: str) -> ClassSpec:
         ``0,1,2`` or the path of a file: JSON (``{"0": "background"}``,
         ``{"background": 0}``, a list of objects with ``value``, ``name``, ``color``,
         or an nnU-Net ``dataset.json``), CSV or TSV (columns ``value`` or ``index``,
-        ``name``, ``color``; a BIDS ``dseg.tsv`` is one).
+        ``name``, ``color``; a BIDS ``dseg.tsv`` is one). Lists and columns may also
+        give DICOM's ``category`` and ``type``, as ``SCT^10200004^Liver``.
 
     Raises
     ------
@@ -128,6 +129,7 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
     values: list[int] = []
     names: dict[int, str] = {}
     colors: dict[int, str] = {}
+    codes: dict[int, tuple[str, str]] = {}
     for row in rows:
         cells = {str(k).strip().lower(): v for k, v in row.items()}
         fields = {k: v for k, v in cells.items() if v not in _MISSING}
@@ -145,7 +147,8 @@ def _from_rows(rows: Iterable[Mapping[str, Any]]) -> ClassTable:
             names[value] = str(fields["name"]).strip()
         if "color" in fields:
             colors[value] = _color(str(fields["color"]))
-    return ClassTable.from_values(values, names=names, colors=colors)
+        codes[value] = _code(fields, "category"), _code(fields, "type")
+    return ClassTable.from_values(values, names=names, colors=colors, codes=codes)
 
 
 def _integer(value: Any) -> int:
@@ -153,6 +156,12 @@ def _integer(value: Any) -> int:
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,10}(\.0*)?", text):
         raise InputError(f"{value!r} is not a label value (a whole number >= 0)")
     return int(text.partition(".")[0])
+
+
+def _code(fields: Mapping[str, Any], column: str) -> str:
+    """A code of DICOM; what has no ``^`` is meant for someone else."""
+    text = str(fields.get(column, "")).strip()
+    return text if "^" in text else ""
 
 
 def _color(text: str) -> str:

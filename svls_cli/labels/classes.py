@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import operator
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +20,9 @@ from svls_cli.labels.values import MAX_VALUE, listed, look_up
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.
 _LOOKUP_LIMIT = 2**20
+_CODES = ("category", "type")
+# Lengths are those that DICOM allows.
+CODE = re.compile(r"[^^]{1,16}\^[^^]{1,64}\^[^^]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class LabelClass:
     value: int  # value in label maps
     name: str
     color: str  # colour to show: six hexadecimal digits, RRGGBB
+    # What DICOM calls it and the category of that, as ``SCHEME^VALUE^MEANING``; or
+    # empty.
+    category: str = ""
+    type: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,8 +51,8 @@ class ClassTable:
     Raises
     ------
     InputError
-        If there are no classes or too many, a value is out of range, or a value or
-        name occurs twice.
+        If there are no classes or too many, a value is out of range, a value or name
+        occurs twice, or a code is none.
     """
 
     classes: tuple[LabelClass, ...]
@@ -68,6 +76,13 @@ class ClassTable:
             twice = [v for v, n in counts.items() if n > 1]
             if twice:
                 raise InputError(f"class {field} given twice: {listed(twice)}")
+        for label in self.classes:
+            for code in filter(None, (label.category, label.type)):
+                if not CODE.fullmatch(code):
+                    raise InputError(
+                        f"{code!r} is no code of class {label.name!r}: expected "
+                        "SCHEME^VALUE^MEANING, such as SCT^10200004^Liver"
+                    )
 
     @classmethod
     def from_values(
@@ -76,10 +91,12 @@ class ClassTable:
         *,
         names: Mapping[int, str] | None = None,
         colors: Mapping[int, str] | None = None,
+        codes: Mapping[int, tuple[str, str]] | None = None,
     ) -> ClassTable:
-        """Build a table, ascending by value; names and colours are optional.
+        """Build a table, ascending by value; the rest is optional.
 
-        A name that is given wins over another value's default name.
+        A name that is given wins over another value's default name. ``codes`` are
+        category and type.
 
         Raises
         ------
@@ -93,7 +110,7 @@ class ClassTable:
             raise InputError(
                 f"classes must be label values, such as [0, 1, 2], found {values!r}"
             ) from error
-        colors = colors or {}
+        colors, codes = colors or {}, codes or {}
         names = {value: name for value, name in (names or {}).items() if name}
         taken = set(names.values())
         return cls(
@@ -103,6 +120,7 @@ class ClassTable:
                     value,
                     names.get(value) or _free_name(value, taken),
                     colors.get(value) or default_color(value),
+                    *codes.get(value, ("", "")),
                 )
                 for index, value in enumerate(ordered)
             )
@@ -117,8 +135,12 @@ class ClassTable:
         return np.array([c.value for c in self.classes], dtype=np.int64)
 
     def to_json(self) -> list[dict[str, Any]]:
-        """One record per class, as stored."""
-        return [asdict(c) for c in self.classes]
+        """One record per class, as stored: codes that are there."""
+        records = [asdict(c) for c in self.classes]
+        return [
+            {key: v for key, v in record.items() if key not in _CODES or v}
+            for record in records
+        ]
 
     @classmethod
     def from_json(cls, records: Sequence[Mapping[str, Any]]) -> ClassTable:
@@ -132,7 +154,11 @@ class ClassTable:
         table = cls(
             tuple(
                 LabelClass(
-                    int(r["index"]), int(r["value"]), str(r["name"]), str(r["color"])
+                    int(r["index"]),
+                    int(r["value"]),
+                    str(r["name"]),
+                    str(r["color"]),
+                    *(str(r.get(key, "")) for key in _CODES),
                 )
                 for r in records
             )

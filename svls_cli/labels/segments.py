@@ -18,6 +18,10 @@ class Segment:
 
     name: str  # name to show; may be empty
     color: str  # RRGGBB, or empty
+    # What DICOM calls it, ``SCHEME^VALUE^MEANING`` such as ``SCT^10200004^Liver``, and
+    # the category of that; empty if the file has no codes.
+    category: str = ""
+    type: str = ""
 
 
 def read_segments(fields: Mapping[str, str]) -> dict[int, Segment]:
