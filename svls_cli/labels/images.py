@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import SUFFIXES, suffix_of
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import ImageHeader, check_regular
@@ -21,6 +20,7 @@ from svls_cli.labels.meta_image import read_meta_image
 from svls_cli.labels.nifti import read_nifti
 from svls_cli.labels.nrrd import read_nrrd
 from svls_cli.labels.segments import Segment, read_segments
+from svls_cli.labels.suffixes import SUFFIXES, suffix_of
 from svls_cli.labels.time_limit import time_limit
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.labels.voxels import content_sha256, open_voxels
@@ -129,6 +129,9 @@ class LabelFile:
                 )
             result[rows] = table.indices(slab, ignore_label=ignore_label)
         return result
+
+    def soft(self, table: ClassTable, *, ignore_label: int | None) -> None:
+        """None: every voxel has one class."""
 
 
 @contextmanager
