@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,21 +60,40 @@ class Structure:
 
 
 @dataclass(frozen=True)
-class StructureSet:
-    """What an RTSTRUCT holds, and which images it was drawn on.
+class References:
+    """The images that structures were drawn on, by what the file says.
 
     Parameters
     ----------
-    structures
-        In the order of the file.
-    series_uids, frames_of_reference, image_uids
+    series, frames, images
         SeriesInstanceUID, FrameOfReferenceUID and SOPInstanceUID that it refers to.
     """
 
+    series: tuple[str, ...]
+    frames: tuple[str, ...]
+    images: frozenset[str]
+
+
+@dataclass(frozen=True)
+class StructureSet:
+    """What an RTSTRUCT holds: structures, in its order, and what they refer to."""
+
     structures: tuple[Structure, ...]
-    series_uids: tuple[str, ...]
-    frames_of_reference: tuple[str, ...]
-    image_uids: frozenset[str]
+    references: References
+
+
+def read_references(path: Path) -> References:
+    """Read which images an RTSTRUCT was drawn on, and no contours.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no RTSTRUCT.
+    """
+    tags = ("ReferencedFrameOfReferenceSequence", "StructureSetROISequence")
+    dataset = _read(path, *tags)
+    with understood(path):
+        return _references(dataset)
 
 
 def read_structure_set(path: Path) -> StructureSet:
@@ -86,20 +105,55 @@ def read_structure_set(path: Path) -> StructureSet:
         If it cannot be read, is no RTSTRUCT, or is broken: a structure has no number
         or two have the same, coordinates are no numbers or not three for each point.
     """
-    dataset = read_dataset(path)
-    if dataset.SOPClassUID != RTSTRUCT:
-        raise InputError(f"not an RTSTRUCT: {dataset.SOPClassUID.name}")
+    dataset = _read(path)
     with understood(path):
-        return _structure_set(dataset)
+        return StructureSet(_structures(dataset), _references(dataset))
 
 
-def _structure_set(dataset: pydicom.Dataset) -> StructureSet:
+def _read(path: Path, *tags: str) -> pydicom.Dataset:
+    dataset = read_dataset(path, tags=tags)
+    if dataset.SOPClassUID != RTSTRUCT:
+        raise InputError(f"not an RTSTRUCT: it is {dataset.SOPClassUID.name}")
+    return dataset
+
+
+def _items(dataset: pydicom.Dataset, *keywords: str) -> Iterator[pydicom.Dataset]:
+    """Items of a sequence, or of sequences in its items."""
+    for item in dataset.get(keywords[0]) or ():
+        if len(keywords) == 1:
+            yield item
+        else:
+            yield from _items(item, *keywords[1:])
+
+
+def _references(dataset: pydicom.Dataset) -> References:
+    frames = list(_items(dataset, "ReferencedFrameOfReferenceSequence"))
+    in_study = ("RTReferencedStudySequence", "RTReferencedSeriesSequence")
+    series = [item for frame in frames for item in _items(frame, *in_study)]
+    uids = [frame.get("FrameOfReferenceUID") for frame in frames]
+    uids += [
+        roi.get("ReferencedFrameOfReferenceUID")
+        for roi in _items(dataset, "StructureSetROISequence")
+    ]
+    contours = _items(dataset, "ROIContourSequence", "ContourSequence")
+    return References(
+        tuple(dict.fromkeys(str(item.SeriesInstanceUID) for item in series)),
+        tuple(dict.fromkeys(str(uid) for uid in uids if uid)),
+        frozenset(
+            str(image.ReferencedSOPInstanceUID)
+            for item in (*series, *contours)
+            for image in _items(item, "ContourImageSequence")
+        ),
+    )
+
+
+def _structures(dataset: pydicom.Dataset) -> tuple[Structure, ...]:
     drawn: dict[int, pydicom.Dataset] = {}
-    for item in dataset.get("ROIContourSequence") or ():
+    for item in _items(dataset, "ROIContourSequence"):
         number = int(item.ReferencedROINumber)
         if drawn.setdefault(number, item) is not item:
             raise InputError(f"broken DICOM file: contours of ROI {number} given twice")
-    declared = list(dataset.get("StructureSetROISequence") or ())
+    declared = list(_items(dataset, "StructureSetROISequence"))
     numbers = [int(roi.ROINumber) for roi in declared]
     if twice := [n for n, count in Counter(numbers).items() if count > 1]:
         raise InputError(
@@ -111,28 +165,9 @@ def _structure_set(dataset: pydicom.Dataset) -> StructureSet:
         )
     if not declared:
         raise InputError("an RTSTRUCT without structures")
-    frames = [*(dataset.get("ReferencedFrameOfReferenceSequence") or ())]
-    series = [
-        series
-        for frame in frames
-        for study in frame.get("RTReferencedStudySequence") or ()
-        for series in study.get("RTReferencedSeriesSequence") or ()
-    ]
-    contours = [c for roi in drawn.values() for c in roi.get("ContourSequence") or ()]
-    frame_uids = [item.get("FrameOfReferenceUID") for item in frames]
-    frame_uids += [roi.get("ReferencedFrameOfReferenceUID") for roi in declared]
-    return StructureSet(
-        tuple(
-            _structure(roi, drawn.get(number, pydicom.Dataset()))
-            for number, roi in zip(numbers, declared, strict=True)
-        ),
-        tuple(dict.fromkeys(str(item.SeriesInstanceUID) for item in series)),
-        tuple(dict.fromkeys(str(uid) for uid in frame_uids if uid)),
-        frozenset(
-            str(image.ReferencedSOPInstanceUID)
-            for item in (*series, *contours)
-            for image in item.get("ContourImageSequence") or ()
-        ),
+    return tuple(
+        _structure(roi, drawn.get(number, pydicom.Dataset()))
+        for number, roi in zip(numbers, declared, strict=True)
     )
 
 

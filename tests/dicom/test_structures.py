@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from svls_cli.dicom.series import choose_series, find_series, read_series
-from svls_cli.dicom.structures import on_slices, read_structure_set
+from svls_cli.dicom.structures import (
+    on_slices,
+    read_references,
+    read_structure_set,
+)
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 from tests.helpers.dicom import (
@@ -37,9 +41,10 @@ def test_structures_as_drawn(tmp_path: Path) -> None:
     found = read_structure_set(tmp_path / "rt.dcm")
     assert [s.name for s in found.structures] == ["Heart", "Lunge, rechts"]
     assert [s.color for s in found.structures] == ["FF0010", ""]
-    assert found.series_uids == (GRID.uid,)
-    assert found.frames_of_reference == (GRID.frame_of_reference,)
-    assert found.image_uids == set(GRID.image_uids)
+    assert found.references.series == (GRID.uid,)
+    assert found.references.frames == (GRID.frame_of_reference,)
+    assert found.references.images == set(GRID.image_uids)
+    assert read_references(tmp_path / "rt.dcm") == found.references
     assert [s.note for s in found.structures] == ["", ""]
     for structure, given in zip(found.structures, (heart, lung), strict=True):
         assert given.contours is not None
@@ -164,7 +169,7 @@ def _set(**changes: Any) -> Any:
             lambda d: (d.StructureSetROISequence.clear(), d.ROIContourSequence.clear()),
             "an RTSTRUCT without structures",
         ),
-        (lambda d: setattr(d, "SOPClassUID", CT), "not an RTSTRUCT: CT"),
+        (lambda d: setattr(d, "SOPClassUID", CT), "not an RTSTRUCT: it is CT"),
         (
             lambda d: d.ROIContourSequence[0].__delattr__("ReferencedROINumber"),
             "broken DICOM file: AttributeError",
