@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @training_options.images
 @training_options.image_pattern
 @options.pattern
+@options.series
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -100,6 +101,7 @@ def command(
       svls-cli compare --images images/ labels/ --out cmp/ --methods onehot,svls
       svls-cli compare --images i/ a/ b/ c/ --out o/ --methods majority+svls,mean+svls
     """
+    from svls_cli.cli.label_files import AnyFiles
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
 
@@ -123,6 +125,7 @@ def command(
             methods=methods.split(","),
             losses=losses.split(","),
             lines=console.stdin_lines(labels),
+            files=AnyFiles(more.pop("series")),
             config=config,
             classes=options.classes_of(classes),
             on_start=begin,

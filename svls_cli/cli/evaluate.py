@@ -31,6 +31,7 @@ from svls_cli.cli.command import PATH, Command, option
     "[default: all, or hard where there are none]",
 )
 @options.pattern
+@options.series
 @options.ignore_label(
     "Reference voxels of this value are not compared. [default: as in the stores]"
 )
@@ -74,6 +75,7 @@ def command(
     prediction: str,
     reference: tuple[str, ...],
     raters: str | None,
+    series: Path | None,
     report: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -91,6 +93,7 @@ def command(
       svls-cli evaluate pred.zarr --reference labels/
       svls-cli evaluate pred.zarr --reference fused.zarr --report scores.json
     """
+    from svls_cli.cli.label_files import AnyFiles
     from svls_cli.evaluation.evaluate import evaluate_cases
     from svls_cli.files import check_report_path
 
@@ -103,6 +106,7 @@ def command(
             reference,
             raters=None if raters is None else tuple(raters.split(",")),
             lines=console.stdin_lines(reference),
+            files=AnyFiles(series),
             batch=batch,
             **rest,
         )

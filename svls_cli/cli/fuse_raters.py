@@ -76,6 +76,7 @@ def parse_weights(text: str) -> Any:
 )
 @smoothing_options.smoothing
 @options.rater_pattern
+@options.series
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -129,11 +130,13 @@ def command(
       svls-cli fuse-raters --pattern '{case}/{rater}.nii.gz' lidc/ out.zarr
       svls-cli fuse-raters --fusion staple a/ b/ c/ fused/
     """
+    from svls_cli.cli.label_files import AnyFiles
     from svls_cli.labels.raters import find_rated_cases
 
     _check_report(report, tolerance_mm, rest["part"])
     lines = console.stdin_lines(raters)
-    cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
+    files, pattern = AnyFiles(rest.pop("series")), rest.pop("pattern")
+    cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if rest["dry_run"] else "fused"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)

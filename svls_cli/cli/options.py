@@ -168,6 +168,15 @@ pattern = option(
     "'**/*.nrrd' picks files at any depth, named after themselves. [default: every "
     "label map directly in the folder]",
 )
+series = option(
+    "--series",
+    group="Input",
+    type=FILE,
+    metavar="DIR",
+    help="Folder of the CT or MR series that DICOM labels were drawn on, or of several "
+    "patients' series: slices that a SEG left out are put back. Requires pip install "
+    "'svls-cli[dicom]'. [default: the series beside the labels, if it is there]",
+)
 rater_pattern = option(
     "--pattern",
     group="Input",

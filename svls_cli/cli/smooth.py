@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from svls_cli.cli.command import PATH, Command
 @click.argument("out", metavar="OUT.zarr", type=PATH)
 @smoothing_options.smoothing
 @options.pattern
+@options.series
 @options.classes
 @options.unlabelled
 @options.dtype
@@ -30,16 +32,17 @@ def command(
     inputs: tuple[str, ...],
     out: str,
     pattern: str | None,
+    series: Path | None,
     classes: str | None,
     as_json: bool,
     **rest: Any,
 ) -> int:
     """Compile label maps into a store of soft labels.
 
-    INPUTS are label map files (NIfTI, NRRD, MetaImage), folders of them, or - to read
-    one path, or one JSON record {"case": ..., "label": ...}, per line of standard
-    input; a record may also name the "image". A case is named after its file, or as
-    --pattern says.
+    INPUTS are label map files (NIfTI, NRRD, MetaImage, DICOM SEG), folders of them, or
+    DICOM studies, or - to read one path, or one JSON record {"case": ..., "label":
+    ...}, per line of standard input; a record may also name the "image". A case is
+    named after its file, or as --pattern says.
 
     OUT.zarr is a folder, or s3://bucket/name.zarr.
 
@@ -50,13 +53,16 @@ def command(
       svls-cli smooth --sigma 1 labels/ out.zarr
       svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
       svls-cli smooth --pattern '{case}/{case}_seg.nii.gz' cases/ out.zarr
+      svls-cli smooth --series ct/ seg.dcm out.zarr
       svls-cli smooth --method bilateral --images images/ labels/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
+    from svls_cli.cli.label_files import AnyFiles
     from svls_cli.labels.cases import find_cases
 
     lines = console.stdin_lines(inputs)
-    cases = find_cases(inputs, pattern=pattern, lines=lines)
+    files = AnyFiles(series)
+    cases = find_cases(inputs, pattern=pattern, lines=lines, files=files)
     cases = smoothing_options.with_images(cases, rest)
     done = "would be smoothed" if rest["dry_run"] else "smoothed"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)

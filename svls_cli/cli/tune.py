@@ -71,6 +71,7 @@ def number_list(text: str) -> tuple[float, ...]:
 )
 @options.seed("Seed of the folds and of the intervals.", group="Search")
 @options.rater_pattern
+@options.series
 @options.classes
 @options.ignore_label(
     "Voxels of this value count neither as a forecast, nor as something to forecast, "
@@ -115,6 +116,7 @@ def command(
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
       svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
+    from svls_cli.cli.label_files import AnyFiles
     from svls_cli.files import check_report_path
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.labels.scans import pair_images
@@ -124,7 +126,8 @@ def command(
     console.check_targets(None, figure)
     read = _input_options(rest)
     lines = console.stdin_lines(raters)
-    cases = find_rated_cases(raters, pattern=rest.pop("pattern"), lines=lines)
+    files, pattern = AnyFiles(rest.pop("series")), rest.pop("pattern")
+    cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     images, image_pattern = rest.pop("images"), rest.pop("image_pattern")
     if "-" in images:
         raise click.UsageError("--images takes files and folders, not standard input")

@@ -16,7 +16,7 @@ from svls_cli.comparison.recipes import Recipe, parse_recipes
 from svls_cli.comparison.result import Comparison, Trial
 from svls_cli.errors import InputError, InvalidParameterError, check_choice
 from svls_cli.evaluation.evaluate_case import Measures
-from svls_cli.labels.cases import Case, find_cases
+from svls_cli.labels.cases import LABEL_MAPS, Case, LabelFiles, find_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase, find_rated_cases
@@ -44,6 +44,7 @@ def compare_methods(
     resample_to_first: bool = False,
     pattern: str | None = None,
     lines: Iterable[str] = (),
+    files: LabelFiles = LABEL_MAPS,
     image_pattern: str | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
@@ -63,7 +64,7 @@ def compare_methods(
 
     Parameters
     ----------
-    labels, pattern, lines
+    labels, pattern, lines, files
         Label maps: one per case, as in `find_cases`; or, if the methods name fusions,
         those of several raters, as in `find_rated_cases`.
     images, image_pattern
@@ -117,7 +118,7 @@ def compare_methods(
     _check_losses(losses)
     config = config or TrainingConfig()
     labels = [labels] if isinstance(labels, str | Path) else list(labels)
-    cases = _find_cases(recipes, labels, pattern=pattern, lines=lines)
+    cases = _find_cases(recipes, labels, pattern=pattern, lines=lines, files=files)
     names = [case.name for case in cases]
     train, held = split_cases(
         names, config.validation, seed=config.split_seed, patients=config.patients
@@ -188,11 +189,12 @@ def _find_cases(
     *,
     pattern: str | None,
     lines: Iterable[str],
+    files: LabelFiles,
 ) -> Sequence[Case] | Sequence[RatedCase]:
     """Cases of one label map, or of several raters' if the recipes fuse them."""
     if recipes[0].fusion is None:
         try:
-            return find_cases(labels, pattern=pattern, lines=lines)
+            return find_cases(labels, pattern=pattern, lines=lines, files=files)
         except (InputError, InvalidParameterError) as error:
             if len(labels) == 1 and "{rater}" not in (pattern or ""):
                 raise
@@ -200,7 +202,7 @@ def _find_cases(
                 f"{error}. If they are of several raters, methods name their fusion, "
                 f"as majority+{recipes[0].name}"
             ) from error
-    rated = find_rated_cases(labels, pattern=pattern, lines=lines)
+    rated = find_rated_cases(labels, pattern=pattern, lines=lines, files=files)
     if all(len(case.raters) < 2 for case in rated):
         raise InvalidParameterError(
             f"method {recipes[0].name!r} is of several raters, and no case has two "

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.misc import is_dicom as has_dicom_mark
 
 from svls_cli.errors import InputError
 from svls_cli.labels.header import check_regular
+from svls_cli.labels.suffixes import is_dicom
 
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file bears the mark of DICOM, whatever its name."""
-    try:
-        return path.is_file() and has_dicom_mark(path)
-    except OSError:
-        return False
+# SOP classes of what holds labels.
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+LABEL_CLASSES = (*SEGMENTATIONS, RTSTRUCT)
 
 
 def dicom_files(folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels import get_decoder, iter_pixels
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from svls_cli.dicom.files import element, read_dataset, understood

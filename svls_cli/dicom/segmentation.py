@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from highdicom.seg import SOP_CLASS_UIDS
 
 from svls_cli.arrays import IntArray, UIntArray
-from svls_cli.dicom.files import element, first_item, read_dataset
+from svls_cli.dicom.files import SEGMENTATIONS, element, first_item, read_dataset
 from svls_cli.dicom.pixels import check_pixels, read_frames
 from svls_cli.dicom.planes import Plane, planes_of, stack_planes
 from svls_cli.dicom.segments import read_segments
@@ -190,7 +189,7 @@ def read_segmentation(path: Path, series: Series | None = None) -> Segmentation:
         cannot be decoded, lies on a slide, or does not lie on the grid.
     """
     dataset = read_dataset(path)
-    if dataset.SOPClassUID not in SOP_CLASS_UIDS:
+    if dataset.SOPClassUID not in SEGMENTATIONS:
         raise InputError(f"not a segmentation: it is {dataset.SOPClassUID.name}")
     kind = str(element(dataset, "SegmentationType"))
     if kind not in _KINDS:

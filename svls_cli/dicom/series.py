@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from svls_cli.dicom.files import dicom_files, element, read_dataset
+from svls_cli.dicom.files import LABEL_CLASSES, dicom_files, element, read_dataset
 from svls_cli.dicom.planes import PLANE_TAGS, Plane, planes_of, stack_planes
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
@@ -40,6 +40,11 @@ class SeriesFiles:
         """Folder of the first file."""
         return self.paths[0].parent
 
+    def absolute(self) -> SeriesFiles:
+        """The same for a process in another folder."""
+        paths = tuple(path.absolute() for path in self.paths)
+        return SeriesFiles(self.uid, self.frame_of_reference, paths)
+
 
 @dataclass(frozen=True)
 class Series:
@@ -70,38 +75,56 @@ class Series:
         return tuple(path.name for path in self.slice_paths)
 
 
-def find_series(folder: Path) -> dict[str, SeriesFiles]:
-    """Image series of a folder and the folders in it, by SeriesInstanceUID.
+@dataclass(frozen=True)
+class FolderFiles:
+    """DICOM files of a folder and the folders in it.
 
-    What is no image, such as segmentations and contours, is left out.
+    Parameters
+    ----------
+    series
+        Image series by SeriesInstanceUID.
+    labels
+        Files that hold labels, or may, as nobody can read what they are; sorted.
+    """
+
+    series: dict[str, SeriesFiles]
+    labels: tuple[Path, ...]
+
+
+def read_folder(folder: Path) -> FolderFiles:
+    """Look through a folder and the folders in it, headers only.
 
     Raises
     ------
     InputError
-        If the folder has no images in DICOM files, or one of these cannot be read.
+        If there are no DICOM files, or files of one image series have different frames
+        of reference.
     """
     paths: dict[str, list[Path]] = {}
     frames: dict[str, str] = {}
+    labels: list[Path] = []
     for path in dicom_files(folder):
         try:
             dataset = read_dataset(path, tags=_IDENTITY_TAGS)
-            # As all classes of images are named, and none else.
-            if dataset.SOPClassUID.name.endswith("Image Storage"):
-                uid = str(element(dataset, "SeriesInstanceUID"))
-                paths.setdefault(uid, []).append(path)
-                frame = str(dataset.get("FrameOfReferenceUID") or "")
-                if frames.setdefault(uid, frame) != frame:
-                    raise InputError(
-                        "its FrameOfReferenceUID differs from that of "
-                        f"{paths[uid][0]}, which is of the same series"
-                    )
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-    if not paths:
-        raise InputError(f"{folder}: its DICOM files are no images")
-    return {
-        uid: SeriesFiles(uid, frames[uid], tuple(own)) for uid, own in paths.items()
+            uid = str(element(dataset, "SeriesInstanceUID"))
+        except InputError:
+            labels.append(path)
+            continue
+        if dataset.SOPClassUID in LABEL_CLASSES:
+            labels.append(path)
+        # As all classes of images are named, and none else.
+        elif dataset.SOPClassUID.name.endswith("Image Storage"):
+            paths.setdefault(uid, []).append(path)
+            frame = str(dataset.get("FrameOfReferenceUID") or "")
+            if frames.setdefault(uid, frame) != frame:
+                raise InputError(
+                    f"{path}: its FrameOfReferenceUID differs from that of "
+                    f"{paths[uid][0]}, which is of the same series"
+                )
+    series = {
+        uid: SeriesFiles(uid, frames[uid], tuple(files)) for uid, files in paths.items()
     }
+    return FolderFiles(series, tuple(labels))
 
 
 def choose_series(
@@ -112,7 +135,7 @@ def choose_series(
     Parameters
     ----------
     found
-        Series by SeriesInstanceUID, as `find_series` gives them.
+        Series by SeriesInstanceUID, as `read_folder` gives them.
     uid
         SeriesInstanceUID that the labels name; empty if they name none.
     frame_of_reference
@@ -136,6 +159,8 @@ def choose_series(
         for files in found.values()
         if not frame_of_reference or files.frame_of_reference == frame_of_reference
     ]
+    if not found:
+        raise InputError("there are no images in DICOM files")
     if not meant:
         raise InputError(
             f"no image series has the labels' frame of reference {frame_of_reference}"

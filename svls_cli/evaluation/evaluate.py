@@ -24,6 +24,7 @@ from svls_cli.evaluation.temperature_scaling import (
     Temperatures,
     check_patients,
 )
+from svls_cli.labels.cases import LABEL_MAPS, LabelFiles
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.labels.patients import find_patients, odd_grouping
 from svls_cli.labels.values import listed
@@ -36,6 +37,7 @@ def evaluate_cases(
     raters: Sequence[str] | None = None,
     pattern: str | None = None,
     lines: Iterable[str] = (),
+    files: LabelFiles = LABEL_MAPS,
     ignore_label: int | None = None,
     tolerance_mm: float = 1.0,
     band_mm: float = 2.0,
@@ -68,7 +70,7 @@ def evaluate_cases(
     raters
         Which of the reference store's raters; ``hard`` is the consensus. Default: all
         of them, or the hard label map where there are none.
-    pattern, lines
+    pattern, lines, files
         As in `find_cases`.
     ignore_label
         Label value of the reference that is not compared. Default: that of the
@@ -125,7 +127,9 @@ def evaluate_cases(
     if temperature_scaling is not None:
         check_choice("temperature_scaling", temperature_scaling, FITTED_REGIONS)
     predictions = find_predictions(prediction)
-    references = find_references(reference, raters=raters, pattern=pattern, lines=lines)
+    references = find_references(
+        reference, raters=raters, pattern=pattern, lines=lines, files=files
+    )
     references.check_classes(predictions.classes)
     check_ignore_label(ignore_label, predictions.classes)
     ignored = (ignore_label, references.ignore_label, predictions.ignore_label)

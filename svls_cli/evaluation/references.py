@@ -8,7 +8,7 @@ from pathlib import Path
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.cases import find_cases
+from svls_cli.labels.cases import LABEL_MAPS, LabelFiles, find_cases
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.names import composed
@@ -91,6 +91,7 @@ def find_references(
     raters: Sequence[str] | None = None,
     pattern: str | None = None,
     lines: Iterable[str] = (),
+    files: LabelFiles = LABEL_MAPS,
 ) -> References:
     """Find the label maps to compare with.
 
@@ -117,7 +118,7 @@ def find_references(
         raise InvalidParameterError(
             "raters are chosen from a store; the reference is label map files"
         )
-    cases = find_cases(paths, pattern=pattern, lines=lines)
+    cases = find_cases(paths, pattern=pattern, lines=lines, files=files)
     location = ", ".join(map(str, paths))
     return References(
         location, {case.name: Reference(case.source) for case in cases}, {}

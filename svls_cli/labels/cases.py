@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from svls_cli.errors import InputError
 from svls_cli.labels.names import check_letter_case, composed, safe_name
@@ -53,11 +53,47 @@ class Case:
         return Case(self.name, self.source.absolute(), self.inputs, image)
 
 
+class LabelFiles(Protocol):
+    """A family of formats: which of its files there are, and how one is read."""
+
+    def name(self, path: Path) -> str:
+        """Name of the case of a file."""
+
+    def source(self, path: Path) -> LabelSource:
+        """The source that reads a file."""
+
+    def listed(
+        self, folder: Path, pattern: str | None, fields: Collection[str]
+    ) -> list[tuple[dict[str, str], LabelSource]]:
+        """As `list_images`."""
+
+
+@dataclass(frozen=True)
+class LabelMapFiles:
+    """One label map per file, in a format that `SUFFIXES` tell."""
+
+    def name(self, path: Path) -> str:
+        return case_name(path)
+
+    def source(self, path: Path) -> LabelSource:
+        return LabelMapFile(path)
+
+    def listed(
+        self, folder: Path, pattern: str | None, fields: Collection[str]
+    ) -> list[tuple[dict[str, str], LabelSource]]:
+        found = list_images(folder, pattern, fields)
+        return [(names, LabelMapFile(path)) for names, path in found]
+
+
+LABEL_MAPS = LabelMapFiles()
+
+
 def find_cases(
     inputs: str | Path | Iterable[str | Path],
     *,
     pattern: str | None = None,
     lines: Iterable[str] = (),
+    files: LabelFiles = LABEL_MAPS,
 ) -> list[Case]:
     """All cases of files, folders and lists, sorted by name.
 
@@ -72,6 +108,8 @@ def find_cases(
     lines
         A path or a JSON record ``{"case": ..., "label": ...}`` per line; a record may
         also name the ``image``.
+    files
+        Family of their formats.
 
     Raises
     ------
@@ -86,13 +124,13 @@ def find_cases(
     for given in [inputs] if isinstance(inputs, str | Path) else inputs:
         path = Path(given)
         if str(given) == "-":
-            cases += [_parse_line(line) for line in lines if line.strip()]
+            cases += [_parse_line(line, files) for line in lines if line.strip()]
         elif _is_folder(path) and not _is_named_as_file(path, pattern):
-            listed = list_images(path, pattern)
-            cases += [Case(names["case"], LabelMapFile(file)) for names, file in listed]
+            listed = files.listed(path, pattern, ("case",))
+            cases += [Case(names["case"], source) for names, source in listed]
         else:
             _check_exists(path)
-            cases.append(_case(path))
+            cases.append(Case(files.name(path), files.source(path)))
     _check_unique(cases)
     cases = list(dict.fromkeys(cases))  # a file named twice is one
     if not cases:
@@ -177,23 +215,19 @@ def _names(match: Match) -> dict[str, str]:
     }
 
 
-def _case(path: Path) -> Case:
-    return Case(case_name(path), LabelMapFile(path))
-
-
-def _parse_line(line: str) -> Case:
+def _parse_line(line: str, files: LabelFiles) -> Case:
     text = line.rstrip("\r\n")
     try:
         if "\0" in text:
             raise ValueError("a null byte")
         if not text.lstrip().startswith("{"):
-            return _case(Path(text))
+            return Case(files.name(Path(text)), files.source(Path(text)))
         record = json.loads(text, object_pairs_hook=each_once)
         path = Path(record["label"])
         if not isinstance(record.get("case", ""), str):
             raise TypeError("case is no text")
-        name = safe_name(record["case"]) if "case" in record else case_name(path)
-        return Case(name, LabelMapFile(path), image=image_of(record))
+        name = safe_name(record["case"]) if "case" in record else files.name(path)
+        return Case(name, files.source(path), image=image_of(record))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected a path or {"case": ..., "label": ...} per line, '

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import check_folder, each_once, image_of, list_images
+from svls_cli.labels.cases import (
+    LABEL_MAPS,
+    LabelFiles,
+    check_folder,
+    each_once,
+    image_of,
+)
 from svls_cli.labels.names import check_letter_case, composed, safe_name
-from svls_cli.labels.sources import LabelMapFile, LabelSource
+from svls_cli.labels.sources import LabelSource
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -75,6 +81,7 @@ def find_rated_cases(
     *,
     pattern: str | None = None,
     lines: Iterable[str] = (),
+    files: LabelFiles = LABEL_MAPS,
 ) -> list[RatedCase]:
     """All cases of several raters, sorted by name.
 
@@ -91,6 +98,8 @@ def find_rated_cases(
     lines
         A JSON record ``{"case": ..., "raters": {"r1": path, ...}}`` per line, which may
         also name the ``image``.
+    files
+        As in `find_cases`.
 
     Raises
     ------
@@ -100,11 +109,11 @@ def find_rated_cases(
     """
     given = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     folders = [Path(path) for path in given if str(path) != "-"]
-    found: list[tuple[str, str | None, Path]] = []
+    found: list[tuple[str, str | None, LabelSource]] = []
     images: dict[str, Path] = {}
     for line in lines if len(folders) < len(given) else ():
         if line.strip():
-            maps, image = _parse_line(line)
+            maps, image = _parse_line(line, files)
             found += maps
             case = maps[0][0]
             if image is not None and images.setdefault(case, image) != image:
@@ -117,36 +126,35 @@ def find_rated_cases(
         check_folder(folder, "" if of_all else "; give one for each rater")
     raters = [None] * len(folders) if of_all else _rater_names(folders)
     for rater, folder in zip(raters, folders, strict=True):
-        for names, path in list_images(folder, pattern, ("case", "rater")):
-            found.append((names["case"], names.get("rater", rater), path))
+        for names, source in files.listed(folder, pattern, ("case", "rater")):
+            found.append((names["case"], names.get("rater", rater), source))
     return _by_case(found, images)
 
 
 def _by_case(
-    found: Sequence[tuple[str, str | None, Path]], images: Mapping[str, Path]
+    found: Sequence[tuple[str, str | None, LabelSource]], images: Mapping[str, Path]
 ) -> list[RatedCase]:
     if not found:
         raise InputError("no cases: no label maps of any rater were found")
-    known = {rater: path for _, rater, path in found if rater is not None}
+    known = {rater: each.paths[0] for _, rater, each in found if rater is not None}
     _check_names(known)
     check_letter_case(known.items(), "raters")
-    check_letter_case([(case, path) for case, _, path in found], "cases")
+    check_letter_case([(case, each.paths[0]) for case, _, each in found], "cases")
     # Whose a folder is that cannot be read may be unknown: its case fails anyway.
     everyone = list(known) or ["unknown"]
-    cases: dict[str, dict[str, Path]] = {}
-    for case, rater, path in found:
+    cases: dict[str, dict[str, LabelSource]] = {}
+    for case, rater, source in found:
         rater = everyone[0] if rater is None else rater
-        other = cases.setdefault(case, {}).setdefault(rater, path)
-        if other != path:
+        other = cases.setdefault(case, {}).setdefault(rater, source)
+        if other != source:
             raise InputError(
-                f"two files are case {case!r} of rater {rater!r}: {other} and {path}"
+                f"two files are case {case!r} of rater {rater!r}: {other.paths[0]} and "
+                f"{source.paths[0]}"
             )
     return [
         RatedCase(
             name,
-            tuple(
-                (each, LabelMapFile(maps[each])) for each in everyone if each in maps
-            ),
+            tuple((rater, maps[rater]) for rater in everyone if rater in maps),
             tuple(rater for rater in everyone if rater not in maps),
             image=images.get(name),
         )
@@ -185,7 +193,9 @@ def _rater_names(folders: Sequence[Path]) -> list[str]:
     )
 
 
-def _parse_line(line: str) -> tuple[list[tuple[str, str, Path]], Path | None]:
+def _parse_line(
+    line: str, files: LabelFiles
+) -> tuple[list[tuple[str, str, LabelSource]], Path | None]:
     """Case, rater and file of each label map that a record names, and its image."""
     text = line.rstrip("\r\n")
     try:
@@ -196,7 +206,10 @@ def _parse_line(line: str) -> tuple[list[tuple[str, str, Path]], Path | None]:
         if any("\0" in path for path in raters.values()):
             raise ValueError("a null byte")
         case = safe_name(case)
-        maps = [(case, composed(rater), Path(path)) for rater, path in raters.items()]
+        maps = [
+            (case, composed(rater), files.source(Path(path)))
+            for rater, path in raters.items()
+        ]
         return maps, image_of(record)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(

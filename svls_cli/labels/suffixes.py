@@ -1,4 +1,4 @@
-"""Names of image files: what their suffixes say."""
+"""Formats of image files: what their suffixes say, or their first bytes."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ def case_name(path: Path) -> str:
     """
     suffix = suffix_of(path) or path.suffix
     return safe_name(path.name[: len(path.name) - len(suffix)])
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file bears the mark of DICOM, whatever its name."""
+    try:
+        if not path.is_file():  # a pipe would wait for ever
+            return False
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -7,7 +7,7 @@ import os
 import re
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,24 +94,64 @@ def export_cases(
         If it has no case of a name.
     """
     opened, options = open_store(store), options or ExportOptions()
+
+    def exporter(folder: Path, unfinished: Path) -> CaseExporter:
+        if options.bids:
+            _write_table(folder / "dseg.tsv", opened.classes, options)
+        return CaseExporter(folder, unfinished, options, _inputs(opened, options))
+
+    return run_export(opened, out, exporter, cases=cases, batch=batch)
+
+
+def run_export(
+    store: Store,
+    out: str | Path,
+    exporter: Callable[[Path, Path], Callable[[StoredCase], Outcome[None]]],
+    *,
+    cases: Sequence[str] = (),
+    batch: Batch | None = None,
+) -> list[Record]:
+    """Write a file or several for each case of a store, whatever their format.
+
+    Parameters
+    ----------
+    store, out, cases, batch
+        As in `export_cases`.
+    exporter
+        Given the folder and one for unfinished files in it, what writes a case.
+
+    Raises
+    ------
+    InputError
+        If ``out`` lies inside the store.
+    UnknownCaseError
+        If the store has no case of a name.
+    """
     batch = batch or Batch()
-    chosen = [opened[name] for name in cases or opened]
-    folder, inside = disk_folder(out), opened.path
+    chosen = [store[name] for name in cases or store]
+    folder, inside = disk_folder(out), store.path
     if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
         raise InputError(f"{out}: inside the store, which holds nothing but cases")
     folder.mkdir(parents=True, exist_ok=True)
-    if options.bids:
-        _write_table(folder / "dseg.tsv", opened.classes, options)
-    damaged = {} if cases else opened.incomplete()
+    damaged = {} if cases else store.incomplete()
     records = [Record.failure(name, damage) for name, damage in damaged.items()]
     for record in records:
         batch.on_record(record)
     if records and batch.fail_fast:
         return records
     with unfinished_folder(folder) as unfinished:
-        exporter = CaseExporter(folder, unfinished, options, _inputs(opened, options))
-        finished = run_cases(exporter, chosen, batch, doing="export")
+        work = exporter(folder, unfinished)
+        finished = run_cases(work, chosen, batch, doing="export")
     return records + [each.record for each in finished]
+
+
+def check_whole(case: StoredCase) -> None:
+    """Raise StoreError if anything of a case is damaged.
+
+    What is missing from a store reads as zeros, which nobody must export.
+    """
+    if problems := verify_case(case):
+        raise StoreError(f"the stored case is damaged: {listed(problems, 3)}")
 
 
 def _inputs(store: Store, options: ExportOptions) -> frozenset[str]:
@@ -133,9 +173,7 @@ class CaseExporter:
 
     def __call__(self, case: StoredCase) -> Outcome[None]:
         """Verify a case and write its volumes, each whole or not at all."""
-        # What is missing from a store reads as zeros, which nobody must export.
-        if problems := verify_case(case):
-            raise StoreError(f"the stored case is damaged: {listed(problems, 3)}")
+        check_whole(case)
         paths, changed = [], False
         for name, voxels in _volumes(case, self.options):
             path = self.folder / f"{name}.{self.options.format}"

@@ -1,0 +1,69 @@
+"""Formats of label files: told by the files, so that users need not name them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from svls_cli.errors import InvalidParameterError
+from svls_cli.labels.cases import LABEL_MAPS, LabelFiles
+from svls_cli.labels.sources import LabelSource
+from svls_cli.labels.suffixes import is_dicom, suffix_of
+
+
+@dataclass(frozen=True)
+class AnyFiles:
+    """Label maps and DICOM files; the latter's library is an extra, loaded if needed.
+
+    Parameters
+    ----------
+    series
+        Folder of the image series of DICOM labels.
+    """
+
+    series: Path | None
+
+    def name(self, path: Path) -> str:
+        return self._of(path).name(path)
+
+    def source(self, path: Path) -> LabelSource:
+        return self._of(path).source(path)
+
+    def listed(
+        self, folder: Path, pattern: str | None, fields: Collection[str]
+    ) -> list[tuple[dict[str, str], LabelSource]]:
+        family = self._dicom if _holds_dicom(folder, pattern) else LABEL_MAPS
+        return family.listed(folder, pattern, fields)
+
+    def _of(self, path: Path) -> LabelFiles:
+        dicom = path.suffix.lower() == ".dcm" or (
+            not suffix_of(path) and is_dicom(path)
+        )
+        return self._dicom if dicom else LABEL_MAPS
+
+    @cached_property
+    def _dicom(self) -> LabelFiles:
+        try:
+            from svls_cli.dicom.finding import DicomFiles
+        except ImportError as error:
+            raise InvalidParameterError(
+                f"DICOM files need {error.name}: pip install 'svls-cli[dicom]'"
+            ) from error
+        return DicomFiles(self.series)
+
+
+def _holds_dicom(folder: Path, pattern: str | None) -> bool:
+    """Whether a folder holds DICOM files, going by the first that tell."""
+    if pattern and pattern.lower().endswith(".dcm"):
+        return True
+    if pattern and suffix_of(Path(pattern)):
+        return False
+    for place, _, names in os.walk(folder):
+        if any(suffix_of(Path(name)) for name in names):
+            return False
+        if any(is_dicom(Path(place, name)) for name in names):
+            return True
+    return False

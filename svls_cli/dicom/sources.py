@@ -1,0 +1,157 @@
+"""DICOM segmentations as sources of labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svls_cli.arrays import FloatArray, IntArray, UIntArray
+from svls_cli.dicom.segmentation import Segmentation, read_segmentation
+from svls_cli.dicom.series import Series, SeriesFiles, read_series
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.segments import Segment
+from svls_cli.labels.sources import Kind, Labels, SoftLabels
+from svls_cli.labels.values import distinct_values, listed
+
+
+@dataclass(frozen=True)
+class SegmentationFile:
+    """A DICOM segmentation, and the image series that it was drawn on.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    kind
+        ``probabilities`` if it is fractional, else ``hard``.
+    series
+        Files of the series, whose slices are the grid; without it the grid is that of
+        the frames.
+    problem
+        Why the series cannot be used, if it is wanted and cannot.
+    """
+
+    path: Path
+    kind: Kind
+    series: SeriesFiles | None = None
+    problem: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def geometry(self) -> Geometry:
+        return self._read().geometry
+
+    @contextmanager
+    def open(self) -> Iterator[Labels]:
+        yield SegmentationLabels(self._read())
+
+    def records(self, rater: str | None = None) -> list[dict[str, Any]]:
+        digests = {self.path.name: file_sha256(self.path)}
+        if self.series is not None:
+            digests[self.series.folder.name] = series_sha256(read_series(self.series))
+        return [
+            {"name": name, "rater": rater, "sha256": digest}
+            for name, digest in digests.items()
+        ]
+
+    def absolute(self) -> SegmentationFile:
+        series = self.series and self.series.absolute()
+        return SegmentationFile(self.path.absolute(), self.kind, series, self.problem)
+
+    def _read(self) -> Segmentation:
+        if self.problem:
+            raise InputError(self.problem)
+        series = None if self.series is None else read_series(self.series)
+        return read_segmentation(self.path, series)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}") from error
+
+
+def series_sha256(series: Series) -> str:
+    """SHA-256 of a series' grid, which is all that labels take from it."""
+    text = json.dumps(series.geometry.to_json(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SegmentationLabels:
+    """The labels of a DICOM segmentation."""
+
+    file: Segmentation
+
+    @property
+    def geometry(self) -> Geometry:
+        return self.file.geometry
+
+    @property
+    def segments(self) -> Mapping[int, Segment]:
+        return self.file.segments
+
+    @cached_property
+    def _fractions(self) -> tuple[UIntArray, UIntArray, IntArray]:
+        """Codes, shares of each, and the label value of each column."""
+        codes, rows, numbers = self.file.fractions()
+        occur = rows.any(axis=0)
+        return codes, rows[:, occur], np.array(numbers)[occur]
+
+    def distinct(self) -> list[int]:
+        if self.file.kind == "FRACTIONAL":
+            return sorted(self._fractions[2].tolist())
+        return [int(value) for value in distinct_values(self.file.label_map())]
+
+    def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
+        soft = self.soft(table, ignore_label=ignore_label)
+        if soft is not None:
+            return soft.hard.astype(np.min_scalar_type(len(table)))[soft.codes]
+        labels = self.file.label_map()
+        _check_known(distinct_values(labels).tolist(), table, ignore_label)
+        return table.indices(labels, ignore_label=ignore_label)
+
+    def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels | None:
+        if self.file.kind != "FRACTIONAL":
+            return None
+        codes, rows, values = self._fractions
+        _check_known(values.tolist(), table, ignore_label)
+        columns = table.indices(values.astype(np.uint32), ignore_label=ignore_label)
+        shares: FloatArray = np.zeros((len(rows), len(table) + 1))
+        shares[:, columns] = rows
+        # The last column is the ignore label: it takes a voxel or none of it.
+        hard = shares.argmax(axis=1)
+        shares = shares[:, :-1]
+        shares[hard == len(table)] = 0
+        total = shares.sum(axis=1, keepdims=True)
+        np.divide(shares, total, out=shares, where=total > 0)
+        return SoftLabels(codes, shares, hard)
+
+
+def _check_known(values: list[int], table: ClassTable, ignore: int | None) -> None:
+    if unknown := table.unknown(values, ignore_label=ignore):
+        raise InputError(
+            f"label values {listed(unknown)} are not among the classes "
+            f"({listed(table.values.tolist())})"
+        )
