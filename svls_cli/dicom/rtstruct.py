@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from svls_cli.arrays import UIntArray
-from svls_cli.dicom.files import understood
 from svls_cli.dicom.series import Series, SeriesFiles, choose_series, read_series
 from svls_cli.dicom.shares import LEVELS, soft_volume
+from svls_cli.dicom.sources import file_sha256, series_sha256
 from svls_cli.dicom.structures import (
     References,
     Structure,
@@ -122,11 +120,22 @@ class ContourLabels:
 
 
 @dataclass(frozen=True)
-class ContourSource:
-    """An RTSTRUCT file, and the image series that it was drawn on."""
+class ContourFile:
+    """An RTSTRUCT, and the image series that it was drawn on.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    series
+        Files of the series, whose slices are the grid.
+    problem
+        Why there is no series.
+    """
 
     path: Path
-    series: SeriesFiles
+    series: SeriesFiles | None
+    problem: str = ""
 
     @property
     def kind(self) -> Kind:
@@ -137,48 +146,53 @@ class ContourSource:
         return (self.path,)
 
     def geometry(self) -> Geometry:
-        return read_series(self.series).geometry
+        return self._grid().geometry
 
     @contextmanager
     def open(self) -> Iterator[ContourLabels]:
-        structure_set = read_structure_set(self.path)
-        series = read_series(self.series)
-        note = _check_images(structure_set.references, series)
-        yield ContourLabels(series.geometry, structure_set.structures, note)
+        series = self._grid()
+        drawn = read_structure_set(self.path)
+        note = _check_images(drawn.references, series)
+        yield ContourLabels(series.geometry, drawn.structures, note)
 
     def records(self, rater: str | None = None) -> list[dict[str, Any]]:
-        with understood(self.path), self.path.open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-        grid = json.dumps(self.geometry().to_json()).encode()
-        folder = self.series.folder.name
+        grid = self._grid()
+        digests = {
+            self.path.name: file_sha256(self.path),
+            grid.files.folder.name: series_sha256(grid),
+        }
         return [
-            {"name": self.path.name, "rater": rater, "sha256": content},
-            # Of the images only the grid decides the labels.
-            {
-                "name": folder,
-                "rater": rater,
-                "sha256": hashlib.sha256(grid).hexdigest(),
-            },
+            {"name": name, "rater": rater, "sha256": digest}
+            for name, digest in digests.items()
         ]
 
-    def absolute(self) -> ContourSource:
-        paths = tuple(path.absolute() for path in self.series.paths)
-        return ContourSource(self.path.absolute(), replace(self.series, paths=paths))
+    def absolute(self) -> ContourFile:
+        series = self.series and self.series.absolute()
+        return ContourFile(self.path.absolute(), series, self.problem)
+
+    def _grid(self) -> Series:
+        if self.series is None:
+            raise InputError(self.problem)
+        return read_series(self.series)
 
 
-def find_contour_source(path: Path, found: Mapping[str, SeriesFiles]) -> ContourSource:
-    """An RTSTRUCT with its series, chosen among those found.
-
-    Raises
-    ------
-    InputError
-        If it cannot be read, or none of them is what it was drawn on.
-    """
-    references = read_references(path)
-    known = [uid for uid in references.series if uid in found]
-    uid = next(iter(known or references.series), "")
-    frame = next(iter(references.frames), "")
-    return ContourSource(path, choose_series(found, uid=uid, frame_of_reference=frame))
+def find_contour_file(path: Path, found: Mapping[str, SeriesFiles]) -> ContourFile:
+    """An RTSTRUCT, and which of the series found it was drawn on."""
+    try:
+        references = read_references(path)
+        if not found:
+            raise InputError(
+                "contours have no voxels: they need the image series that they were "
+                "drawn on (--series)"
+            )
+        known = [uid for uid in references.series if uid in found]
+        uid = next(iter(known or references.series), "")
+        frame = next(iter(references.frames), "")
+        return ContourFile(
+            path, choose_series(found, uid=uid, frame_of_reference=frame)
+        )
+    except InputError as error:
+        return ContourFile(path, None, str(error))
 
 
 def _check_images(references: References, series: Series) -> str:
@@ -192,8 +206,8 @@ def _check_images(references: References, series: Series) -> str:
     if references.images and references.images.isdisjoint(series.sop_instance_uids):
         raise InputError(
             "its contours were drawn on other images: it refers to SOPInstanceUID "
-            f"{min(references.images)} and others, none of which is in the image series "
-            f"in {series.files.folder}"
+            f"{min(references.images)} and others, and none of them is in the image "
+            f"series in {series.files.folder}"
         )
     frame = series.files.frame_of_reference
     if frame and references.frames and frame not in references.frames:

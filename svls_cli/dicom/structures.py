@@ -11,14 +11,13 @@ import numpy as np
 import pydicom
 
 from svls_cli.arrays import FloatArray
-from svls_cli.dicom.files import read_dataset, understood
+from svls_cli.dicom.files import RTSTRUCT, read_dataset, understood
 from svls_cli.dicom.planes import SAME_MM, TOLERANCE
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.names import composed
 from svls_cli.labels.values import listed
 
-RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"  # SOPClassUID
 # Contours of these types enclose an area; with several on a slice, both mean even-odd.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OTHERS = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")

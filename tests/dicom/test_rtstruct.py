@@ -12,8 +12,8 @@ import pytest
 from svls_cli import smooth_cases
 from svls_cli.batch.records import Record
 from svls_cli.dicom.contours import occupancy
-from svls_cli.dicom.rtstruct import ContourSource, find_contour_source
-from svls_cli.dicom.series import find_series
+from svls_cli.dicom.rtstruct import ContourFile, find_contour_file
+from svls_cli.dicom.series import read_folder
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.class_files import ClassSpec
@@ -36,12 +36,12 @@ CLASSES = ClassTable.from_values([0, 1, 2], names={1: "Heart", 2: "Lung"})
 
 def source(
     folder: Path, *structures: Drawn, grid: SeriesGrid = GRID, **more: Any
-) -> ContourSource:
+) -> ContourFile:
     """The structures, written beside their series."""
     write_series(folder / "ct", grid)
     path = folder / "rt.dcm"
     write_rtstruct(path, grid, structures or HEART_AND_LUNG, **more)
-    return find_contour_source(path, find_series(folder / "ct"))
+    return find_contour_file(path, read_folder(folder / "ct").series)
 
 
 def expected(slices: dict[int, Any], grid: SeriesGrid = GRID) -> Any:
@@ -53,7 +53,7 @@ def expected(slices: dict[int, Any], grid: SeriesGrid = GRID) -> Any:
     return shares
 
 
-def soft(found: ContourSource, table: ClassTable = CLASSES) -> Any:
+def soft(found: ContourFile, table: ClassTable = CLASSES) -> Any:
     """(classes, z, y, x)"""
     with found.open() as labels:
         given = labels.soft(table, ignore_label=None)
@@ -64,7 +64,7 @@ def soft(found: ContourSource, table: ClassTable = CLASSES) -> Any:
     return dense
 
 
-def smooth(found: ContourSource, out: Path, **more: Any) -> list[Record]:
+def smooth(found: ContourFile, out: Path, **more: Any) -> list[Record]:
     return smooth_cases([Case("p1", found)], out, **more)
 
 
@@ -175,8 +175,8 @@ def test_structures_that_are_no_classes(tmp_path: Path) -> None:
     [
         (
             ClassTable.from_values([0, 1]),
-            "none of its structures is among the classes: they are Lung, Heart, and the "
-            "classes background, label 1",
+            "none of its structures is among the classes: they are Lung, Heart, and "
+            "the classes background, label 1",
         ),
         (
             ClassTable.from_values([1, 2], names={1: "Heart", 2: "Lung"}),
@@ -198,20 +198,29 @@ def test_two_structures_of_one_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(soft(found)[1], expected(HEART), atol=0.002)
 
 
+def refused(found: ContourFile, match: str) -> None:
+    with pytest.raises(InputError, match=match), found.open():
+        pass
+    with pytest.raises(InputError, match=match):
+        found.records()
+
+
 def test_contours_of_other_images(tmp_path: Path) -> None:
     write_series(tmp_path / "other", SeriesGrid())
     path = source(tmp_path).path
-    with pytest.raises(
-        InputError, match=f"drawn on image series {GRID.uid}, and there"
-    ):
-        find_contour_source(path, find_series(tmp_path / "other"))
+    other = read_folder(tmp_path / "other").series
+    refused(
+        find_contour_file(path, other), f"drawn on image series {GRID.uid}, and there"
+    )
+    refused(find_contour_file(path, {}), r"they need the image series .* \(--series\)")
+    refused(find_contour_file(tmp_path / "ct" / "00_0.dcm", other), "not an RTSTRUCT")
     # The same series, exported anew: other SOPInstanceUIDs.
     shutil.rmtree(tmp_path / "ct")
     write_series(tmp_path / "ct", SeriesGrid(uid=GRID.uid))
-    found = find_contour_source(path, find_series(tmp_path / "ct"))
+    found = find_contour_file(path, read_folder(tmp_path / "ct").series)
     with (
         pytest.raises(
-            InputError, match=r"refers to SOPInstanceUID .* none of which is"
+            InputError, match=r"refers to SOPInstanceUID .* none of them is in"
         ),
         found.open(),
     ):
@@ -224,17 +233,17 @@ def test_frame_of_reference(tmp_path: Path) -> None:
     write_series(tmp_path / "ct", GRID)
     path = tmp_path / "rt.dcm"
     write_rtstruct(path, stranger, HEART_AND_LUNG)
-    found = find_contour_source(path, find_series(tmp_path / "ct"))
+    found = find_contour_file(path, read_folder(tmp_path / "ct").series)
     with found.open() as labels:
         [note] = labels.notes(CLASSES)
         assert note.startswith(
             "its FrameOfReferenceUID is not that of its image series"
         )
     write_rtstruct(path, stranger, HEART_AND_LUNG, with_series=False)
-    with pytest.raises(InputError, match=r"has the labels' frame of reference 1.2.3"):
-        find_contour_source(path, find_series(tmp_path / "ct"))
+    found = find_contour_file(path, read_folder(tmp_path / "ct").series)
+    refused(found, r"has the labels' frame of reference 1\.2\.3")
     write_rtstruct(path, GRID, HEART_AND_LUNG, with_series=False)
-    found = find_contour_source(path, find_series(tmp_path / "ct"))
+    found = find_contour_file(path, read_folder(tmp_path / "ct").series)
     np.testing.assert_allclose(soft(found)[1], expected(HEART), atol=0.002)
 
 
@@ -242,12 +251,12 @@ def test_missing_slices(tmp_path: Path) -> None:
     found = source(tmp_path)
     shutil.rmtree(tmp_path / "ct")
     write_series(tmp_path / "ct", GRID, leave_out=[2])
-    [files] = find_series(tmp_path / "ct").values()
+    [files] = read_folder(tmp_path / "ct").series.values()
     with pytest.raises(InputError, match="1 slices are missing between"):
         soft(replace(found, series=files))
     shutil.rmtree(tmp_path / "ct")
     write_series(tmp_path / "ct", GRID, leave_out=[3, 4])
-    [files] = find_series(tmp_path / "ct").values()
+    [files] = read_folder(tmp_path / "ct").series.values()
     with pytest.raises(
         InputError, match=r"'Lung': .* beyond the image series, at slice 3"
     ):
@@ -263,7 +272,7 @@ def test_records_change_with_contours_and_grid(tmp_path: Path) -> None:
     ]
     shutil.rmtree(tmp_path / "ct")
     write_series(tmp_path / "ct", replace(GRID, origin_mm=(0.0, 0.0, 0.0)))
-    [files] = find_series(tmp_path / "ct").values()
+    [files] = read_folder(tmp_path / "ct").series.values()
     moved = replace(found, series=files).records("r1")
     assert moved[0] == records[0]
     assert moved[1]["sha256"] != records[1]["sha256"]

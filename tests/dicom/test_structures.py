@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svls_cli.dicom.series import choose_series, find_series, read_series
+from svls_cli.dicom.series import choose_series, read_folder, read_series
 from svls_cli.dicom.structures import (
     on_slices,
     read_references,
@@ -31,7 +31,7 @@ SQUARE = square(5, 9)
 def grid_of(folder: Path, grid: SeriesGrid = GRID) -> Geometry:
     """The series of a grid, written and read."""
     write_series(folder / "ct", grid)
-    return read_series(choose_series(find_series(folder / "ct"))).geometry
+    return read_series(choose_series(read_folder(folder / "ct").series)).geometry
 
 
 def test_structures_as_drawn(tmp_path: Path) -> None:
