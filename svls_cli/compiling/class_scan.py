@@ -12,7 +12,7 @@ from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, Item, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
-from svls_cli.labels.segments import Segment, add_segments
+from svls_cli.labels.segments import Segment, add_segments, number_segments
 from svls_cli.labels.sources import LabelSource
 
 # A case among others that alone has more labels than this is taken for an image.
@@ -35,6 +35,8 @@ class CaseLabels:
 
     values: list[int]
     segments: dict[int, Segment]
+    # Those without a label value, as contours have.
+    unnumbered: tuple[Segment, ...] = ()
 
 
 @dataclass
@@ -46,6 +48,7 @@ class ClassScan:
     failed: list[Record] = field(default_factory=list)  # records of the others
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
+    _unnumbered: list[Segment] = field(default_factory=list)
 
     def add(self, case: Labelled, labels: CaseLabels) -> None:
         """Take in a case whose labels agree with those before it.
@@ -60,6 +63,7 @@ class ClassScan:
         self._values.update(labels.values)
         for value, segment in labels.segments.items():
             self._segments.setdefault(value, segment)
+        self._unnumbered += labels.unnumbered
 
     def _check(self, labels: CaseLabels) -> None:
         values = self._values.union(labels.values)
@@ -91,14 +95,15 @@ class ClassScan:
         InputError
             If there are none, or too many.
         """
-        values = (self._values | set(self._segments)) - {ignore_label}
+        segments = number_segments(self._values, self._segments, self._unnumbered)
+        values = (self._values | set(segments)) - {ignore_label}
         if not values:
             raise InputError("no classes: all voxels carry the ignore label")
         return ClassTable.from_values(
             values,
-            names={value: segment.name for value, segment in self._segments.items()},
-            colors={value: segment.color for value, segment in self._segments.items()},
-            codes={v: (s.category, s.type) for v, s in self._segments.items()},
+            names={value: segment.name for value, segment in segments.items()},
+            colors={value: segment.color for value, segment in segments.items()},
+            codes={v: (s.category, s.type) for v, s in segments.items()},
         )
 
 
@@ -157,12 +162,14 @@ def label_values(case: Labelled) -> Outcome[CaseLabels]:
     """Read the label values of one case, in a worker process."""
     values: set[int] = set()
     segments: dict[int, Segment] = {}
+    unnumbered: list[Segment] = []
     for shown, source in case.sources:
         try:
             with source.open() as file:
                 values.update(file.distinct())
                 add_segments(segments, file.segments)
+                unnumbered += file.unnumbered
         except InputError as error:
             which = f"{shown}: " if len(case.sources) > 1 else ""
             raise InputError(f"{which}{error}") from error
-    return Outcome(result=CaseLabels(sorted(values), segments))
+    return Outcome(result=CaseLabels(sorted(values), segments, tuple(unnumbered)))

@@ -80,7 +80,8 @@ def smooth_cases(
     ------
     InvalidParameterError
         If a parameter is out of range, a part is to overwrite the store, the store is
-        in an object store and is to be overwritten, or as `default_method`.
+        in an object store and is to be overwritten, as `default_method`, or if method
+        ``contours`` is to be used on anything else.
     InputError
         If there are no classes.
     StoreError
@@ -89,10 +90,12 @@ def smooth_cases(
     UnreachableError
         If an object store does not answer, or does not let us in.
     """
+    method = method or default_method(cases)
+    check_contours(cases, method)
     return compile_cases(
         cases,
         out,
-        Smoothing(method or default_method(cases), dtype, device),
+        Smoothing(method, dtype, device),
         classes=classes,
         ignore_label=ignore_label,
         overwrite=overwrite,
@@ -107,17 +110,30 @@ def default_method(cases: Sequence[Case]) -> Method:
     Raises
     ------
     InvalidParameterError
-        If some are, and others are not.
+        If some are soft, and others are not.
     """
-    soft = [case.name for case in cases if case.source.kind != "hard"]
-    if not soft:
+    kinds = {case.source.kind for case in cases}
+    if kinds <= {"hard"}:
         return Method()
-    if len(soft) == len(cases):
+    if kinds == {"contours"}:
+        return Method("contours")
+    if "hard" not in kinds:
         return Method("onehot")
+    soft = [case.name for case in cases if case.source.kind != "hard"]
     raise InvalidParameterError(
         f"{listed(soft, 3)} have soft labels already, other cases have not: say which "
         "method is for all of them"
     )
+
+
+def check_contours(cases: Sequence[Case], method: Method) -> None:
+    """Raise InvalidParameterError unless ``contours`` is used on contours."""
+    others = [case.name for case in cases if case.source.kind != "contours"]
+    if method.name == "contours" and others:
+        raise InvalidParameterError(
+            "method contours stores the area inside the contours of an RTSTRUCT, which "
+            f"{listed(others, 3)} have not"
+        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +161,7 @@ class Smoothing:
         classes, ignore_label = config.classes, config.ignore_label
         with case.source.open() as file:
             check_names(file.segments, classes)
+            notes = file.notes(classes)
             soft = file.soft(classes, ignore_label=ignore_label)
             if soft is not None:
                 mixture = Mixture.from_table(
@@ -153,7 +170,9 @@ class Smoothing:
                     soft.hard,
                     n_classes=len(classes),
                 )
-                return SoftCase(file.geometry, soft.codes, mixture)
+                note = "; ".join(notes) or None
+                return SoftCase(file.geometry, soft.codes, mixture, note=note)
             indices = file.indices(classes, ignore_label=ignore_label)
-            note = image_doubt(indices) if len(classes) > FEW_VALUES else None
-            return SoftCase(file.geometry, indices, note=note)
+            if len(classes) > FEW_VALUES and (doubt := image_doubt(indices)):
+                notes.append(doubt)
+            return SoftCase(file.geometry, indices, note="; ".join(notes) or None)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pydicom
 
-from svls_cli.dicom.files import first_item, read_dataset
+from svls_cli.dicom.files import RTSTRUCT, first_item, read_dataset
+from svls_cli.dicom.rtstruct import find_contour_file
 from svls_cli.dicom.series import SeriesFiles, choose_series, read_folder
 from svls_cli.dicom.sources import SegmentationFile
 from svls_cli.errors import InputError
@@ -82,7 +83,7 @@ class DicomFiles:
             ]
         if not named:
             raise InputError(
-                f"{folder}: no DICOM segmentations"
+                f"{folder}: no DICOM segmentations or contours"
                 + (f" match {pattern}" if pattern else "")
             )
         return [(names, self._source(path, series)) for names, path in named]
@@ -98,6 +99,8 @@ class DicomFiles:
             header = read_dataset(path, tags=_REFERENCE_TAGS)
         except InputError:  # its case fails, for this reason
             return SegmentationFile(path, "hard")
+        if header.SOPClassUID == RTSTRUCT:
+            return find_contour_file(path, series)
         fractional = header.get("SegmentationType") == "FRACTIONAL"
         kind: Kind = "probabilities" if fractional else "hard"
         try:

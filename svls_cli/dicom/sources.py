@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -111,6 +111,13 @@ class SegmentationLabels:
     @property
     def segments(self) -> Mapping[int, Segment]:
         return self.file.segments
+
+    @property
+    def unnumbered(self) -> Sequence[Segment]:
+        return ()
+
+    def notes(self, table: ClassTable) -> list[str]:
+        return []
 
     @cached_property
     def _fractions(self) -> tuple[UIntArray, UIntArray, IntArray]:

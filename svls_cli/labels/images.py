@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +77,15 @@ class LabelFile:
     def geometry(self) -> Geometry:
         """The voxel grid."""
         return self.image.geometry
+
+    @property
+    def unnumbered(self) -> Sequence[Segment]:
+        """None: every segment has a label value."""
+        return ()
+
+    def notes(self, table: ClassTable) -> list[str]:
+        """None: what is no label is an error."""
+        return []
 
     def slabs(self) -> Iterator[tuple[slice, UIntArray, list[int]]]:
         """Read the labels, a few slices of the first axis at a time.

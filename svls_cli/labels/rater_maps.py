@@ -59,7 +59,8 @@ def read_rater_maps(
     InputError
         If a file cannot be read or is no label map, holds other values than
         ``classes``, lies on another grid than the first, or names a label differently;
-        or if resampling loses all of a rater's labels.
+        if it has names only and there are no ``classes``; or if resampling loses all of
+        a rater's labels.
     """
     with ExitStack() as stack:
         files = []
@@ -80,11 +81,17 @@ def read_rater_maps(
                 )
         if classes is None:
             values = {value for file in files for value in file.distinct()}
+            if any(file.unnumbered for file in files):
+                raise InputError(
+                    "contours have names and no label values: say which classes there "
+                    "are"
+                )
             classes = ClassTable.from_values(values - {ignore_label})
         raters = tuple(rater for rater, _ in case.raters)
         maps, notes = [], [case.missing_note]
         for rater, file in zip(raters, files, strict=True):
             check_names(file.segments, classes)
+            notes += [f"rater {rater}: {note}" for note in file.notes(classes)]
             indices = file.indices(classes, ignore_label=ignore_label)
             if first.difference(file.geometry):
                 indices, note = _onto(first, indices, file.geometry, classes, rater)

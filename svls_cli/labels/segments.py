@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
+from operator import attrgetter
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable, default_name
@@ -66,6 +68,31 @@ def add_segments(known: dict[int, Segment], more: Mapping[int, Segment]) -> None
                 f"label {value} is named {segment.name!r} by one rater and "
                 f"{before.name!r} by another"
             )
+
+
+def number_segments(
+    values: Iterable[int],
+    segments: Mapping[int, Segment],
+    unnumbered: Iterable[Segment],
+) -> dict[int, Segment]:
+    """Segments by label value: those that have none get the next ones, by name.
+
+    ``values`` are taken already; a name that has a value keeps it.
+
+    Examples
+    --------
+    >>> heart, lung = Segment("Heart", ""), Segment("Lung", "00FF00")
+    >>> sorted(number_segments([0], {}, [lung, heart]).items())
+    [(1, Segment(name='Heart', color='')), (2, Segment(name='Lung', color='00FF00'))]
+    """
+    numbered = dict(segments)
+    taken = {segment.name for segment in segments.values()}
+    fresh = count(max([0, *values, *segments]) + 1)
+    for segment in sorted(unnumbered, key=attrgetter("name")):
+        if segment.name not in taken:
+            taken.add(segment.name)
+            numbered[next(fresh)] = segment
+    return numbered
 
 
 def check_names(segments: Mapping[int, Segment], classes: ClassTable) -> None:

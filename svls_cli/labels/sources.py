@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,13 @@ class Labels(Protocol):
     @property
     def segments(self) -> Mapping[int, Segment]:
         """Names and colours by label value, if the source has them."""
+
+    @property
+    def unnumbered(self) -> Sequence[Segment]:
+        """Segments that have names and no label values, as contours do."""
+
+    def notes(self, table: ClassTable) -> list[str]:
+        """Remarks for the case's record: what of the source makes no labels."""
 
     def distinct(self) -> list[int]:
         """The distinct label values, sorted.

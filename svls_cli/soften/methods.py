@@ -28,6 +28,7 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "gaussian": _WINDOW,
     "ls": ("alpha",),
     "onehot": (),
+    "contours": (),
 }
 
 
@@ -70,7 +71,8 @@ class Method:
     name
         ``svls``; ``bilateral`` (SVLS where neighbours count by how much they look like
         the voxel, too); ``gaussian`` (Gaussian blur: the window of SVLS, its centre
-        included); ``ls`` (uniform label smoothing); ``onehot``.
+        included); ``ls`` (uniform label smoothing); ``onehot`` (no smoothing);
+        ``contours`` (none either: the share of each voxel's area inside contours).
     sigma : one float, or one per spatial axis in array order
         Standard deviation of the neighbour weights, voxels. By default 1, as published,
         and 2 for ``bilateral``.
@@ -125,7 +127,7 @@ class Method:
         InvalidParameterError
             If sigma or size has another number of axes.
         """
-        if self.name == "onehot":
+        if not PARAMETERS[self.name]:
             return Softening(None, strength=0.0, uniform=0.0)
         if self.name == "ls":
             if not 0 <= self._alpha <= 1:
@@ -173,7 +175,7 @@ class Method:
 
     def to_json(self) -> dict[str, Any]:
         """Every parameter of the method as stored, defaults filled in."""
-        if self.name == "onehot":
+        if not PARAMETERS[self.name]:
             return {"name": self.name}
         if self.name == "ls":
             return {"name": self.name, "alpha": self._alpha}

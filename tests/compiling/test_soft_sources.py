@@ -33,6 +33,10 @@ class GivenLabels:
 
     geometry = grid(SHAPE)
     segments = {1: Segment("lesion", "")}  # noqa: RUF012
+    unnumbered = ()
+
+    def notes(self, table: ClassTable) -> list[str]:
+        return ["half of it is a guess"]
 
     def distinct(self) -> list[int]:
         return [0, 1]
@@ -77,6 +81,7 @@ def test_what_is_soft_is_stored_as_given(tmp_path: Path) -> None:
     case = Case("a", Given(tmp_path / "a"))
     (record,) = smooth_cases([case], tmp_path / "out.zarr")
     assert (record.status, record.inputs) == ("done", (str(tmp_path / "a"),))
+    assert record.reason == "half of it is a guess"
     store = open_store(tmp_path / "out.zarr")
     assert store.config.method == Method("onehot").to_json()
     assert [each.name for each in store.classes.classes] == ["background", "lesion"]

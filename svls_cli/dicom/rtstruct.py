@@ -1,0 +1,218 @@
+"""An RTSTRUCT and its image series as a source of labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from svls_cli.arrays import UIntArray
+from svls_cli.dicom.series import Series, SeriesFiles, choose_series, read_series
+from svls_cli.dicom.shares import LEVELS, soft_volume
+from svls_cli.dicom.sources import file_sha256, series_sha256
+from svls_cli.dicom.structures import (
+    References,
+    Structure,
+    on_slices,
+    read_references,
+    read_structure_set,
+)
+from svls_cli.errors import InputError
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.segments import Segment
+from svls_cli.labels.sources import Kind, SoftLabels
+from svls_cli.labels.values import listed, look_up
+
+
+@dataclass(frozen=True)
+class ContourLabels:
+    """Structures on the grid of their series; they are classes by their names.
+
+    Parameters
+    ----------
+    geometry
+        Grid of the series.
+    structures
+        All of the file.
+    note
+        A remark on the file, or empty.
+    """
+
+    geometry: Geometry
+    structures: tuple[Structure, ...]
+    note: str = ""
+
+    @property
+    def segments(self) -> Mapping[int, Segment]:
+        """None: ROI numbers are any, and differ from file to file."""
+        return {}
+
+    @property
+    def unnumbered(self) -> tuple[Segment, ...]:
+        """Names and colours of the structures that are not points or lines."""
+        return tuple(
+            Segment(structure.name, structure.color)
+            for structure in self.structures
+            if not structure.is_marker
+        )
+
+    def distinct(self) -> list[int]:
+        """The background; structures have names."""
+        return [0]
+
+    def notes(self, table: ClassTable) -> list[str]:
+        """What makes no labels of these classes."""
+        names = {label.name for label in table.classes}
+        structures = [s for s in self.structures if s.name in names or s.is_marker]
+        notes = [self.note, *(structure.note for structure in structures)]
+        if others := [s.name for s in self.structures if s not in structures]:
+            notes.append(f"structures that are not among the classes: {listed(others)}")
+        return [note for note in notes if note]
+
+    def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
+        """Class with the largest share of each voxel; of equal ones the first.
+
+        Raises
+        ------
+        InputError
+            As `soft`.
+        """
+        soft = self.soft(table, ignore_label=ignore_label)
+        return look_up(soft.hard.astype(np.min_scalar_type(len(table))), soft.codes)
+
+    def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels:
+        """Share of each voxel's area that lies inside each structure.
+
+        Raises
+        ------
+        InputError
+            If no structure is among the classes, there is no background among them, two
+            structures have one name, or a contour is not in the plane of a slice.
+        """
+        channels = {label.name: label.index for label in table.classes}
+        named = [each for each in self.structures if each.name in channels]
+        if self.structures and not named:
+            raise InputError(
+                "none of its structures is among the classes: they are "
+                f"{listed([each.name for each in self.structures])}, and the classes "
+                f"{listed(list(channels))}"
+            )
+        if 0 not in table.values:
+            raise InputError("contours need a background, label 0, among the classes")
+        drawn = [each for each in named if each.contours]
+        names = Counter(each.name for each in drawn)
+        if twice := [name for name, n in names.items() if n > 1]:
+            raise InputError(f"two structures are named {twice[0]!r}")
+        slices = [on_slices(each, self.geometry) for each in drawn]
+        codes, shares = soft_volume(slices, self.geometry.shape)
+        rows = np.zeros((len(shares), len(table)), np.int64)
+        for row, pairs in zip(rows, shares, strict=True):
+            for structure, level in pairs:
+                row[channels[drawn[structure].name]] = level
+        rows[:, table.values.tolist().index(0)] += LEVELS - rows.sum(axis=1)
+        return SoftLabels(codes, rows / LEVELS, rows.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class ContourFile:
+    """An RTSTRUCT, and the image series that it was drawn on.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    series
+        Files of the series, whose slices are the grid.
+    problem
+        Why there is no series.
+    """
+
+    path: Path
+    series: SeriesFiles | None
+    problem: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        return "contours"
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return (self.path,)
+
+    def geometry(self) -> Geometry:
+        return self._grid().geometry
+
+    @contextmanager
+    def open(self) -> Iterator[ContourLabels]:
+        series = self._grid()
+        drawn = read_structure_set(self.path)
+        note = _check_images(drawn.references, series)
+        yield ContourLabels(series.geometry, drawn.structures, note)
+
+    def records(self, rater: str | None = None) -> list[dict[str, Any]]:
+        grid = self._grid()
+        digests = {
+            self.path.name: file_sha256(self.path),
+            grid.files.folder.name: series_sha256(grid),
+        }
+        return [
+            {"name": name, "rater": rater, "sha256": digest}
+            for name, digest in digests.items()
+        ]
+
+    def absolute(self) -> ContourFile:
+        series = self.series and self.series.absolute()
+        return ContourFile(self.path.absolute(), series, self.problem)
+
+    def _grid(self) -> Series:
+        if self.series is None:
+            raise InputError(self.problem)
+        return read_series(self.series)
+
+
+def find_contour_file(path: Path, found: Mapping[str, SeriesFiles]) -> ContourFile:
+    """An RTSTRUCT, and which of the series found it was drawn on."""
+    try:
+        references = read_references(path)
+        if not found:
+            raise InputError(
+                "contours have no voxels: they need the image series that they were "
+                "drawn on (--series)"
+            )
+        known = [uid for uid in references.series if uid in found]
+        uid = next(iter(known or references.series), "")
+        frame = next(iter(references.frames), "")
+        return ContourFile(
+            path, choose_series(found, uid=uid, frame_of_reference=frame)
+        )
+    except InputError as error:
+        return ContourFile(path, None, str(error))
+
+
+def _check_images(references: References, series: Series) -> str:
+    """Check that contours were drawn on these images; a remark if that is unsure.
+
+    Raises
+    ------
+    InputError
+        If they were not.
+    """
+    if references.images and references.images.isdisjoint(series.sop_instance_uids):
+        raise InputError(
+            "its contours were drawn on other images: it refers to SOPInstanceUID "
+            f"{min(references.images)} and others, and none of them is in the image "
+            f"series in {series.files.folder}"
+        )
+    frame = series.files.frame_of_reference
+    if frame and references.frames and frame not in references.frames:
+        return (
+            "its FrameOfReferenceUID is not that of its image series: taken to be the "
+            "same"
+        )
+    return ""
