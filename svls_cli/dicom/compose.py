@@ -106,7 +106,7 @@ def compose(
 
 def _headers(series: Series) -> list[pydicom.Dataset]:
     """Headers of the images, as if of one pixel each."""
-    images = []
+    images: list[pydicom.Dataset] = []
     for path in dict.fromkeys(series.slice_paths):
         image = read_dataset(path)
         for keyword in _TAKEN_OVER:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.pixels.decoders.base import get_decoder
@@ -51,12 +52,11 @@ def check_pixels(path: Path, dataset: pydicom.FileDataset) -> None:
         )
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise InputError(f"not labels: {dataset.SamplesPerPixel} numbers per pixel")
-    stored = _stored_bytes(path, dataset)
     if syntax.is_encapsulated:
         return
-    sizes = ("Rows", "Columns", "NumberOfFrames", "BitsAllocated")
-    rows, columns, frames, bits = (int(element(dataset, key)) for key in sizes)
+    rows, columns, frames, bits = _sizes(dataset)
     promised = (rows * columns * frames * bits + 7) // 8
+    _, stored = _place(path, dataset)
     if stored not in (promised, promised + promised % 2):
         raise InputError(
             f"{'truncated' if stored < promised else 'broken DICOM file'}: {frames} "
@@ -65,10 +65,19 @@ def check_pixels(path: Path, dataset: pydicom.FileDataset) -> None:
         )
 
 
-def _stored_bytes(path: Path, dataset: pydicom.FileDataset) -> int:
-    """Bytes of a file's pixel data, which are not read."""
+def _sizes(dataset: pydicom.Dataset) -> tuple[int, int, int, int]:
+    """Rows, columns, frames, and bits of each pixel."""
+    rows, columns = int(element(dataset, "Rows")), int(element(dataset, "Columns"))
+    bits, frames = int(element(dataset, "BitsAllocated")), dataset.get("NumberOfFrames")
+    if bits not in (1, 8, 16):
+        raise InputError(f"not labels: {bits} bits for a pixel")
+    return rows, columns, int(frames or 1), bits
+
+
+def _place(path: Path, dataset: pydicom.FileDataset) -> tuple[int, int]:
+    """Where the pixels of a file that are not compressed begin, and their bytes."""
     if dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-        return len(read_dataset(path, pixels=True).get("PixelData", b""))
+        return 0, len(read_dataset(path, pixels=True).get("PixelData", b""))
     with understood(path):
         header = pydicom.dcmread(
             path, force=True, defer_size=0, specific_tags=["PixelData"]
@@ -76,7 +85,8 @@ def _stored_bytes(path: Path, dataset: pydicom.FileDataset) -> int:
         if "PixelData" not in header:
             raise InputError("truncated, or not an image: it has no pixel data")
         pixels: Any = header.get_item("PixelData", keep_deferred=True)
-        return int(min(pixels.length, path.stat().st_size - pixels.value_tell))
+        start = int(pixels.value_tell)
+        return start, int(min(pixels.length, path.stat().st_size - start))
 
 
 def read_frames(
@@ -102,10 +112,27 @@ def read_frames(
     InputError
         If a frame cannot be decoded.
     """
-    deflated = dataset.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian
-    source = read_dataset(path, pixels=True) if deflated else path
-    frames = iter_pixels(source, indices=indices, raw=True)
-    for _ in indices:
-        with understood(path):
-            frame = next(frames)
-        yield frame
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated or not syntax.is_little_endian:
+        frames = iter_pixels(path, indices=indices, raw=True)
+        for _ in indices:
+            with understood(path):
+                frame = next(frames)
+            yield frame
+        return
+    # pydicom takes frames of one bit that begin within bytes for others.
+    rows, columns, _, bits = _sizes(dataset)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        pixels = read_dataset(path, pixels=True).PixelData
+        stored = np.frombuffer(pixels, np.uint8)
+    else:
+        start, n_bytes = _place(path, dataset)
+        stored = np.memmap(path, np.uint8, "r", start, (n_bytes,))
+    n_bits = rows * columns * bits
+    for index in indices:
+        first, end = index * n_bits, (index + 1) * n_bits
+        part = np.array(stored[first // 8 : (end + 7) // 8])
+        if bits == 1:
+            part = np.unpackbits(part, bitorder="little")
+            part = part[first % 8 : first % 8 + n_bits]
+        yield part.view(f"<u{max(bits, 8) // 8}").reshape(rows, columns)

@@ -55,7 +55,7 @@ class SegmentationFile:
 
     @contextmanager
     def open(self) -> Iterator[Labels]:
-        yield SegmentationLabels(self._read())
+        yield SegmentationLabels(self._read(), self.series is not None)
 
     def records(self, rater: str | None = None) -> list[dict[str, Any]]:
         digests = {self.path.name: file_sha256(self.path)}
@@ -103,6 +103,7 @@ class SegmentationLabels:
     """The labels of a DICOM segmentation."""
 
     file: Segmentation
+    on_series: bool  # whether the grid is that of the image series
 
     @property
     def geometry(self) -> Geometry:
@@ -117,7 +118,29 @@ class SegmentationLabels:
         return ()
 
     def notes(self, table: ClassTable) -> list[str]:
-        return []
+        """Whether slices may be missing, as a file leaves out empty ones."""
+        if self.on_series or not self._at_ends:
+            return []
+        return [
+            "its labels reach its first or last slice: where the file left out empty "
+            "slices, its image series brings them back (--series)"
+        ]
+
+    @property
+    def _is_soft(self) -> bool:
+        return self.file.kind == "FRACTIONAL"
+
+    @property
+    def _at_ends(self) -> bool:
+        """Whether the first or last slice has more than background."""
+        if not self._is_soft:
+            return bool(self._label_map[[0, -1]].any())
+        codes, rows, values = self._fractions
+        return bool(rows[:, values != 0].any(axis=1)[codes[[0, -1]]].any())
+
+    @cached_property
+    def _label_map(self) -> UIntArray:
+        return self.file.label_map()
 
     @cached_property
     def _fractions(self) -> tuple[UIntArray, UIntArray, IntArray]:
@@ -127,20 +150,19 @@ class SegmentationLabels:
         return codes, rows[:, occur], np.array(numbers)[occur]
 
     def distinct(self) -> list[int]:
-        if self.file.kind == "FRACTIONAL":
+        if self._is_soft:
             return sorted(self._fractions[2].tolist())
-        return [int(value) for value in distinct_values(self.file.label_map())]
+        return [int(value) for value in distinct_values(self._label_map)]
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
         soft = self.soft(table, ignore_label=ignore_label)
         if soft is not None:
             return soft.hard.astype(np.min_scalar_type(len(table)))[soft.codes]
-        labels = self.file.label_map()
-        _check_known(distinct_values(labels).tolist(), table, ignore_label)
-        return table.indices(labels, ignore_label=ignore_label)
+        _check_known(self.distinct(), table, ignore_label)
+        return table.indices(self._label_map, ignore_label=ignore_label)
 
     def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels | None:
-        if self.file.kind != "FRACTIONAL":
+        if not self._is_soft:
             return None
         codes, rows, values = self._fractions
         _check_known(values.tolist(), table, ignore_label)
