@@ -20,6 +20,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.soften.methods import Method
 from svls_cli.store.reader import open_store
+from svls_cli.store.verify import verify_case
 from tests.helpers.dicom import Drawn, SeriesGrid, drawn, write_rtstruct, write_series
 from tests.helpers.label_maps import write_image
 from tests.helpers.shapes import circle, square
@@ -128,6 +129,18 @@ def test_smoothing_is_linear_in_the_shares(tmp_path: Path) -> None:
         for i, j, k in np.ndindex(3, 3, 3)
     )
     np.testing.assert_allclose(smoothed, blurred, atol=1e-5)
+
+
+def test_smoothing_may_favour_another_class_than_the_largest_share(
+    tmp_path: Path,
+) -> None:
+    thin = np.array([[3.5, 3.5], [3.5, 4.1], [9.5, 4.1], [9.5, 3.5]])
+    found = source(tmp_path, drawn("Vessel", GRID, {2: [thin]}))
+    smooth(found, tmp_path / "out.zarr", method=Method("svls"))
+    case = open_store(tmp_path / "out.zarr")["p1"]
+    assert case.hard[2, 5, 4] == 1
+    assert case.soft[1, 2, 5, 4] < case.soft[0, 2, 5, 4]
+    assert verify_case(case) == []
 
 
 def test_cases_agree_by_name(tmp_path: Path) -> None:
