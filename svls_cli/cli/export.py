@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options
-from svls_cli.cli.command import PATH, Command, complete_cases, option
+from svls_cli.cli.command import FILE, PATH, Command, complete_cases, option
 from svls_cli.store.choices import CONTENTS, FORMATS
 
 
@@ -27,10 +27,20 @@ from svls_cli.store.choices import CONTENTS, FORMATS
     "--format",
     "image_format",
     group="Output",
-    type=click.Choice(FORMATS),
+    type=click.Choice((*FORMATS, "dicom-seg")),
     default="nii.gz",
     help="Format of the files. nrrd and mha keep the geometry to the last digit; NIfTI "
-    "has room for single precision.",
+    "has room for single precision. dicom-seg: a DICOM segmentation per case, "
+    "CASE.dcm, fractional of soft labels, in steps of 1/255; requires --series.",
+)
+@option(
+    "--series",
+    group="Output",
+    type=FILE,
+    metavar="DIR",
+    help="Folder of the CT or MR series that was labelled, or of several patients' "
+    "series, for dicom-seg, which takes patient and study from it. Requires pip "
+    "install 'svls-cli[dicom]'.",
 )
 @option(
     "--bids",
@@ -48,6 +58,7 @@ def command(
     out: str,
     content: str,
     image_format: str,
+    series: Path | None,
     bids: bool,
     overwrite: bool,
     as_json: bool,
@@ -61,7 +72,9 @@ def command(
     \b
       svls-cli export out.zarr probabilities/
       svls-cli export --content hard --format nrrd out.zarr case_01 labels/
+      svls-cli export --format dicom-seg --series ct/ out.zarr segmentations/
     """
+    from svls_cli.cli.label_files import dicom_library
     from svls_cli.store.export import ExportOptions, export_cases
     from svls_cli.store.reader import open_store
 
@@ -69,8 +82,26 @@ def command(
         raise click.UsageError(
             f"OUT is missing: {out}, the last argument, is a case of {store}"
         )
+    to_dicom = image_format == "dicom-seg"
+    if to_dicom != (series is not None):
+        raise click.UsageError("--format dicom-seg and --series go together")
+    if to_dicom and bids:
+        raise click.UsageError("--bids does not go with --format dicom-seg")
     reporter = console.Reporter(as_json=as_json, done="exported", where=out)
     with console.batch(rest, on_record=reporter) as batch:
+        if series is not None:
+            with dicom_library():
+                from svls_cli.dicom.export import export_segmentations
+            export_segmentations(
+                store,
+                out,
+                series=series,
+                cases=cases,
+                content=content,  # type: ignore[arg-type]
+                overwrite=overwrite,
+                batch=batch,
+            )
+            return reporter.finish()
         export_cases(
             store,
             out,

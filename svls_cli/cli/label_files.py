@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -46,13 +47,26 @@ class AnyFiles:
 
     @cached_property
     def _dicom(self) -> LabelFiles:
-        try:
+        with dicom_library():
             from svls_cli.dicom.finding import DicomFiles
-        except ImportError as error:
-            raise InvalidParameterError(
-                f"DICOM files need {error.name}: pip install 'svls-cli[dicom]'"
-            ) from error
         return DicomFiles(self.series)
+
+
+@contextmanager
+def dicom_library() -> Iterator[None]:
+    """Around imports of modules that use pydicom and highdicom.
+
+    Raises
+    ------
+    InvalidParameterError
+        If one is not installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise InvalidParameterError(
+            f"DICOM files need {error.name}: pip install 'svls-cli[dicom]'"
+        ) from error
 
 
 def _holds_dicom(folder: Path, pattern: str | None) -> bool:

@@ -205,10 +205,10 @@ def read_segmentation(path: Path, series: Series | None = None) -> Segmentation:
             f"broken DICOM file: {dataset.NumberOfFrames} frames, and places of "
             f"{len(planes)}"
         )
-    geometry, slices = _place(planes, series)
+    geometry, slices = place_planes(planes, series)
     numbers = [0] * len(planes)
     if kind != "LABELMAP":
-        numbers = [_segment_number(dataset, i) for i in range(len(planes))]
+        numbers = segment_numbers(dataset, len(planes))
     frames = tuple(zip(numbers, slices, strict=True))
     if twice := [frame for frame, n in Counter(frames).items() if n > 1]:
         of_segment = f" of segment {twice[0][0]}" if twice[0][0] else ""
@@ -227,10 +227,16 @@ def read_segmentation(path: Path, series: Series | None = None) -> Segmentation:
     )
 
 
-def _place(
+def place_planes(
     planes: Sequence[Plane], series: Series | None
 ) -> tuple[Geometry, list[int]]:
-    """The grid, and the slice of it that each frame is."""
+    """The grid of frames, or of their series, and the slice of it that each frame is.
+
+    Raises
+    ------
+    InputError
+        As `stack_planes`, or if the frames do not lie on the series' slices.
+    """
     names = [f"frame {i}" for i in range(1, len(planes) + 1)]
     if series is None:
         stack = stack_planes(planes, names)
@@ -253,8 +259,18 @@ def _place(
     return series.geometry, stack.slices[-len(planes) :].tolist()
 
 
+def segment_numbers(dataset: pydicom.Dataset, n_frames: int) -> list[int]:
+    """Number of the segment that each frame shows.
+
+    Raises
+    ------
+    InputError
+        If a frame is of none.
+    """
+    return [_segment_number(dataset, index) for index in range(n_frames)]
+
+
 def _segment_number(dataset: pydicom.Dataset, index: int) -> int:
-    """Number of the segment that a frame shows."""
     for groups in (
         dataset.get("PerFrameFunctionalGroupsSequence", ())[index : index + 1],
         dataset.get("SharedFunctionalGroupsSequence", ()),

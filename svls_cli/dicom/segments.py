@@ -7,12 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 import pydicom
+from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
+from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
+from highdicom.sr import CodedConcept
 
 from svls_cli.dicom.files import element, first_item
 from svls_cli.errors import InputError
-from svls_cli.labels.classes import CODE
+from svls_cli.labels.classes import CODE, LabelClass
 from svls_cli.labels.segments import Segment
+
+# Category and type of a class that has no codes, as of 3D Slicer and dcmqi.
+DEFAULT_CODE = "SCT^85756007^Tissue"
 
 
 def read_segments(dataset: pydicom.Dataset, *, lowest: int) -> dict[int, Segment]:
@@ -52,6 +58,27 @@ def read_segments(dataset: pydicom.Dataset, *, lowest: int) -> dict[int, Segment
         else segment
         for number, segment in found.items()
     }
+
+
+def describe(
+    number: int, label: LabelClass, algorithm: AlgorithmIdentificationSequence
+) -> SegmentDescription:
+    """A class as a segment; without codes of its own it is a tissue."""
+    return SegmentDescription(
+        number,
+        # A backslash would part it in two; 64 characters is what there is room for.
+        label.name.replace("\\", "/")[:64],
+        _concept(label.category),
+        _concept(label.type),
+        SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+        algorithm,
+        display_color=CIELabColor.from_string(f"#{label.color}"),
+    )
+
+
+def _concept(code: str) -> CodedConcept:
+    scheme, value, meaning = (code or DEFAULT_CODE).split("^")
+    return CodedConcept(value, scheme, meaning)
 
 
 def _color(value: Any) -> str:

@@ -61,6 +61,8 @@ class Series:
     slice_paths, sop_instance_uids
         File and SOPInstanceUID of each slice; those of an image of several frames are
         repeated.
+    frames
+        Which frame of its file each slice is, from 0.
     """
 
     files: SeriesFiles
@@ -68,6 +70,7 @@ class Series:
     planes: tuple[Plane, ...]
     slice_paths: tuple[Path, ...]
     sop_instance_uids: tuple[str, ...]
+    frames: tuple[int, ...]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,12 +189,14 @@ def read_series(files: SeriesFiles) -> Series:
     planes: list[Plane] = []
     paths: list[Path] = []
     uids: list[str] = []
+    frames: list[int] = []
     for path in files.paths:
         try:
             dataset = read_dataset(path, tags=("SOPInstanceUID", *PLANE_TAGS))
             own = planes_of(dataset)
             planes += own
             paths += [path] * len(own)
+            frames += range(len(own))
             uids += [str(element(dataset, "SOPInstanceUID"))] * len(own)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
@@ -221,4 +226,5 @@ def read_series(files: SeriesFiles) -> Series:
         tuple(planes[i] for i in order),
         tuple(paths[i] for i in order),
         tuple(uids[i] for i in order),
+        tuple(frames[i] for i in order),
     )
