@@ -13,7 +13,10 @@ from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
-SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
+SUFFIXES = (
+    ".ome.tiff", ".ome.tif", ".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".tiff",
+    ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
