@@ -108,7 +108,7 @@ def _complain(
 
 def _holds_images(path: Path) -> bool:
     """Whether a path is images that no command here wrote, so hardly meant as OUT."""
-    from svls_cli.labels.cases import case_name, suffix_of
+    from svls_cli.labels.suffixes import case_name, suffix_of
 
     try:
         if not path.is_dir():

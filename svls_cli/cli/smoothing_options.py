@@ -53,11 +53,10 @@ smoothing = together(
         "--method",
         group="Smoothing",
         type=click.Choice(METHODS),
-        default="svls",
         help="svls: Spatially Varying Label Smoothing. bilateral: svls, but neighbours "
         "count by how much they look like the voxel in --images, too. ls: uniform "
         "label smoothing. gaussian: a blur, as svls but with the centre in the window. "
-        "onehot: no smoothing.",
+        "onehot: no smoothing. [default: svls]",
     ),
     option(
         "--sigma",
@@ -138,8 +137,11 @@ def with_images(cases: Any, rest: dict[str, Any]) -> Any:
     return cases
 
 
-def method_of(rest: dict[str, Any]) -> Method:
-    """Take the method and its parameters out of a command's options."""
+def method_of(rest: dict[str, Any]) -> Method | None:
+    """Take the method and its parameters out of a command's options, if given."""
     from svls_cli.soften.methods import Method
 
-    return Method(*map(rest.pop, ("method", *METHOD_PARAMETERS)))
+    name, *parameters = map(rest.pop, ("method", *METHOD_PARAMETERS))
+    if name is None and parameters == [None] * len(parameters):
+        return None
+    return Method(name or "svls", *parameters)

@@ -11,8 +11,8 @@ from typing import Any
 from svls_cli.batch.run import Batch
 from svls_cli.comparison.recipes import Recipe
 from svls_cli.files import write_json
-from svls_cli.labels.images import file_sha256
 from svls_cli.labels.patients import find_patients
+from svls_cli.labels.rater_maps import rater_inputs
 from svls_cli.labels.raters import RatedCase
 from svls_cli.soften.methods import Method
 from svls_cli.tuning.tune import tune_smoothing
@@ -49,7 +49,9 @@ def tune_recipes(
         return list(recipes)
     owners = find_patients([case.name for case in cases], patients)
     asked = {
-        "cases": {c.name: [file_sha256(path) for path in c.paths] for c in cases},
+        "cases": {
+            case.name: [file["sha256"] for file in rater_inputs(case)] for case in cases
+        },
         "patients": owners,
         **settings,
     }

@@ -12,18 +12,18 @@ from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, Item, run_cases
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
-from svls_cli.labels.images import open_label_file
 from svls_cli.labels.segments import Segment, add_segments
+from svls_cli.labels.sources import LabelSource
 
 # A case among others that alone has more labels than this is taken for an image.
 MAX_OWN = 1000
 
 
 class Labelled(Item, Protocol):
-    """A case, its label map files, and the image that was labelled, if given."""
+    """A case, its labels, and the image that was labelled, if given."""
 
     @property
-    def paths(self) -> tuple[Path, ...]: ...
+    def sources(self) -> tuple[tuple[str, LabelSource], ...]: ...
 
     @property
     def image(self) -> Path | None: ...
@@ -156,12 +156,12 @@ def label_values(case: Labelled) -> Outcome[CaseLabels]:
     """Read the label values of one case, in a worker process."""
     values: set[int] = set()
     segments: dict[int, Segment] = {}
-    for path, shown in zip(case.paths, case.inputs, strict=False):  # no image
+    for shown, source in case.sources:
         try:
-            with open_label_file(path) as file:
+            with source.open() as file:
                 values.update(file.distinct())
                 add_segments(segments, file.segments)
         except InputError as error:
-            which = f"{shown}: " if len(case.paths) > 1 else ""
+            which = f"{shown}: " if len(case.sources) > 1 else ""
             raise InputError(f"{which}{error}") from error
     return Outcome(result=CaseLabels(sorted(values), segments))

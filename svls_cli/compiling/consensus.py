@@ -19,10 +19,10 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, StoreError
 from svls_cli.files import unfinished_folder
-from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.suffixes import suffix_of
 from svls_cli.raters.fusion import Fusion, check_weights, fuse
 from svls_cli.raters.votes import tally
 from svls_cli.store.objects import disk_folder
@@ -108,7 +108,9 @@ def write_consensus(
 
 
 def _inputs_in(folder: Path, cases: Sequence[RatedCase]) -> frozenset[str]:
-    paths = [path for case in cases for path in case.paths]
+    paths = [
+        path for case in cases for _, source in case.raters for path in source.paths
+    ]
     same = {
         p for p in {path.parent for path in paths} if p.resolve() == folder.resolve()
     }
@@ -159,7 +161,7 @@ class ConsensusWriter:
 
     def __call__(self, case: RatedCase) -> Outcome[None]:
         """Write the label map and its description, both whole or not at all."""
-        suffix = _SUFFIXES.get(suffix_of(case.paths[0]), ".nrrd")
+        suffix = _SUFFIXES.get(suffix_of(case.raters[0][1].paths[0]), ".nrrd")
         target = self.folder / f"{case.name}{suffix}"
         sidecar = self.folder / f"{case.name}.json"
         output = str(self.shown / target.name)

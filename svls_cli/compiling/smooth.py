@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from svls_cli.batch.records import Record
 from svls_cli.batch.run import Batch
 from svls_cli.compiling.cases import SoftCase, compile_cases
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.cases import Case
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
-from svls_cli.labels.images import input_record, open_label_file
 from svls_cli.labels.segments import check_names
-from svls_cli.labels.values import FEW_VALUES, image_doubt
+from svls_cli.labels.values import FEW_VALUES, image_doubt, listed
 from svls_cli.soften.methods import Method
+from svls_cli.soften.mixture import Mixture
 from svls_cli.store.schema import StoreConfig
 
 
@@ -45,7 +48,7 @@ def smooth_cases(
     out
         The store: a folder or ``s3://bucket/name``; made if it does not exist.
     method
-        Default: SVLS as published.
+        Default: `default_method`.
     classes
         Default: those of the store if it exists, else every label value of the
         cases, for which they are read once more.
@@ -76,8 +79,8 @@ def smooth_cases(
     Raises
     ------
     InvalidParameterError
-        If a parameter is out of range, a part is to overwrite the store, or the store
-        is in an object store and is to be overwritten.
+        If a parameter is out of range, a part is to overwrite the store, the store is
+        in an object store and is to be overwritten, or as `default_method`.
     InputError
         If there are no classes.
     StoreError
@@ -89,12 +92,31 @@ def smooth_cases(
     return compile_cases(
         cases,
         out,
-        Smoothing(method or Method(), dtype, device),
+        Smoothing(method or default_method(cases), dtype, device),
         classes=classes,
         ignore_label=ignore_label,
         overwrite=overwrite,
         dry_run=dry_run,
         batch=batch,
+    )
+
+
+def default_method(cases: Sequence[Case]) -> Method:
+    """SVLS as published; of labels that are soft already, no smoothing.
+
+    Raises
+    ------
+    InvalidParameterError
+        If some are, and others are not.
+    """
+    soft = [case.name for case in cases if case.source.kind != "hard"]
+    if not soft:
+        return Method()
+    if len(soft) == len(cases):
+        return Method("onehot")
+    raise InvalidParameterError(
+        f"{listed(soft, 3)} have soft labels already, other cases have not: say which "
+        "method is for all of them"
     )
 
 
@@ -115,14 +137,23 @@ class Smoothing:
         )
 
     def inputs(self, case: Case) -> list[dict[str, Any]]:
-        """The case's one file."""
-        return [input_record(case.path)]
+        """The case's files."""
+        return case.source.records()
 
     def read(self, case: Case, config: StoreConfig) -> SoftCase:
-        """The label map as class indices, and its grid."""
-        with open_label_file(case.path) as file:
-            check_names(file.segments, config.classes)
-            indices = file.indices(config.classes, ignore_label=config.ignore_label)
-            many = len(config.classes) > FEW_VALUES
-            note = image_doubt(indices) if many else None
+        """The labels of the case, and their grid."""
+        classes, ignore_label = config.classes, config.ignore_label
+        with case.source.open() as file:
+            check_names(file.segments, classes)
+            soft = file.soft(classes, ignore_label=ignore_label)
+            if soft is not None:
+                mixture = Mixture.from_table(
+                    soft.table,
+                    np.arange(len(classes)),
+                    soft.hard,
+                    n_classes=len(classes),
+                )
+                return SoftCase(file.geometry, soft.codes, mixture)
+            indices = file.indices(classes, ignore_label=ignore_label)
+            note = image_doubt(indices) if len(classes) > FEW_VALUES else None
             return SoftCase(file.geometry, indices, note=note)

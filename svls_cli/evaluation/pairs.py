@@ -37,7 +37,7 @@ class Pair:
     @property
     def inputs(self) -> tuple[str, str]:
         """The two paths, as records name them."""
-        return str(self.prediction.path), str(self.reference.source.path)
+        return str(self.prediction.path), self.reference.path
 
     @property
     def dtype(self) -> np.dtype[Any]:

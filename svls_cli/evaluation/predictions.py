@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from svls_cli.arrays import Region, UIntArray
 from svls_cli.errors import InputError, StoreError
-from svls_cli.labels.cases import SUFFIXES
 from svls_cli.labels.class_files import parse_classes
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_label_file
 from svls_cli.labels.names import safe_name
 from svls_cli.labels.orientation import to_ras
+from svls_cli.labels.suffixes import SUFFIXES
 from svls_cli.store.reader import open_store
 
 # Share of the voxels at which nnU-Net's label map must be the most probable class.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.cases import Case, find_cases
+from svls_cli.labels.cases import find_cases
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import open_label_file
 from svls_cli.labels.names import composed
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
+from svls_cli.labels.sources import LabelSource
 from svls_cli.labels.values import distinct_values, listed
 from svls_cli.store.reader import Store, StoredCase, open_store
 
@@ -23,8 +23,15 @@ from svls_cli.store.reader import Store, StoredCase, open_store
 class Reference:
     """The label maps of one case."""
 
-    source: Case | StoredCase  # a label map file, or a case of a store
+    source: LabelSource | StoredCase
     raters: tuple[str, ...] = (HARD,)  # names of the label maps to compare with
+
+    @property
+    def path(self) -> str:
+        """Where the label maps lie, to name in records."""
+        if isinstance(self.source, StoredCase):
+            return str(self.source.path)
+        return str(self.source.paths[0])
 
     def read(
         self, grid: Geometry, classes: ClassTable, *, ignore_label: int | None
@@ -46,7 +53,7 @@ class Reference:
                 for rater in self.raters
             )
         else:
-            with open_label_file(self.source.path) as file:
+            with self.source.open() as file:
                 _check_grid(grid, file.geometry)
                 maps = (file.indices(classes, ignore_label=ignore_label),)
         return RaterMaps(grid, classes, self.raters, maps)
@@ -112,7 +119,9 @@ def find_references(
         )
     cases = find_cases(paths, pattern=pattern, lines=lines)
     location = ", ".join(map(str, paths))
-    return References(location, {case.name: Reference(case) for case in cases}, {})
+    return References(
+        location, {case.name: Reference(case.source) for case in cases}, {}
+    )
 
 
 def _is_store(path: str | Path) -> bool:

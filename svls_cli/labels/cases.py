@@ -11,24 +11,20 @@ from typing import Any
 from svls_cli.errors import InputError
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
-
-# Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
-SUFFIXES = (
-    ".ome.tiff", ".ome.tif", ".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".tiff",
-    ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
-)  # fmt: skip
+from svls_cli.labels.sources import LabelMapFile, LabelSource
+from svls_cli.labels.suffixes import SUFFIXES, case_name, suffix_of
 
 
 @dataclass(frozen=True)
 class Case:
-    """One scan: its name in the store and the label map's file.
+    """One scan: its name in the store, and where its labels are.
 
     Parameters
     ----------
     name
         Safe as the name of one folder.
-    path
-        Label map file.
+    source
+        Where the labels are read from.
     shown
         Names that users gave the files, if not their paths.
     image
@@ -36,24 +32,25 @@ class Case:
     """
 
     name: str
-    path: Path
+    source: LabelSource
     shown: tuple[str, ...] = ()
     image: Path | None = None
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """All label map files: this one."""
-        return (self.path,)
+    def sources(self) -> tuple[tuple[str, LabelSource], ...]:
+        """Its source of labels, with the name to show of it."""
+        return ((self.inputs[0], self.source),)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of its files in records, the image last."""
-        return self.shown or tuple(map(str, filter(None, (self.path, self.image))))
+        files = (*self.source.paths, self.image)
+        return self.shown or tuple(map(str, filter(None, files)))
 
     def absolute(self) -> Case:
         """The same for a process in another folder."""
         image = self.image and self.image.absolute()
-        return Case(self.name, self.path.absolute(), self.inputs, image)
+        return Case(self.name, self.source.absolute(), self.inputs, image)
 
 
 def find_cases(
@@ -92,7 +89,7 @@ def find_cases(
             cases += [_parse_line(line) for line in lines if line.strip()]
         elif _is_folder(path) and not _is_named_as_file(path, pattern):
             listed = list_images(path, pattern)
-            cases += [Case(names["case"], file) for names, file in listed]
+            cases += [Case(names["case"], LabelMapFile(file)) for names, file in listed]
         else:
             _check_exists(path)
             cases.append(_case(path))
@@ -180,31 +177,8 @@ def _names(match: Match) -> dict[str, str]:
     }
 
 
-def suffix_of(path: Path) -> str:
-    """The file's suffix if it is one we read, else ``""``.
-
-    Examples
-    --------
-    >>> suffix_of(Path("a.b/case.1.nii.gz"))
-    '.nii.gz'
-    """
-    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
-
-
-def case_name(path: Path) -> str:
-    """The file's name without its suffix.
-
-    Examples
-    --------
-    >>> case_name(Path("labels/liver_01.nii.gz"))
-    'liver_01'
-    """
-    suffix = suffix_of(path) or path.suffix
-    return safe_name(path.name[: len(path.name) - len(suffix)])
-
-
 def _case(path: Path) -> Case:
-    return Case(case_name(path), path)
+    return Case(case_name(path), LabelMapFile(path))
 
 
 def _parse_line(line: str) -> Case:
@@ -219,7 +193,7 @@ def _parse_line(line: str) -> Case:
         if not isinstance(record.get("case", ""), str):
             raise TypeError("case is no text")
         name = safe_name(record["case"]) if "case" in record else case_name(path)
-        return Case(name, path, image=image_of(record))
+        return Case(name, LabelMapFile(path), image=image_of(record))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(
             'standard input: expected a path or {"case": ..., "label": ...} per line, '
@@ -275,9 +249,9 @@ def _check_unique(cases: Sequence[Case]) -> None:
     first: dict[str, Case] = {}
     for case in cases:
         other = first.setdefault(case.name, case)
-        if other.path != case.path:
+        if other.source != case.source:
             raise InputError(
-                f"two files are case {case.name!r}: {other.path} and {case.path}; "
+                f"two files are case {case.name!r}: {_file(other)} and {_file(case)}; "
                 "rename one, or name the cases with JSON records on standard input"
             )
         if other.image != case.image:
@@ -285,4 +259,8 @@ def _check_unique(cases: Sequence[Case]) -> None:
                 f"case {case.name!r} is given twice, with image {other.image} and "
                 f"{case.image}"
             )
-    check_letter_case([(case.name, case.path) for case in cases], "cases")
+    check_letter_case([(case.name, _file(case)) for case in cases], "cases")
+
+
+def _file(case: Case) -> Path:
+    return case.source.paths[0]

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import SUFFIXES, suffix_of
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import ImageHeader, check_regular
@@ -23,6 +22,7 @@ from svls_cli.labels.nifti import read_nifti
 from svls_cli.labels.nrrd import read_nrrd
 from svls_cli.labels.png import read_png
 from svls_cli.labels.segments import Segment, read_segments
+from svls_cli.labels.suffixes import SUFFIXES, suffix_of
 from svls_cli.labels.tiff import read_tiff
 from svls_cli.labels.time_limit import time_limit
 from svls_cli.labels.values import as_labels, listed
@@ -136,6 +136,9 @@ class LabelFile:
                 )
             result[rows] = table.indices(slab, ignore_label=ignore_label)
         return result
+
+    def soft(self, table: ClassTable, *, ignore_label: int | None) -> None:
+        """None: every voxel has one class."""
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import SimpleITK as sitk
 
 from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import suffix_of
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_image_file
+from svls_cli.labels.suffixes import suffix_of
 
 # Silence ITK's warnings on stderr; problems are raised as errors.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)

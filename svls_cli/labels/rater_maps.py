@@ -13,7 +13,6 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import input_record, open_label_file
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
@@ -64,19 +63,20 @@ def read_rater_maps(
     """
     with ExitStack() as stack:
         files = []
-        for (rater, path), shown in zip(case.raters, case.inputs, strict=False):
+        for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
             with _naming(rater, shown):
-                files.append(stack.enter_context(open_label_file(path)))
+                files.append(stack.enter_context(source.open()))
         segments: dict[int, Segment] = {}
         for file in files:
             add_segments(segments, file.segments)
         first = files[0].geometry
-        for path, file in zip(case.paths[1:], files[1:], strict=True):
+        for (_, source), file in zip(case.raters[1:], files[1:], strict=True):
             difference = first.difference(file.geometry)
             if difference and not resample_to_first:
                 raise InputError(
-                    f"{case.paths[0]} and {path} lie on different grids: {difference}; "
-                    "--resample-to-first brings one onto the other"
+                    f"{case.raters[0][1].paths[0]} and {source.paths[0]} lie on "
+                    f"different grids: {difference}; --resample-to-first brings one "
+                    "onto the other"
                 )
         if classes is None:
             values = {value for file in files for value in file.distinct()}
@@ -95,7 +95,7 @@ def read_rater_maps(
 
 
 def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
-    """`input_record` of each file.
+    """Records of each rater's files, as `LabelSource.records` has them.
 
     Raises
     ------
@@ -103,9 +103,9 @@ def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
         If a file cannot be read.
     """
     records = []
-    for (rater, path), shown in zip(case.raters, case.inputs, strict=False):
+    for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
         with _naming(rater, shown):
-            records.append(input_record(path, rater))
+            records += source.records(rater)
     return records
 
 

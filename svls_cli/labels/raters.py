@@ -10,6 +10,7 @@ from pathlib import Path
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import check_folder, each_once, image_of, list_images
 from svls_cli.labels.names import check_letter_case, composed, safe_name
+from svls_cli.labels.sources import LabelMapFile, LabelSource
 
 # The store keeps the consensus beside the raters' maps, under this name.
 HARD = "hard"
@@ -24,8 +25,8 @@ class RatedCase:
     name
         Safe as the name of one folder.
     raters
-        Rater and label map file, in the order in which the raters were given; at least
-        one.
+        Rater, and where their labels are read from, in the order in which the raters
+        were given; at least one.
     missing
         Raters of the data set who did not annotate this case.
     shown
@@ -35,20 +36,25 @@ class RatedCase:
     """
 
     name: str
-    raters: tuple[tuple[str, Path], ...]
+    raters: tuple[tuple[str, LabelSource], ...]
     missing: tuple[str, ...] = ()
     shown: tuple[str, ...] = ()
     image: Path | None = None
 
     @property
-    def paths(self) -> tuple[Path, ...]:
-        """All label map files."""
-        return tuple(path for _, path in self.raters)
+    def sources(self) -> tuple[tuple[str, LabelSource], ...]:
+        """Each rater's source of labels, with the name to show of it."""
+        found, names = [], self.inputs
+        for _, source in self.raters:
+            found.append((names[0], source))
+            names = names[len(source.paths) :]
+        return tuple(found)
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of its files in records, the image last."""
-        return self.shown or tuple(map(str, filter(None, (*self.paths, self.image))))
+        files = [path for _, source in self.raters for path in source.paths]
+        return self.shown or tuple(map(str, filter(None, (*files, self.image))))
 
     @property
     def missing_note(self) -> str | None:
@@ -59,7 +65,7 @@ class RatedCase:
 
     def absolute(self) -> RatedCase:
         """The same for a process in another folder."""
-        raters = tuple((rater, path.absolute()) for rater, path in self.raters)
+        raters = tuple((rater, source.absolute()) for rater, source in self.raters)
         image = self.image and self.image.absolute()
         return RatedCase(self.name, raters, self.missing, self.inputs, image)
 
@@ -138,7 +144,9 @@ def _by_case(
     return [
         RatedCase(
             name,
-            tuple((rater, maps[rater]) for rater in everyone if rater in maps),
+            tuple(
+                (each, LabelMapFile(maps[each])) for each in everyone if each in maps
+            ),
             tuple(rater for rater in everyone if rater not in maps),
             image=images.get(name),
         )

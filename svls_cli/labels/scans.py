@@ -15,16 +15,15 @@ import numpy.typing as npt
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import (
     Case,
-    case_name,
     each_once,
     find_cases,
     list_images,
-    suffix_of,
 )
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import read_image
 from svls_cli.labels.names import check_letter_case, safe_name
 from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.suffixes import case_name, suffix_of
 from svls_cli.labels.values import listed
 
 AnyCase = TypeVar("AnyCase", Case, RatedCase)
@@ -243,7 +242,8 @@ def _find(
                     )
         check_letter_case([(key[0], path) for key, path in files.items()], "cases")
         return _by_case(files)
-    paths = {case.name: case.path for case in find_cases(given, pattern=pattern)}
+    cases = find_cases(given, pattern=pattern)
+    paths = {case.name: case.source.paths[0] for case in cases}
     plain = _by_case({(name, ""): path for name, path in paths.items()})
     channels = _channels(paths)
     if channels is None:

@@ -12,7 +12,6 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
-from svls_cli.labels.images import read_header
 from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.values import listed
@@ -181,7 +180,7 @@ def _fitting(
     for case in cases:
         if len(case.raters) > 1:
             with suppress(InputError):  # the case fails
-                spacings.append(read_header(case.paths[0]).geometry.spacing_mm)
+                spacings.append(case.raters[0][1].geometry().spacing_mm)
     if search.candidates.in_plane:
         volumes = [each for each in spacings if len(each) > 2]
         if spacings and not volumes:

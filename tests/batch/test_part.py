@@ -7,6 +7,7 @@ import pytest
 from svls_cli import Batch, Part, find_cases, open_store, smooth_cases
 from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.cases import Case
+from svls_cli.labels.sources import LabelMapFile
 from tests.helpers.commands import SAMPLE, Run, records, start, tree
 from tests.helpers.label_maps import blobs, write_image
 
@@ -49,7 +50,7 @@ def test_parts_at_once_make_what_one_run_makes(
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 11])
 def test_every_case_is_in_one_part(count: int) -> None:
-    cases = [Case(name, Path(name)) for name in "hgfedcba"]
+    cases = [Case(name, LabelMapFile(Path(name))) for name in "hgfedcba"]
     parts = [Part(number + 1, count).of(cases) for number in range(count)]
     assert sorted(c.name for part in parts for c in part) == list("abcdefgh")
     assert max(map(len, parts)) - min(map(len, parts)) <= 1

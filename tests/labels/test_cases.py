@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.cases import Case, case_name, find_cases
+from svls_cli.labels.cases import Case, find_cases
+from svls_cli.labels.sources import LabelMapFile
+from svls_cli.labels.suffixes import case_name
 from tests.helpers.label_maps import touch, unreadable
 
 
@@ -113,7 +115,7 @@ def test_what_matches_and_is_no_file_is_a_case_that_fails(tmp_path: Path) -> Non
         assert names(find_cases(tmp_path, pattern=pattern)) == expected
     for name in ("link.nii", "self.nii", "pipe.nii"):
         given = tmp_path / name
-        assert find_cases([given]) == [Case(given.stem, given)]
+        assert find_cases([given]) == [Case(given.stem, LabelMapFile(given))]
 
 
 def test_folder_named_as_a_file_is_a_way_to_what_matches_inside(tmp_path: Path) -> None:
@@ -133,9 +135,9 @@ def test_links_to_no_folder_on_the_way_are_cases_that_fail(tmp_path: Path) -> No
     (tmp_path / "c").symlink_to("c")
     found = find_cases(tmp_path, pattern="{case}/seg.nii")
     assert found == [
-        Case("a", tmp_path / "a" / "seg.nii"),
-        Case("b", tmp_path / "b"),
-        Case("c", tmp_path / "c"),
+        Case("a", LabelMapFile(tmp_path / "a" / "seg.nii")),
+        Case("b", LabelMapFile(tmp_path / "b")),
+        Case("c", LabelMapFile(tmp_path / "c")),
     ]
 
 
@@ -145,7 +147,9 @@ def test_links_into_hidden_folders_are_files(tmp_path: Path) -> None:
     link = tmp_path / "sub-1.nii.gz"
     link.symlink_to(".git/annex/objects/ab/x.nii.gz")
     for pattern in ("*", "**/*", "**/*.nii.gz", "{case}.nii.gz", "**/{case}.nii*"):
-        assert find_cases(tmp_path, pattern=pattern) == [Case("sub-1", link)]
+        assert find_cases(tmp_path, pattern=pattern) == [
+            Case("sub-1", LabelMapFile(link))
+        ]
     assert names(find_cases(tmp_path, pattern="**/.b/*")) == ["c"]
 
 
@@ -159,7 +163,7 @@ def test_lines_are_paths_or_records(tmp_path: Path) -> None:
     records = ['{"case": "p/1", "label": "y.nrrd"}', '{"label": "z.mha"}']
     found = find_cases([tmp_path, "-"], lines=["x/a b.nii.gz\n", "\n", *records])
     assert names(found) == ["a b", "one", "p_1", "z"]
-    assert found[2].path == Path("y.nrrd")
+    assert found[2].source.paths[0] == Path("y.nrrd")
 
 
 def test_file_is_taken_at_its_word(tmp_path: Path) -> None:
@@ -217,7 +221,7 @@ def test_composed_and_decomposed_names_are_one(tmp_path: Path) -> None:
         for case in ("{case}", composed, decomposed):
             (found,) = find_cases(tmp_path / folder, pattern=f"{case}_seg.nii")
             assert found.name in (composed, f"{composed}_seg")
-            assert found.path == tmp_path / folder / f"{name}_seg.nii"
+            assert found.source.paths[0] == tmp_path / folder / f"{name}_seg.nii"
     touch(tmp_path / "a", f"{decomposed}_seg.nii")
     with pytest.raises(InputError, match="two files are case 'Müller_seg'"):
         find_cases(tmp_path / "a")
@@ -257,13 +261,13 @@ def test_nothing_to_do(tmp_path: Path) -> None:
 
 def test_name_that_no_file_can_have_is_a_case_that_fails(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 300)
-    assert [case.path for case in find_cases(path)] == [path]
+    assert [case.source.paths[0] for case in find_cases(path)] == [path]
 
 
 def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None:
     touch(tmp_path, "good/a.nii", "secret/b.nii")
-    secret = Case("secret", tmp_path / "secret")
-    good = Case("a", tmp_path / "good" / "a.nii")
+    secret = Case("secret", LabelMapFile(tmp_path / "secret"))
+    good = Case("a", LabelMapFile(tmp_path / "good" / "a.nii"))
     with pytest.MonkeyPatch.context() as patch:
         unreadable(patch, tmp_path / "secret")
         assert find_cases([tmp_path / "secret"]) == [secret]

@@ -12,6 +12,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.images import file_sha256
 from svls_cli.labels.rater_maps import RaterMaps, rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.sources import LabelMapFile
 from tests.helpers.label_maps import (
     LIVER,
     OBLIQUE,
@@ -27,7 +28,9 @@ FLIPPED = (-1, 0, 0, 0, 1, 0, 0, 0, 1)
 
 
 def case_of(*paths: Path) -> RatedCase:
-    return RatedCase("a", tuple((f"r{at}", path) for at, path in enumerate(paths)))
+    return RatedCase(
+        "a", tuple((f"r{at}", LabelMapFile(path)) for at, path in enumerate(paths))
+    )
 
 
 def write(folder: Path, *images: Image, suffix: str = ".nrrd") -> RatedCase:
@@ -131,7 +134,7 @@ def test_other_grids(
     same: Image = (np.zeros((3, 4, 5), np.uint8), {})
     case = write(tmp_path, same, same, (np.zeros(shape, np.uint8), geometry))
     difference = difference.format((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
-    first, _, third = case.paths
+    first, _, third = case.inputs
     message = f"{first} and {third} lie on different grids: {difference}; --resample-to"
     with pytest.raises(InputError, match=re.escape(message)):
         read_rater_maps(case)
@@ -233,8 +236,12 @@ def test_raters_who_name_one_label_differently(tmp_path: Path) -> None:
 def test_inputs_are_the_files_and_who_drew_them(tmp_path: Path) -> None:
     case = pair(tmp_path, blobs((2, 3, 4), 2), blobs((2, 3, 4), 3))
     assert rater_inputs(case) == [
-        {"name": path.name, "rater": rater, "sha256": file_sha256(path)}
-        for rater, path in case.raters
+        {
+            "name": source.paths[0].name,
+            "rater": rater,
+            "sha256": file_sha256(source.paths[0]),
+        }
+        for rater, source in case.raters
     ]
     assert len({record["sha256"] for record in rater_inputs(case)}) == 2
     with pytest.raises(InputError, match="cannot be read: No such file"):

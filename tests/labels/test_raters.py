@@ -7,6 +7,7 @@ import pytest
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.raters import RatedCase, find_rated_cases
+from svls_cli.labels.sources import LabelMapFile
 from tests.helpers.label_maps import touch, unreadable
 
 BY_RATER = "{case}_{rater}.nii"  # one folder for all
@@ -25,10 +26,16 @@ def test_folder_per_rater(tmp_path: Path) -> None:
     touch(tmp_path, "bob/b.nii.gz", "bob/a.nii.gz", "ann/a.nrrd", "ann/notes.txt")
     cases = find_rated_cases([bob, ann])
     assert cases == [
-        RatedCase("a", (("bob", bob / "a.nii.gz"), ("ann", ann / "a.nrrd"))),
-        RatedCase("b", (("bob", bob / "b.nii.gz"),), ("ann",)),
+        RatedCase(
+            "a",
+            (
+                ("bob", LabelMapFile(bob / "a.nii.gz")),
+                ("ann", LabelMapFile(ann / "a.nrrd")),
+            ),
+        ),
+        RatedCase("b", (("bob", LabelMapFile(bob / "b.nii.gz")),), ("ann",)),
     ]
-    assert cases[0].paths == (bob / "a.nii.gz", ann / "a.nrrd")
+    assert cases[0].inputs == (str(bob / "a.nii.gz"), str(ann / "a.nrrd"))
 
 
 def test_one_folder_need_not_be_a_list(tmp_path: Path) -> None:
@@ -65,8 +72,8 @@ def test_patterns(pattern: str, names: str, tmp_path: Path) -> None:
     touch(tmp_path, *names.split(), "readme.txt", "deep/er/and/er.nii.gz")
     first, second, other = (tmp_path / name for name in names.split())
     assert find_rated_cases([tmp_path], pattern=pattern) == [
-        RatedCase("s2", (("ann", other),), ("bob",)),
-        RatedCase("s_1", (("ann", first), ("bob", second))),
+        RatedCase("s2", (("ann", LabelMapFile(other)),), ("bob",)),
+        RatedCase("s_1", (("ann", LabelMapFile(first)), ("bob", LabelMapFile(second)))),
     ]
 
 
@@ -84,7 +91,11 @@ def test_patterns_pick_label_maps_only(tmp_path: Path) -> None:
     (tmp_path / "a_eve.nii").symlink_to("nowhere")
     (tmp_path / "a_eve.txt").symlink_to("nowhere")
     (case,) = find_rated_cases([tmp_path], pattern="{case}_{rater}.*")
-    assert [path.name for path in case.paths] == ["a_ann.nii", "a_bob.nii", "a_eve.nii"]
+    assert [Path(path).name for path in case.inputs] == [
+        "a_ann.nii",
+        "a_bob.nii",
+        "a_eve.nii",
+    ]
 
 
 def test_map_that_is_no_file_is_not_left_out(tmp_path: Path) -> None:
@@ -118,8 +129,15 @@ def test_records(tmp_path: Path) -> None:
     first, last = line("p/1", bob="x.nii", ann="y y.nii"), line("o", eve="z.nii")
     lines = [f"{first}\n", "\n", last]
     assert find_rated_cases("-", lines=lines) == [
-        RatedCase("o", (("eve", Path("z.nii")),), ("bob", "ann")),
-        RatedCase("p_1", (("bob", Path("x.nii")), ("ann", Path("y y.nii"))), ("eve",)),
+        RatedCase("o", (("eve", LabelMapFile(Path("z.nii"))),), ("bob", "ann")),
+        RatedCase(
+            "p_1",
+            (
+                ("bob", LabelMapFile(Path("x.nii"))),
+                ("ann", LabelMapFile(Path("y y.nii"))),
+            ),
+            ("eve",),
+        ),
     ]
 
 
@@ -228,10 +246,10 @@ def test_folder_that_cannot_be_read_is_a_case_that_fails(tmp_path: Path) -> None
         cases = find_rated_cases([tmp_path], pattern="{case}/seg/{rater}.nii")
         alone = find_rated_cases([tmp_path / "b"], pattern="{case}/{rater}.nii")
     assert cases == [
-        RatedCase("a", (("ann", tmp_path / "a" / "seg" / "ann.nii"),)),
-        RatedCase("b", (("ann", secret),)),
+        RatedCase("a", (("ann", LabelMapFile(tmp_path / "a" / "seg" / "ann.nii")),)),
+        RatedCase("b", (("ann", LabelMapFile(secret)),)),
     ]
-    assert alone == [RatedCase("seg", (("unknown", secret),))]
+    assert alone == [RatedCase("seg", (("unknown", LabelMapFile(secret)),))]
 
 
 def test_pattern_with_a_name_twice(tmp_path: Path) -> None:

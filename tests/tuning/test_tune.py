@@ -27,6 +27,7 @@ from svls_cli import (
 from svls_cli.figures import check_figure
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.sources import LabelMapFile
 from svls_cli.metrics.averages import bootstrap
 from svls_cli.metrics.boundary_band import band_blocks, band_radius, boundary_band
 from svls_cli.tuning.candidates import Candidates, Search, method_options
@@ -247,7 +248,10 @@ def test_options_carry_no_float_noise() -> None:
 def rated(folder: Path, name: str, maps: Sequence[LabelMap], **image: Any) -> RatedCase:
     """A case in files."""
     paths = [
-        (f"r{at}", write_image(folder / f"{name}_r{at}.mha", labels, **image))
+        (
+            f"r{at}",
+            LabelMapFile(write_image(folder / f"{name}_r{at}.mha", labels, **image)),
+        )
         for at, labels in enumerate(maps)
     ]
     return RatedCase(name, tuple(paths))
@@ -342,7 +346,7 @@ def test_image_guided_score_by_hand(tmp_path: Path) -> None:
     method = Method("bilateral", sigma=1, size="auto", strength=0.8)
     candidates = Candidates((1,), (0.8,), intensity_scales=(0.5,))
     result, fused = tuned([case], replace(SEARCH, candidates=candidates))
-    maps = [read(path) for path in case.paths]
+    maps = [read(source.paths[0]) for _, source in case.raters]
     assert case.image is not None
     image = sitk.GetArrayFromImage(sitk.ReadImage(str(case.image)))
     soft = [
@@ -585,7 +589,7 @@ def test_tune_smoothing(tmp_path: Path) -> None:
     flat = rated(tmp_path, "flat", [np.zeros((4, 5, 6), np.uint8)] * 2)
     other = rated(tmp_path, "other", [base, base[1:]])
     broken = rated(tmp_path, "broken", [base, base])
-    broken.paths[1].write_bytes(b"")
+    Path(broken.inputs[1]).write_bytes(b"")
     classes = parse_classes("0,1,2,7")  # 7 never occurs
     cases = [*good, lonely, flat, other, broken]
     doing: list[tuple[int, str]] = []

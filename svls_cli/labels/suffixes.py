@@ -1,0 +1,36 @@
+"""Names of image files: what their suffixes say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from svls_cli.labels.names import safe_name
+
+# Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
+SUFFIXES = (
+    ".ome.tiff", ".ome.tif", ".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".tiff",
+    ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
+)  # fmt: skip
+
+
+def suffix_of(path: Path) -> str:
+    """The file's suffix if it is one we read, else ``""``.
+
+    Examples
+    --------
+    >>> suffix_of(Path("a.b/case.1.nii.gz"))
+    '.nii.gz'
+    """
+    return next((s for s in SUFFIXES if path.name.lower().endswith(s)), "")
+
+
+def case_name(path: Path) -> str:
+    """The file's name without its suffix.
+
+    Examples
+    --------
+    >>> case_name(Path("labels/liver_01.nii.gz"))
+    'liver_01'
+    """
+    suffix = suffix_of(path) or path.suffix
+    return safe_name(path.name[: len(path.name) - len(suffix)])
