@@ -22,7 +22,7 @@ from svls_cli.labels.nifti import read_nifti
 from svls_cli.labels.nrrd import read_nrrd
 from svls_cli.labels.png import read_png
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.suffixes import SUFFIXES, suffix_of
+from svls_cli.labels.suffixes import JPEG, NO_JPEG, SUFFIXES, suffix_of
 from svls_cli.labels.tiff import read_tiff
 from svls_cli.labels.time_limit import time_limit
 from svls_cli.labels.values import as_labels, listed
@@ -32,7 +32,6 @@ from svls_cli.labels.voxels import content_sha256, open_voxels
 _PATIENCE_S, _SLOWEST_BYTES_PER_S, _DAY_S = 60, 2**19, 86_400
 # Voxels converted at a time: bounds the memory beside the label map itself.
 _SLAB_VOXELS = 2**24
-_JPEG = (".jpg", ".jpeg", ".jp2")
 _READERS = {
     ".nii": read_nifti, ".nii.gz": read_nifti, ".hdr": read_nifti,
     ".nrrd": read_nrrd, ".seg.nrrd": read_nrrd, ".nhdr": read_nrrd,
@@ -192,11 +191,8 @@ def read_header(path: Path) -> ImageHeader:
     """
     check_regular(path)
     suffix = suffix_of(path)
-    if path.suffix.lower() in _JPEG:
-        raise InputError(
-            "JPEG changes the values of pixels as it packs them; save what it was made "
-            "from as PNG"
-        )
+    if path.suffix.lower() in JPEG:
+        raise InputError(NO_JPEG)
     if not suffix:
         raise InputError(f"not a known format; expected one of {', '.join(SUFFIXES)}")
     try:

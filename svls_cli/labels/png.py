@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -92,6 +92,17 @@ def read_png(path: Path) -> ImageHeader:
         ),
         palette=colours == _PALETTE,
     )
+
+
+def set_pixel_size(path: Path, spacing_mm: Sequence[float]) -> None:
+    """Write the size of a pixel, along y and x, into a file that has none."""
+    if tuple(spacing_mm) == (1, 1):
+        return
+    per_metre = [round(1000 / mm) for mm in reversed(spacing_mm)]
+    content = path.read_bytes()
+    behind = len(_SIGNATURE) + 25  # the header's chunk comes first
+    size = _chunk(b"pHYs", struct.pack(">IIB", *per_metre, 1))
+    path.write_bytes(content[:behind] + size + content[behind:])
 
 
 def _walk(file: IO[bytes]) -> tuple[dict[bytes, bytes], list[tuple[int, int]]]:

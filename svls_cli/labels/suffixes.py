@@ -11,6 +11,8 @@ SUFFIXES = (
     ".ome.tiff", ".ome.tif", ".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".tiff",
     ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
 )  # fmt: skip
+JPEG = (".jpg", ".jpeg", ".jp2")
+NO_JPEG = "JPEG changes the values of pixels: save what it was made from as PNG"
 
 
 def suffix_of(path: Path) -> str:
