@@ -56,7 +56,9 @@ smoothing = together(
         help="svls: Spatially Varying Label Smoothing. bilateral: svls, but neighbours "
         "count by how much they look like the voxel in --images, too. ls: uniform "
         "label smoothing. gaussian: a blur, as svls but with the centre in the window. "
-        "onehot: no smoothing. [default: svls]",
+        "onehot: no smoothing. contours: none either; the share of each voxel's area "
+        "inside the contours of an RTSTRUCT. [default: svls; smooth takes "
+        "contours for RTSTRUCT and onehot for fractional SEG]",
     ),
     option(
         "--sigma",

@@ -194,7 +194,10 @@ class CaseCompiler:
                 self.threads,
             )
             size = writer.finish(
-                inputs, window=method.window_json(spacing_mm), raters=soft.raters
+                inputs,
+                window=method.window_json(spacing_mm),
+                raters=soft.raters,
+                soft_input=soft.mixture is not None and soft.raters is None,
             )
         return Outcome(output, size, note="; ".join(notes) or None)
 

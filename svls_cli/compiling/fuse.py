@@ -10,6 +10,7 @@ from typing import Any
 from svls_cli.batch.records import Record
 from svls_cli.batch.run import Batch
 from svls_cli.compiling.cases import SoftCase, compile_cases
+from svls_cli.errors import InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
@@ -80,6 +81,10 @@ def fuse_cases(
     """
     fusion, method = fusion or Fusion(), method or Method()
     check_weights(cases, fusion)
+    if method.needs_contours:
+        raise InvalidParameterError(
+            "method contours stores one drawing as it is: fused, drawings have onehot"
+        )
     return compile_cases(
         cases,
         out,

@@ -129,7 +129,7 @@ def default_method(cases: Sequence[Case]) -> Method:
 def check_contours(cases: Sequence[Case], method: Method) -> None:
     """Raise InvalidParameterError unless ``contours`` is used on contours."""
     others = [case.name for case in cases if case.source.kind != "contours"]
-    if method.name == "contours" and others:
+    if method.needs_contours and others:
         raise InvalidParameterError(
             "method contours stores the area inside the contours of an RTSTRUCT, which "
             f"{listed(others, 3)} have not"

@@ -220,6 +220,11 @@ class Method:
         return self.name == "bilateral"
 
     @property
+    def needs_contours(self) -> bool:
+        """Whether it stands for contours, which no label map has."""
+        return self.name == "contours"
+
+    @property
     def _intensity_scale(self) -> float:
         return 0.5 if self.intensity_scale is None else float(self.intensity_scale)
 

@@ -166,9 +166,11 @@ def softening_on(
     ------
     InvalidParameterError
         If ``spacing_mm`` is not one positive number, or one per axis, or missing where
-        the method has its sigma in mm.
+        the method has its sigma in mm; or if the method is ``contours``.
     """
     check_type("method", method, Method, "a Method, such as Method(sigma=1)")
+    if method.needs_contours:
+        raise InvalidParameterError("method contours is for RTSTRUCT, not label maps")
     if method.sigma_mm is not None and spacing_mm is None:
         raise InvalidParameterError("sigma_mm needs spacing_mm")
     given = 1.0 if spacing_mm is None else spacing_mm

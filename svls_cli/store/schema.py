@@ -160,6 +160,7 @@ def case_attributes(
     checksums: Mapping[str, str],
     raters: list[dict[str, Any]] | None = None,
     trained_on: bool | None = None,
+    soft_input: bool = False,
 ) -> dict[str, Any]:
     """The `svls` attributes of a complete case, except the sha256 of its document.
 
@@ -167,10 +168,15 @@ def case_attributes(
     `Method.window_json` on this case's grid. ``inputs`` are ``name``, ``rater`` and
     ``sha256`` of each file, and ``image`` of what guided the smoothing; ``raters`` are
     ``name`` and ``weight`` of each rater, for fused cases. ``trained_on`` is, for
-    predictions, whether the network was trained on the case's image. ``checksums`` are
-    the crc32c of every other file of the case, by its path inside the case.
+    predictions, whether the network was trained on the case's image. ``soft_input``
+    says that its labels were soft before the method. ``checksums`` are the crc32c of
+    every other file of the case, by its path inside the case.
     """
-    more = {"raters": raters, "trained_on": trained_on}
+    more = {
+        "raters": raters,
+        "trained_on": trained_on,
+        "soft_input": soft_input or None,
+    }
     return {
         "format_version": FORMAT_VERSION,
         "case": name,
@@ -239,6 +245,8 @@ def keeps_argmax(attributes: Mapping[str, Any]) -> bool:
     """
     method, fusion = attributes["method"], attributes.get("fusion")
     if method["name"] == "gaussian" or (fusion and fusion["name"] != "majority"):
+        return False
+    if attributes.get("soft_input") and method.get("strength"):
         return False
     return bool(method.get("strength", 0) <= 0.5)
 

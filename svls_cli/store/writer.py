@@ -116,6 +116,7 @@ class CaseWriter:
         window: Mapping[str, Any] | None = None,
         raters: list[dict[str, Any]] | None = None,
         trained_on: bool | None = None,
+        soft_input: bool = False,
     ) -> int:
         """Mark the case complete, the last thing written, and return its size in bytes.
 
@@ -130,6 +131,7 @@ class CaseWriter:
             checksums=self._checksums,
             raters=raters,
             trained_on=trained_on,
+            soft_input=soft_input,
         )
         group = metadata.group({"ome": self._image, "svls": attributes})
         content = metadata.write(self._folder, sealed(group), indent=None)

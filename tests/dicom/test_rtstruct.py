@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svls_cli import smooth_cases
+import svls_cli
+from svls_cli import fuse_cases, smooth_cases
 from svls_cli.batch.records import Record
 from svls_cli.dicom.contours import occupancy
 from svls_cli.dicom.rtstruct import ContourFile, find_contour_file
@@ -18,8 +19,11 @@ from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.cases import Case, find_cases
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.raters import RatedCase
 from svls_cli.soften.methods import Method
 from svls_cli.store.reader import open_store
+from svls_cli.store.verify import verify_case
+from tests.helpers.commands import run_here
 from tests.helpers.dicom import Drawn, SeriesGrid, drawn, write_rtstruct, write_series
 from tests.helpers.label_maps import write_image
 from tests.helpers.shapes import circle, square
@@ -128,6 +132,18 @@ def test_smoothing_is_linear_in_the_shares(tmp_path: Path) -> None:
         for i, j, k in np.ndindex(3, 3, 3)
     )
     np.testing.assert_allclose(smoothed, blurred, atol=1e-5)
+
+
+def test_smoothing_may_favour_another_class_than_the_largest_share(
+    tmp_path: Path,
+) -> None:
+    thin = np.array([[3.5, 3.5], [3.5, 4.1], [9.5, 4.1], [9.5, 3.5]])
+    found = source(tmp_path, drawn("Vessel", GRID, {2: [thin]}))
+    smooth(found, tmp_path / "out.zarr", method=Method("svls"))
+    case = open_store(tmp_path / "out.zarr")["p1"]
+    assert case.hard[2, 5, 4] == 1
+    assert case.soft[1, 2, 5, 4] < case.soft[0, 2, 5, 4]
+    assert verify_case(case) == []
 
 
 def test_cases_agree_by_name(tmp_path: Path) -> None:
@@ -291,8 +307,47 @@ def test_method_contours_is_for_contours(tmp_path: Path) -> None:
         InvalidParameterError, match=r"inside the contours .* which a have"
     ):
         smooth_cases(cases, tmp_path / "out.zarr", method=Method("contours"))
+    with pytest.raises(InvalidParameterError, match="for RTSTRUCT, not label maps"):
+        svls_cli.smooth(np.zeros((3, 4), np.uint8), method="contours")
     mixed = [*cases, Case("p1", source(tmp_path))]
     with pytest.raises(
         InvalidParameterError, match="p1 have soft labels already, other"
     ):
         smooth_cases(mixed, tmp_path / "out.zarr")
+
+
+def test_raters_contours_are_fused(tmp_path: Path) -> None:
+    other = {z: [contour + 0.75 for contour in several] for z, several in HEART.items()}
+    one = source(tmp_path / "a", drawn("Lung", GRID, LUNG), drawn("Heart", GRID, HEART))
+    two = source(tmp_path / "b", drawn("Heart", GRID, other), Drawn("PTV", []))
+    case = RatedCase("p1", (("a", one), ("b", two)))
+    out = tmp_path / "out.zarr"
+    with pytest.raises(InvalidParameterError, match="contours stores one drawing"):
+        fuse_cases([case], out, method=Method("contours"))
+    [record] = fuse_cases([case], out, method=Method("onehot"), dtype="float32")
+    assert record.status == "done"
+    assert record.reason == "rater b: structure 'PTV' has no contours"
+    stored = open_store(out)["p1"]
+    names = [c.name for c in stored.classes.classes]
+    assert names == ["background", "Heart", "Lung", "PTV"]
+    hard = [expected(HEART) > 0.5, expected(other) > 0.5]
+    np.testing.assert_allclose(stored.soft[1], np.mean(hard, axis=0))
+    np.testing.assert_array_equal(stored.label_map("b")[:] == 1, hard[1])
+
+
+def test_commands_take_contours(tmp_path: Path) -> None:
+    source(tmp_path / "study")
+    shutil.copytree(tmp_path / "study", tmp_path / "studies" / "p1")
+    source(tmp_path / "studies" / "p2", grid=SeriesGrid())
+    # A file with its series, what it is by default, and a study's folder.
+    rt = "study/rt.dcm"
+    with_series = [rt, "--series", "study/ct"]
+    for inputs in (with_series, ["--method", "contours", *with_series], ["study"]):
+        run_here("smooth", *inputs, "out.zarr", "--overwrite", cwd=tmp_path)
+        stored = open_store(tmp_path / "out.zarr")["rt"].soft[1]
+        np.testing.assert_array_equal(stored, np.rint(255 * expected(HEART)))
+    run_here("smooth", "studies", "all.zarr", cwd=tmp_path)
+    assert list(open_store(tmp_path / "all.zarr")) == ["p1", "p2"]
+    run_here("inspect", "--verify", "all.zarr", cwd=tmp_path)
+    result = run_here("smooth", rt, "none.zarr", cwd=tmp_path, code=4)
+    assert "they need the image series that they were drawn on" in result.stderr
