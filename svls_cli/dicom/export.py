@@ -245,7 +245,7 @@ def _as_uint8(case: StoredCase, folder: Path) -> npt.NDArray[np.uint8] | None:
         result = np.memmap(file, np.uint8, "w+", shape=shape)
     step = max(1, _SLAB // int(np.prod((shape[0], *shape[2:]))))
     for start in range(0, shape[1], step):
-        rows = slice(start, start + step)
+        rows = slice(start, min(start + step, shape[1]))
         stored = case.patch((rows, slice(None), slice(None)))
         shares = stored / levels(stored.dtype)
         ignored = shares.sum(axis=0) == 0

@@ -136,8 +136,8 @@ class SegmentationLabels:
         if not self._is_soft:
             return bool(self._label_map[[0, -1]].any())
         codes, rows, values = self._fractions
-        labelled = np.flatnonzero(rows[:, values != 0].any(axis=1))
-        return bool(np.isin(codes[[0, -1]], labelled).any())
+        inside = np.flatnonzero(rows[:, values != 0].sum(axis=1))
+        return bool(np.isin(codes[[0, -1]], inside).any())
 
     @cached_property
     def _label_map(self) -> UIntArray:
