@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @training_options.image_pattern
 @options.pattern
 @options.series
+@options.overlap
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -125,7 +126,7 @@ def command(
             methods=methods.split(","),
             losses=losses.split(","),
             lines=console.stdin_lines(labels),
-            files=AnyFiles(more.pop("series")),
+            files=AnyFiles(more.pop("series"), more.pop("overlap")),
             config=config,
             classes=options.classes_of(classes),
             on_start=begin,

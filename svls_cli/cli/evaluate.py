@@ -32,6 +32,7 @@ from svls_cli.cli.command import PATH, Command, option
 )
 @options.pattern
 @options.series
+@options.overlap
 @options.ignore_label(
     "Reference voxels of this value are not compared. [default: as in the stores]"
 )
@@ -76,6 +77,7 @@ def command(
     reference: tuple[str, ...],
     raters: str | None,
     series: Path | None,
+    overlap: Any,
     report: Path | None,
     figure: Path | None,
     as_json: bool,
@@ -106,7 +108,7 @@ def command(
             reference,
             raters=None if raters is None else tuple(raters.split(",")),
             lines=console.stdin_lines(reference),
-            files=AnyFiles(series),
+            files=AnyFiles(series, overlap),
             batch=batch,
             **rest,
         )

@@ -77,6 +77,7 @@ def parse_weights(text: str) -> Any:
 @smoothing_options.smoothing
 @options.rater_pattern
 @options.series
+@options.overlap
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -135,7 +136,8 @@ def command(
 
     _check_report(report, tolerance_mm, rest["part"])
     lines = console.stdin_lines(raters)
-    files, pattern = AnyFiles(rest.pop("series")), rest.pop("pattern")
+    files = AnyFiles(rest.pop("series"), rest.pop("overlap"))
+    pattern = rest.pop("pattern")
     cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if rest["dry_run"] else "fused"

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from svls_cli.errors import InvalidParameterError
-from svls_cli.labels.cases import LABEL_MAPS, LabelFiles
+from svls_cli.labels.cases import LabelFiles, LabelMapFiles
+from svls_cli.labels.choices import Overlap
 from svls_cli.labels.sources import LabelSource
 from svls_cli.labels.suffixes import is_dicom, suffix_of
 
@@ -23,9 +24,12 @@ class AnyFiles:
     ----------
     series
         Folder of the image series of DICOM labels.
+    overlap
+        What becomes of voxels in several masks, as in `MaskFiles`.
     """
 
     series: Path | None
+    overlap: Overlap
 
     def name(self, path: Path) -> str:
         return self._of(path).name(path)
@@ -36,14 +40,18 @@ class AnyFiles:
     def listed(
         self, folder: Path, pattern: str | None, fields: Collection[str]
     ) -> list[tuple[dict[str, str], LabelSource]]:
-        family = self._dicom if _holds_dicom(folder, pattern) else LABEL_MAPS
+        family = self._dicom if _holds_dicom(folder, pattern) else self._maps
         return family.listed(folder, pattern, fields)
 
     def _of(self, path: Path) -> LabelFiles:
         dicom = path.suffix.lower() == ".dcm" or (
             not suffix_of(path) and is_dicom(path)
         )
-        return self._dicom if dicom else LABEL_MAPS
+        return self._dicom if dicom else self._maps
+
+    @property
+    def _maps(self) -> LabelFiles:
+        return LabelMapFiles(self.overlap)
 
     @cached_property
     def _dicom(self) -> LabelFiles:

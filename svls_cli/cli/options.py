@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from svls_cli.cli.command import FILE, Decorated, option
+from svls_cli.labels.choices import OVERLAPS
 from svls_cli.soften.choices import DTYPES
 
 if TYPE_CHECKING:
@@ -165,8 +166,9 @@ pattern = option(
     group="Input",
     metavar="PATTERN",
     help="Path of the label maps inside a folder: '{case}_seg.nii.gz' names the case; "
-    "'**/*.nrrd' picks files at any depth, named after themselves. [default: every "
-    "label map directly in the folder]",
+    "'**/*.nrrd' picks files at any depth, named after themselves; "
+    "'{case}/{class}.nii.gz' takes one mask per class. [default: every label map "
+    "directly in the folder]",
 )
 series = option(
     "--series",
@@ -177,13 +179,30 @@ series = option(
     "patients' series: slices that a SEG left out are put back. Requires pip install "
     "'svls-cli[dicom]'. [default: the series beside the labels, if it is there]",
 )
+
+
+def _overlap(choices: Sequence[str], text: str) -> Callable[[Decorated], Decorated]:
+    return option(
+        "--overlap",
+        group="Input",
+        type=click.Choice(choices),
+        default="fail",
+        help="What becomes of a voxel in several masks of one case (--pattern with "
+        f"{{class}}). fail: the case fails. first: it goes to the first of the "
+        f"classes.{text}",
+    )
+
+
+overlap = _overlap(OVERLAPS[:2], "")
+overlap_or_share = _overlap(OVERLAPS, " share: they share it evenly.")
 rater_pattern = option(
     "--pattern",
     group="Input",
     metavar="PATTERN",
     help="Path of the label maps inside RATERS: '{case}_{rater}.nii.gz' or "
     "'{case}/{rater}.nii.gz' in folders of all raters; '{case}_seg.nii.gz' or a glob "
-    "such as '**/*.nrrd' in a folder per rater. [default: every label map directly in "
+    "such as '**/*.nrrd' in a folder per rater; '{case}/{rater}/{class}.nii.gz' takes "
+    "one mask per class. [default: every label map directly in "
     "a rater's folder]",
 )
 classes = option(

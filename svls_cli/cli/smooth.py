@@ -17,6 +17,7 @@ from svls_cli.cli.command import PATH, Command
 @smoothing_options.smoothing
 @options.pattern
 @options.series
+@options.overlap_or_share
 @options.classes
 @options.unlabelled
 @options.dtype
@@ -33,6 +34,7 @@ def command(
     out: str,
     pattern: str | None,
     series: Path | None,
+    overlap: Any,
     classes: str | None,
     as_json: bool,
     **rest: Any,
@@ -53,6 +55,7 @@ def command(
       svls-cli smooth --sigma 1 labels/ out.zarr
       svls-cli smooth --sigma-mm 1.5 --classes dataset.json labelsTr/ out.zarr
       svls-cli smooth --pattern '{case}/{case}_seg.nii.gz' cases/ out.zarr
+      svls-cli smooth --pattern '{case}/{class}.nii.gz' masks/ out.zarr
       svls-cli smooth --series ct/ seg.dcm out.zarr
       svls-cli smooth --method bilateral --images images/ labels/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
@@ -61,7 +64,7 @@ def command(
     from svls_cli.labels.cases import find_cases
 
     lines = console.stdin_lines(inputs)
-    files = AnyFiles(series)
+    files = AnyFiles(series, overlap)
     cases = find_cases(inputs, pattern=pattern, lines=lines, files=files)
     cases = smoothing_options.with_images(cases, rest)
     done = "would be smoothed" if rest["dry_run"] else "smoothed"

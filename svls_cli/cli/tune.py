@@ -72,6 +72,7 @@ def number_list(text: str) -> tuple[float, ...]:
 @options.seed("Seed of the folds and of the intervals.", group="Search")
 @options.rater_pattern
 @options.series
+@options.overlap
 @options.classes
 @options.ignore_label(
     "Voxels of this value count neither as a forecast, nor as something to forecast, "
@@ -126,7 +127,8 @@ def command(
     console.check_targets(None, figure)
     read = _input_options(rest)
     lines = console.stdin_lines(raters)
-    files, pattern = AnyFiles(rest.pop("series")), rest.pop("pattern")
+    files = AnyFiles(rest.pop("series"), rest.pop("overlap"))
+    pattern = rest.pop("pattern")
     cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     images, image_pattern = rest.pop("images"), rest.pop("image_pattern")
     if "-" in images:
@@ -151,11 +153,18 @@ def command(
 
 def _input_options(rest: dict[str, Any]) -> dict[str, Any]:
     """The options given that say how files are read, for the command to copy."""
-    names = ("pattern", "image_pattern", "classes", "ignore_label", "resample_to_first")
+    names = (
+        "pattern",
+        "overlap",
+        "image_pattern",
+        "classes",
+        "ignore_label",
+        "resample_to_first",
+    )
     return {
         f"--{name.replace('_', '-')}": rest[name]
         for name in names
-        if rest[name] is not None and rest[name] is not False
+        if rest[name] not in (None, False, "fail")
     }
 
 

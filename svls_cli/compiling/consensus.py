@@ -19,9 +19,10 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, StoreError
 from svls_cli.files import unfinished_folder
+from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
-from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.labels.suffixes import suffix_of
 from svls_cli.raters.fusion import Fusion, check_weights, fuse
 from svls_cli.raters.votes import tally
@@ -87,11 +88,14 @@ def write_consensus(
     """
     fusion, folder = fusion or Fusion(), disk_folder(out)
     check_weights(cases, fusion)
-    settings = {
+    settings: dict[str, Any] = {
         "fusion": fusion.to_json(),
         "resample_to_first": resample_to_first,
         "ignore_label": ignore_label,
     }
+    classes = named_classes(cases)
+    if classes is not None:
+        settings["classes"] = classes.to_json()
     if not overwrite:
         _refuse_mixture(folder, settings)
     if not dry_run:
@@ -103,6 +107,7 @@ def write_consensus(
             unfinished.absolute(),
             fusion,
             settings,
+            classes,
             _inputs_in(folder, cases),
             overwrite,
             dry_run,
@@ -159,6 +164,8 @@ class ConsensusWriter:
     # As in `write_consensus`.
     fusion: Fusion
     settings: Mapping[str, Any]  # every parameter, as described beside each label map
+    # Those of labels that have names alone; None for the label values of each case.
+    classes: ClassTable | None
     inputs: frozenset[str]  # names of raters' label maps that lie in the folder
     overwrite: bool
     dry_run: bool
@@ -221,6 +228,7 @@ class ConsensusWriter:
         ignore_label = self.settings["ignore_label"]
         drawn = read_rater_maps(
             case,
+            self.classes,
             ignore_label=ignore_label,
             resample_to_first=self.settings["resample_to_first"],
         )

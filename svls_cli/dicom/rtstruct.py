@@ -142,6 +142,10 @@ class ContourFile:
         return "contours"
 
     @property
+    def numbered(self) -> bool:
+        return False
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
 

@@ -47,6 +47,10 @@ class SegmentationFile:
     problem: str = ""
 
     @property
+    def numbered(self) -> bool:
+        return True
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from svls_cli.errors import InputError
+from svls_cli.labels.choices import Overlap
+from svls_cli.labels.masks import group_masks
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
 from svls_cli.labels.sources import LabelMapFile, LabelSource
@@ -70,7 +72,15 @@ class LabelFiles(Protocol):
 
 @dataclass(frozen=True)
 class LabelMapFiles:
-    """One label map per file, in a format that `SUFFIXES` tell."""
+    """Files in the formats that `SUFFIXES` tell: label maps, or a mask per class.
+
+    Parameters
+    ----------
+    overlap
+        What becomes of voxels in several masks, as in `MaskFiles`.
+    """
+
+    overlap: Overlap = "fail"
 
     def name(self, path: Path) -> str:
         return case_name(path)
@@ -81,7 +91,9 @@ class LabelMapFiles:
     def listed(
         self, folder: Path, pattern: str | None, fields: Collection[str]
     ) -> list[tuple[dict[str, str], LabelSource]]:
-        found = list_images(folder, pattern, fields)
+        found = list_images(folder, pattern, (*fields, "class"))
+        if "{class}" in (pattern or ""):
+            return list(group_masks(found, self.overlap))
         return [(names, LabelMapFile(path)) for names, path in found]
 
 
@@ -103,8 +115,9 @@ def find_cases(
         Files and folders; ``-`` stands for ``lines``.
     pattern
         Path inside a folder, as in `list_images`: ``{case}_seg.nii.gz`` also names the
-        case, ``**/*_seg.nii.gz`` picks files that name it themselves. Without it every
-        label map file directly in the folder.
+        case, ``**/*_seg.nii.gz`` picks files that name it themselves;
+        ``{case}/{class}.nii.gz`` takes one mask per class. Without it every label map
+        file directly in the folder.
     lines
         A path or a JSON record ``{"case": ..., "label": ...}`` per line; a record may
         also name the ``image``.

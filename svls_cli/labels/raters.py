@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from svls_cli.labels.cases import (
     each_once,
     image_of,
 )
+from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.names import check_letter_case, composed, safe_name
+from svls_cli.labels.segments import Segment, number_segments
 from svls_cli.labels.sources import LabelSource
 
 # The store keeps the consensus beside the raters' maps, under this name.
@@ -129,6 +132,26 @@ def find_rated_cases(
         for names, source in files.listed(folder, pattern, ("case", "rater")):
             found.append((names["case"], names.get("rater", rater), source))
     return _by_case(found, images)
+
+
+def named_classes(cases: Iterable[RatedCase]) -> ClassTable | None:
+    """Classes of labels that have names alone, numbered in their order; else None.
+
+    What cannot be read is left out: its case fails when it is needed.
+    """
+    sources = [source for case in cases for _, source in case.raters]
+    if not sources or any(source.numbered for source in sources):
+        return None
+    named: list[Segment] = []
+    for source in sources:
+        with suppress(InputError), source.open() as labels:
+            named += labels.unnumbered
+    segments = number_segments([0], {}, named)
+    return ClassTable.from_values(
+        [0, *segments],
+        names={value: segment.name for value, segment in segments.items()},
+        colors={value: segment.color for value, segment in segments.items()},
+    )
 
 
 def _by_case(

@@ -88,6 +88,10 @@ class LabelSource(Protocol):
         """What the labels are, as far as is known before they are read."""
 
     @property
+    def numbered(self) -> bool:
+        """Whether labels have values, and not names alone."""
+
+    @property
     def paths(self) -> tuple[Path, ...]:
         """The files; the first is the one that messages name."""
 
@@ -131,6 +135,10 @@ class LabelMapFile:
     @property
     def kind(self) -> Kind:
         return "hard"
+
+    @property
+    def numbered(self) -> bool:
+        return True
 
     @property
     def paths(self) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable, LabelClass
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.rater_maps import read_rater_maps
-from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.metrics.surface import check_tolerance_mm, pair_surface_dice
 from svls_cli.raters.case_agreement import CaseAgreement, ClassAgreement
 from svls_cli.raters.fusion import mean_shares, staple_shares
@@ -192,7 +192,8 @@ def measure_cases(
     cases
         Label maps of the raters, as `find_rated_cases` lists them.
     classes
-        Default: the label values of each case.
+        Default: the label values of each case; of labels with names alone, as one
+        mask per class, all names.
     ignore_label, resample_to_first
         As in `fuse_cases`.
     tolerance_mm
@@ -211,6 +212,7 @@ def measure_cases(
         If the tolerance is negative or not finite.
     """
     check_tolerance_mm(tolerance_mm)
+    classes = classes or named_classes(cases)
     measurer = AgreementMeasurer(classes, ignore_label, resample_to_first, tolerance_mm)
     measured = run_cases(measurer, cases, batch or Batch(), doing="measure")
     measured.sort(key=lambda each: each.record.case)

@@ -13,7 +13,7 @@ from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.patients import find_patients
-from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.labels.values import listed
 from svls_cli.tuning.candidates import (
     DEFAULT_INTENSITY_SCALES,
@@ -120,7 +120,7 @@ def tune_smoothing(
         seed,
     )
     owners = find_patients([case.name for case in cases], patients)
-    table = classes.table if classes else None
+    table = classes.table if classes else named_classes(cases)
     if ignore_label is None and classes:
         ignore_label = classes.ignore_label
     if table is not None:

@@ -1,0 +1,275 @@
+"""One mask file per class, read as one label map: classes by the masks' names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.arrays import FloatArray, UIntArray
+from svls_cli.errors import InputError, check_choice
+from svls_cli.labels.choices import OVERLAPS, Overlap
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.geometry import Geometry
+from svls_cli.labels.images import input_record, open_label_file, read_header
+from svls_cli.labels.segments import Segment
+from svls_cli.labels.sources import Kind, Labels, SoftLabels
+from svls_cli.labels.values import listed, look_up
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The masks of one case, or of one of its raters: a source of labels.
+
+    Parameters
+    ----------
+    masks
+        Name of the class, and the file in which its voxels are not 0, of each; sorted.
+    overlap
+        ``fail``, ``first`` or ``share``.
+    """
+
+    masks: tuple[tuple[str, Path], ...]
+    overlap: Overlap = "fail"
+
+    def __post_init__(self) -> None:
+        check_choice("overlap", self.overlap, OVERLAPS)
+
+    @property
+    def kind(self) -> Kind:
+        return "hard"
+
+    @property
+    def numbered(self) -> bool:
+        return False
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        return tuple(path for _, path in self.masks)
+
+    def geometry(self) -> Geometry:
+        """The grid of all masks.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read, or they lie on different grids.
+        """
+        grids = []
+        for path in self.paths:
+            with _naming(path):
+                grids.append(read_header(path).geometry)
+            if difference := grids[0].difference(grids[-1]):
+                raise InputError(
+                    f"{self.paths[0].name} and {path.name} lie on different grids: "
+                    f"{difference}"
+                )
+        return grids[0]
+
+    @contextmanager
+    def open(self) -> Iterator[Labels]:
+        yield MaskLabels(self.geometry(), dict(self.masks), self.overlap)
+
+    def records(self, rater: str | None = None) -> list[dict[str, Any]]:
+        own = {"overlap": self.overlap}
+        return [
+            input_record(path, rater) | {"class": name} | own
+            for name, path in self.masks
+        ]
+
+    def absolute(self) -> MaskFiles:
+        masks = tuple((name, path.absolute()) for name, path in self.masks)
+        return MaskFiles(masks, self.overlap)
+
+
+def group_masks(
+    found: Iterable[tuple[Mapping[str, str], Path]], overlap: Overlap
+) -> list[tuple[dict[str, str], MaskFiles]]:
+    """Masks of one case and rater, together.
+
+    Parameters
+    ----------
+    found
+        What each file's path says, with the name ``class``, and the path.
+    overlap
+        As in `MaskFiles`.
+
+    Returns
+    -------
+    list of (names, masks)
+        Without the name ``class``.
+
+    Raises
+    ------
+    InputError
+        If two masks of a case are of one class.
+    """
+    groups: dict[tuple[tuple[str, str], ...], dict[str, Path]] = {}
+    for names, path in found:
+        rest = dict(names)
+        name = rest.pop("class", "")  # a folder that cannot be read says none
+        masks = groups.setdefault(tuple(rest.items()), {})
+        if masks.setdefault(name, path) != path:
+            raise InputError(
+                f"two masks of one case are of class {name!r}: {masks[name]} and {path}"
+            )
+    return [
+        (dict(names), MaskFiles(tuple(sorted(masks.items())), overlap))
+        for names, masks in groups.items()
+    ]
+
+
+@dataclass(frozen=True)
+class MaskLabels:
+    """Masks on one grid; they are read when their labels are asked for."""
+
+    geometry: Geometry
+    masks: Mapping[str, Path]
+    overlap: Overlap
+
+    @property
+    def segments(self) -> Mapping[int, Segment]:
+        """None: which label value a name has, the classes say."""
+        return {}
+
+    @property
+    def unnumbered(self) -> Sequence[Segment]:
+        return tuple(Segment(name, "") for name in self.masks)
+
+    def notes(self, table: ClassTable) -> list[str]:
+        """Masks that are no classes, and classes that have no mask."""
+        names = _names(table)
+        others = [name for name in self.masks if name not in names]
+        lacking = [name for name in names if name not in self.masks]
+        notes = {"masks that are not among the classes": others, "no mask of": lacking}
+        return [f"{what}: {listed(those)}" for what, those in notes.items() if those]
+
+    def distinct(self) -> list[int]:
+        """The background; masks have names."""
+        return [0]
+
+    def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
+        """Channel of each voxel; of those that several masks share, the first.
+
+        Raises
+        ------
+        InputError
+            If a file cannot be read or is no mask; if none is among the classes, or
+            there is no background among these; or if masks overlap, unless they may.
+        """
+        codes, members = self._merged(table)
+        first = np.array([min(each) for each in members])
+        return look_up(first.astype(np.min_scalar_type(len(table))), codes)
+
+    def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels | None:
+        """The shares of each voxel, if masks share voxels; else None.
+
+        Raises
+        ------
+        InputError
+            As `indices`.
+        """
+        if self.overlap != "share":
+            return None
+        codes, members = self._merged(table)
+        shares: FloatArray = np.zeros((len(members), len(table)))
+        for row, classes in zip(shares, members, strict=True):
+            row[list(classes)] = 1 / len(classes)
+        return SoftLabels(codes, shares, shares.argmax(axis=1))
+
+    def _merged(self, table: ClassTable) -> tuple[UIntArray, list[tuple[int, ...]]]:
+        """A code for each voxel, and the channels that each code stands for.
+
+        The first codes are the table's channels.
+        """
+        channels = _names(table)
+        if 0 not in table.values:
+            raise InputError("masks need a background, label 0, among the classes")
+        background = table.values.tolist().index(0)
+        named = [name for name in channels if name in self.masks]
+        if not named:
+            raise InputError(
+                f"none of its masks is among the classes: they are "
+                f"{listed(list(self.masks))}, and the classes {listed(list(channels))}"
+            )
+        members: list[tuple[int, ...]] = [(channel,) for channel in range(len(table))]
+        # Sums of several classes are few, and have room beside them.
+        wide = np.uint16 if self.overlap == "share" else np.min_scalar_type(len(table))
+        codes: UIntArray = np.full(self.geometry.shape, background, wide)
+        common: Counter[tuple[int, int]] = Counter()
+        for name in named:
+            channel = channels[name]
+            for rows, inside in _inside(self.masks[name]):
+                here = codes[rows]
+                both = inside & (here != background)
+                if not both.any():
+                    here[inside] = channel
+                    continue
+                here[inside & ~both] = channel
+                taken, which, n = np.unique(
+                    here[both], return_inverse=True, return_counts=True
+                )
+                for code, count in zip(taken.tolist(), n.tolist(), strict=True):
+                    common.update({(each, channel): count for each in members[code]})
+                if self.overlap == "share":
+                    both_codes = [_code((*members[c], channel), members) for c in taken]
+                    here[both] = np.array(both_codes, wide)[which]
+        if common and self.overlap == "fail":
+            raise InputError(_overlapping(common, table))
+        return codes, members
+
+
+def _names(table: ClassTable) -> dict[str, int]:
+    """Channel of each class but the background, by its name."""
+    return {c.name: c.index for c in table.classes if c.value != 0}
+
+
+def _code(channels: tuple[int, ...], members: list[tuple[int, ...]]) -> int:
+    """The code that stands for these channels: the one it has, or a new one."""
+    if channels not in members:
+        members.append(channels)
+    return members.index(channels)
+
+
+def _inside(path: Path) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
+    """Where a mask is not 0, a few slices at a time, without those that are empty."""
+    with _naming(path), open_label_file(path) as file:
+        marks: set[int] = set()
+        for rows, slab, values in file.slabs():
+            marks.update(values)
+            marks.discard(0)
+            if len(marks) > 1:
+                raise InputError(
+                    f"not a mask: it has the values {listed(sorted(marks))}; expected "
+                    "0 and one other"
+                )
+            inside = slab != 0
+            filled = np.flatnonzero(inside.reshape(len(inside), -1).any(axis=1))
+            if len(filled):
+                first, end = int(filled[0]), int(filled[-1]) + 1
+                yield slice(rows.start + first, rows.start + end), inside[first:end]
+
+
+def _overlapping(common: Counter[tuple[int, int]], table: ClassTable) -> str:
+    pairs = [
+        f"{table.classes[one].name} and {table.classes[other].name} ({count} voxels)"
+        for (one, other), count in common.most_common()
+    ]
+    return (
+        f"masks overlap: {listed(pairs, 3)}; --overlap says what becomes of such voxels"
+    )
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which of the masks it is that is wrong."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
