@@ -34,6 +34,7 @@ LAYERS = (
 # Who alone may use a library.
 OWNERS = {
     "SimpleITK": ("labels/output.py",),
+    "PIL": ("labels/pillow.py",),
     "zarr": ("store/",),
     "numcodecs": ("store/",),
     "google_crc32c": ("store/",),

@@ -84,8 +84,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Compile medical label maps into soft labels (SVLS).
 
-    Reads NIfTI, NRRD and MetaImage label maps, smooths their boundaries, and writes one
-    Zarr store that any framework can train on.
+    Reads label maps (NIfTI, NRRD, MetaImage, PNG and others), smooths their boundaries,
+    and writes one Zarr store that any framework can train on.
 
     \b
     Exit codes: 0 done, 2 wrong usage, 3 bad input or store, 4 some cases failed,

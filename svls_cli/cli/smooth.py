@@ -39,10 +39,10 @@ def command(
 ) -> int:
     """Compile label maps into a store of soft labels.
 
-    INPUTS are label map files (NIfTI, NRRD, MetaImage, DICOM SEG), folders of them, or
-    DICOM studies, or - to read one path, or one JSON record {"case": ..., "label":
-    ...}, per line of standard input; a record may also name the "image". A case is
-    named after its file, or as --pattern says.
+    INPUTS are label map files (NIfTI, NRRD, MetaImage, MGZ, PNG, TIFF, DICOM), folders
+    of them, DICOM studies, or - to read one path, or one JSON record {"case": ...,
+    "label": ...}, per line of standard input; a record may also name the "image". A
+    case is named after its file, or as --pattern says.
 
     OUT.zarr is a folder, or s3://bucket/name.zarr.
 

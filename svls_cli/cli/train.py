@@ -63,7 +63,7 @@ def command(
     """Train a U-Net on the soft labels of a store.
 
     Every case of STORE.zarr needs an image of its name on its own grid: CASE.nii.gz
-    (NIfTI, NRRD, MetaImage), or channels CASE_0000.nii.gz, CASE_0001.nii.gz, ...
+    (NIfTI, PNG or another), or channels CASE_0000.nii.gz, CASE_0001.nii.gz, ...
 
     RUN gets last.pt and best.pt (of the highest validation Dice), which hold the
     weights with all parameters; validation.txt, the names of the cases that were held

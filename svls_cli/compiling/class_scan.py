@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,10 @@ from svls_cli.errors import InputError
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable
 from svls_cli.labels.segments import Segment, add_segments, number_segments
 from svls_cli.labels.sources import LabelSource
+from svls_cli.labels.values import listed
 
+# What is white in a mask of 8 bits, or not labelled.
+WHITE = 255
 # A case among others that alone has more labels than this is taken for an image.
 MAX_OWN = 1000
 
@@ -99,9 +103,19 @@ class ClassScan:
         values = (self._values | set(segments)) - {ignore_label}
         if not values:
             raise InputError("no classes: all voxels carry the ignore label")
+        names = {value: segment.name for value, segment in segments.items()}
+        if values == {0, WHITE}:
+            names = {WHITE: "foreground"} | names
+        elif WHITE in values and WHITE - 1 not in values:
+            logging.getLogger(__name__).warning(
+                "label 255 is taken for a class among %s: if it means 'not labelled', "
+                "give --ignore-label 255; if it is what other files call 1 or more, "
+                "write these anew",
+                listed(sorted(values)),
+            )
         return ClassTable.from_values(
             values,
-            names={value: segment.name for value, segment in segments.items()},
+            names=names,
             colors={value: segment.color for value, segment in segments.items()},
             codes={v: (s.category, s.type) for v, s in segments.items()},
         )

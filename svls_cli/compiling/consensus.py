@@ -29,13 +29,17 @@ from svls_cli.store.objects import disk_folder
 
 FORMAT = "svls-consensus"
 
-# By the first rater's suffix: what ITK writes, with the geometry it read.
+# By the first rater's suffix: what can be written with the geometry that was read.
+# TIFF has no place for that of a volume.
 _SUFFIXES = {
     ".nii.gz": ".nii.gz",
     ".nii": ".nii.gz",
     ".hdr": ".nii.gz",
+    ".mgz": ".nii.gz",
+    ".mgh": ".nii.gz",
     ".mha": ".mha",
     ".mhd": ".mha",
+    ".png": ".png",
 }
 
 
@@ -58,7 +62,7 @@ def write_consensus(
         Label maps of the raters, as `find_rated_cases` lists them.
     out
         Folder; made if it does not exist. A case is named ``CASE.nii.gz``, or with the
-        suffix of its first rater if that is NRRD or MetaImage.
+        suffix of its first rater if that is NRRD, MetaImage or PNG.
     fusion, resample_to_first
         As in `fuse_cases`; ``mean`` and ``majority`` are the same here.
     ignore_label

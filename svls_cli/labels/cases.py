@@ -12,7 +12,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
 from svls_cli.labels.sources import LabelMapFile, LabelSource
-from svls_cli.labels.suffixes import SUFFIXES, case_name, suffix_of
+from svls_cli.labels.suffixes import JPEG, NO_JPEG, SUFFIXES, case_name, suffix_of
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,8 @@ def list_images(
     if not found:
         deeper = match_paths(folder, "**/*", fields, SUFFIXES) if not pattern else ()
         advice = "; pattern '**/*' finds those in its folders" if deeper else ""
+        if not deeper and match_paths(folder, wanted, fields, JPEG):
+            advice = f"; {NO_JPEG}"
         raise InputError(
             f"{folder}: no image files match {wanted}; expected files that end "
             f"in {', '.join(SUFFIXES)}{advice}"

@@ -1,7 +1,7 @@
 """Headers of image files: what each format's reader finds, and checks they share.
 
 SimpleITK drops or bends facts of headers (offsets, units, skips, scalings), reads on
-behind a file's end, and hangs or crashes on some; so the three formats are read here.
+behind a file's end, and hangs or crashes on some; so all formats are read here.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +28,25 @@ OUTSIDE_DATA = "SVLS_CLI_OUTSIDE_DATA"
 AT_THE_END = -1
 # A file whose sizes have more digits than that is none.
 _DIGITS = 15
+# Enough of a packed file to unpack a header, even behind a name and a comment.
+_PACKED_BYTES = 2**17
+# No deflated stream unpacks to more than that times its length.
+DEFLATE_RATIO = 1033
+# What to do about pixels of several numbers.
+ONE_NUMBER = (
+    "expected one number per pixel; save a label map as grey or palette values, and an "
+    "image as one file per channel"
+)
+# Millimetres in a unit of length, by the names that files give it.
+MM = {
+    "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0,
+    "millimetres": 1.0, "cm": 10.0, "centimeter": 10.0, "centimeters": 10.0, "m": 1e3,
+    "meter": 1e3, "meters": 1e3, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3,
+    "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3,
+    "nm": 1e-6, "nanometer": 1e-6, "nanometers": 1e-6,
+}  # fmt: skip
+# Dots per inch that programs write for screens, whatever the pixels' size.
+_SCREENS = (72, 96)
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,9 @@ class ImageHeader:
     geometry: Geometry
     dtype: np.dtype[Any]  # type of one number, with its byte order
     components: int = 1  # numbers per voxel
-    encoding: str = "raw"  # ``gzip``, ``zlib``, ``bzip2``, ``ascii``, ``hex``
+    # ``gzip``, ``zlib``, ``bzip2``, ``ascii``, ``hex``; or the name of a format with
+    # an encoding of its own, which ``blocks`` decodes from the open file.
+    encoding: str = "raw"
     # Byte of ``data_path`` at which the encoded data start, and how many of the decoded
     # bytes come before the voxels; or `AT_THE_END`.
     start: int = 0
@@ -50,6 +72,11 @@ class ImageHeader:
     # A voxel is the stored number times ``slope`` plus ``intercept``.
     slope: float = 1.0
     intercept: float = 0.0
+    blocks: Callable[[IO[bytes]], Iterator[bytes]] | None = None
+    # Whether something else may follow the voxels.
+    open_end: bool = False
+    # Whether the numbers are places in a table of colours.
+    palette: bool = False
     # Names and values of the header (NRRD).
     fields: Mapping[str, str] = field(default_factory=dict)
 
@@ -87,6 +114,35 @@ def check_regular(path: Path) -> None:
         kinds = {stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
         kind = kinds.get(stat.S_IFMT(mode), "device")
         raise InputError(f"cannot be read: a {kind}, not a file")
+
+
+def first_bytes(path: Path, count: int, *, packed: bool) -> bytes:
+    """The first bytes of a file, or of what a gzip file unpacks to.
+
+    Less, if there are no more.
+
+    Raises
+    ------
+    InputError
+        If the gzip stream is damaged before their end.
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        left = file.read(_PACKED_BYTES if packed else count)
+    if not packed:
+        return left
+    content = b""
+    while left and len(content) < count:
+        member = zlib.decompressobj(wbits=31)
+        try:
+            content += member.decompress(left, count)
+        except zlib.error as error:
+            raise InputError(f"corrupt or truncated gzip data: {error}") from error
+        left = member.unused_data
+        if not left.startswith(b"\x1f\x8b"):  # `open_voxels` looks at what follows
+            break
+    return content[:count]
 
 
 def data_file(header: Path, name: str) -> Path:
@@ -164,3 +220,9 @@ def image_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
             f"{len(sizes)}-D, {' x '.join(map(str, sizes))}; expected 2-D or 3-D"
         )
     return tuple(sizes[:3])
+
+
+def is_screen(dots_per_mm: float) -> bool:
+    """Whether a resolution is one that programs write where they know none."""
+    dpi = dots_per_mm * 25.4
+    return any(abs(dpi - screen) < 0.1 for screen in _SCREENS)

@@ -17,10 +17,13 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import ImageHeader, check_regular
 from svls_cli.labels.meta_image import read_meta_image
+from svls_cli.labels.mgh import read_mgh
 from svls_cli.labels.nifti import read_nifti
 from svls_cli.labels.nrrd import read_nrrd
+from svls_cli.labels.png import read_png
 from svls_cli.labels.segments import Segment, read_segments
-from svls_cli.labels.suffixes import SUFFIXES, suffix_of
+from svls_cli.labels.suffixes import JPEG, NO_JPEG, SUFFIXES, suffix_of
+from svls_cli.labels.tiff import read_tiff
 from svls_cli.labels.time_limit import time_limit
 from svls_cli.labels.values import as_labels, listed
 from svls_cli.labels.voxels import content_sha256, open_voxels
@@ -33,6 +36,9 @@ _READERS = {
     ".nii": read_nifti, ".nii.gz": read_nifti, ".hdr": read_nifti,
     ".nrrd": read_nrrd, ".seg.nrrd": read_nrrd, ".nhdr": read_nrrd,
     ".mha": read_meta_image, ".mhd": read_meta_image,
+    ".mgh": read_mgh, ".mgz": read_mgh,
+    ".png": read_png, ".tif": read_tiff, ".tiff": read_tiff,
+    ".ome.tif": read_tiff, ".ome.tiff": read_tiff,
 }  # fmt: skip
 
 
@@ -151,9 +157,13 @@ def open_image_file(path: Path) -> Iterator[ImageFile]:
     ------
     InputError
         If it cannot be read, is broken, or has several components per voxel, several
-        times, or complex numbers.
+        times, complex numbers, or a palette.
     """
     header = read_header(path)
+    if header.palette:
+        raise InputError(
+            "not an image: its pixels are places in a table of colours; save it as grey"
+        )
     with time_limit(_longest(header)):
         yield _opened(header, "an image")
 
@@ -190,6 +200,8 @@ def read_header(path: Path) -> ImageHeader:
     """
     check_regular(path)
     suffix = suffix_of(path)
+    if path.suffix.lower() in JPEG:
+        raise InputError(NO_JPEG)
     if not suffix:
         raise InputError(f"not a known format; expected one of {', '.join(SUFFIXES)}")
     try:

@@ -12,7 +12,6 @@ References
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,12 @@ import numpy.typing as npt
 
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.header import ImageHeader, check_regular, image_sizes
+from svls_cli.labels.header import (
+    ImageHeader,
+    check_regular,
+    first_bytes,
+    image_sizes,
+)
 
 # Place and type of the fields that are used, by the header's own length.
 _FIELDS: dict[int, dict[str, tuple[int, str]]] = {
@@ -53,8 +57,6 @@ _OTHER_TYPES = {
 }  # fmt: skip
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # by xyzt_units
 _LPS = np.array([-1.0, -1.0, 1.0])  # NIfTI's world is RAS
-# Enough of a packed file to unpack the header, even behind a name and a comment.
-_PACKED_BYTES = 2**17
 # How much longer than 1 a quaternion may be by rounding.
 _QUATERNION_TOLERANCE = 1e-5
 
@@ -101,10 +103,8 @@ def read_nifti(path: Path) -> ImageHeader:
 
 def _content(path: Path) -> bytes:
     """The header's bytes: as many as it says that it has."""
-    with path.open("rb") as file:
-        content = file.read(_PACKED_BYTES)
-    if path.name.lower().endswith(".gz"):
-        content = _inflated(content)
+    packed = path.name.lower().endswith(".gz")
+    content = first_bytes(path, max(_FIELDS), packed=packed)
     start = content[:4]
     lengths = {int.from_bytes(start, order) for order in ("little", "big")}
     length = next(iter(lengths & _FIELDS.keys()), 0)
@@ -113,21 +113,6 @@ def _content(path: Path) -> bytes:
     if len(content) < length:
         raise InputError("truncated: shorter than a NIfTI header")
     return content[:length]
-
-
-def _inflated(packed: bytes) -> bytes:
-    """The first bytes of a gzip file, from its first packed ones."""
-    content = b""
-    while packed and len(content) < max(_FIELDS):
-        member = zlib.decompressobj(wbits=31)
-        try:
-            content += member.decompress(packed, max(_FIELDS))
-        except zlib.error as error:
-            raise InputError(f"corrupt or truncated gzip data: {error}") from error
-        packed = member.unused_data
-        if not packed.startswith(b"\x1f\x8b"):  # `open_voxels` looks at what follows
-            break
-    return content
 
 
 def _fields(content: bytes) -> Any:

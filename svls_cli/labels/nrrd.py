@@ -23,6 +23,7 @@ from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.header import (
     AT_THE_END,
+    MM,
     ImageHeader,
     data_file,
     image_sizes,
@@ -74,13 +75,6 @@ _SPACES = {
 }  # fmt: skip
 _IN_SPACE = {"space", "spacedimension", "spaceorigin"}
 _SPATIAL_KINDS = {"domain", "space", "???", "none"}
-_MM = {
-    "": 1.0, "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0,
-    "millimetres": 1.0, "cm": 10.0, "centimeter": 10.0, "centimeters": 10.0, "m": 1e3,
-    "meter": 1e3, "meters": 1e3, "um": 1e-3, "\u00b5m": 1e-3, "\u03bcm": 1e-3,
-    "micron": 1e-3, "microns": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3,
-    "nm": 1e-6, "nanometer": 1e-6, "nanometers": 1e-6,
-}  # fmt: skip
 
 
 def read_nrrd(path: Path) -> ImageHeader:
@@ -278,7 +272,7 @@ def _units(text: str | None, count: int, what: str) -> list[float]:
     if text is None:
         return [1.0] * count
     names = re.findall(r'"([^"]*)"', text) or text.split()
-    factors = [_MM.get(name.strip().lower()) for name in names]
+    factors = [(MM | {"": 1.0}).get(name.strip().lower()) for name in names]
     if len(names) != count or None in factors:
         raise InputError(
             f"its {what} are {text[:60]}; expected {count} units of length"

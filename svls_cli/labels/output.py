@@ -18,6 +18,7 @@ from svls_cli.arrays import UIntArray
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import open_image_file
+from svls_cli.labels.png import set_pixel_size
 from svls_cli.labels.suffixes import suffix_of
 
 # Silence ITK's warnings on stderr; problems are raised as errors.
@@ -47,6 +48,8 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     _call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")
     if geometry.plane_mm and suffix_of(path) in (".nii", ".nii.gz"):
         _set_plane(path, *geometry.plane_mm)
+    if suffix_of(path) == ".png":  # ITK leaves it out
+        set_pixel_size(path, geometry.spacing_mm)
     # ITK's NIfTI writer reports neither a full disk nor a direction it cannot hold.
     with open_image_file(path) as file:
         written = file.geometry

@@ -7,7 +7,12 @@ from pathlib import Path
 from svls_cli.labels.names import safe_name
 
 # Longest first: `.nii.gz` is one suffix. Only formats whose integrity we can check.
-SUFFIXES = (".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".nii", ".hdr", ".mha", ".mhd")
+SUFFIXES = (
+    ".ome.tiff", ".ome.tif", ".seg.nrrd", ".nii.gz", ".nrrd", ".nhdr", ".tiff",
+    ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
+)  # fmt: skip
+JPEG = (".jpg", ".jpeg", ".jp2")
+NO_JPEG = "JPEG changes the values of pixels: save what it was made from as PNG"
 
 
 def suffix_of(path: Path) -> str:

@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.errors import InputError
-from svls_cli.labels.header import AT_THE_END, ImageHeader
+from svls_cli.labels.header import AT_THE_END, DEFLATE_RATIO, ImageHeader
 
 _READ_BYTES = 2**20
 # Label maps compress a thousandfold: without a bound, one read could fill the memory.
 _WRITE_BYTES = 2**24
-# No deflated stream unpacks to more than that times its length.
-_DEFLATE_RATIO = 1033
 # Bytes that may come before the voxels where they are the last ones.
 _LEADING_BYTES = 2**24
 _GZIP_MAGIC, _BZIP2_MAGIC = b"\x1f\x8b", b"BZh"
@@ -83,6 +81,8 @@ def _mapped(
     promised, skip = header.n_bytes, header.skip
     if skip == AT_THE_END:
         skip = max(available - promised, 0)
+    if header.open_end:
+        available = min(available, skip + promised)
     _check_length(promised, available - skip)
     return np.memmap(file, header.dtype, "r", start + skip, header.array_shape)
 
@@ -102,7 +102,9 @@ def _check_length(promised: int, available: int) -> None:
 
 def _unpack(header: ImageHeader, target: IO[bytes]) -> None:
     promised, packed = header.n_bytes, header.data_path.stat().st_size - header.start
-    if header.encoding != "bzip2" and promised > _DEFLATE_RATIO * max(packed, 0):
+    if header.encoding in ("gzip", "zlib") and promised > DEFLATE_RATIO * max(
+        packed, 0
+    ):
         raise InputError(
             f"truncated: the header promises {promised} bytes of voxels, which "
             f"{max(packed, 0)} packed bytes cannot hold"
@@ -116,17 +118,21 @@ def _unpack(header: ImageHeader, target: IO[bytes]) -> None:
         )
 
     def write(block: bytes) -> None:
-        if target.tell() + len(block) > most:
+        room = most - target.tell()
+        if len(block) > room and not header.open_end:
             raise InputError(
                 f"the header promises {promised} bytes of voxels, the file has more: "
                 "the header's sizes, type or offset must be wrong"
             )
-        target.write(block)
+        target.write(block[:room])
 
     with header.data_path.open("rb") as stream:
         stream.seek(header.start)
         try:
-            if header.encoding == "bzip2":
+            if header.blocks:
+                for block in header.blocks(stream):
+                    write(block)
+            elif header.encoding == "bzip2":
                 _unpack_bzip2(stream, write)
             else:
                 _inflate(stream, write)

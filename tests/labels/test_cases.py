@@ -59,7 +59,7 @@ def test_patterns(pattern: str, expected: list[str], tmp_path: Path) -> None:
 
 
 def test_images_in_folders_inside_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no image files match .*\.mhd$"):
+    with pytest.raises(InputError, match=r"no image files match .*, \.tif$"):
         find_cases(tmp_path)
     touch(tmp_path, "deep/er/a.nii.gz")
     with pytest.raises(

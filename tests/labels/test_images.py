@@ -301,8 +301,8 @@ def test_nifti_header_that_makes_no_sense(
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(b"png")
-    refused(tmp_path / "a.png", "not a known format")
+    (tmp_path / "a.bmp").write_bytes(b"BM")
+    refused(tmp_path / "a.bmp", "not a known format")
     refused(tmp_path / "b.nii", "cannot be read: No such file")
     (tmp_path / "b.nii.gz").mkdir()
     refused(tmp_path / "b.nii.gz", "cannot be read: a folder, not a file")
