@@ -86,13 +86,13 @@ def _soft_slice(
     mixtures = np.zeros((len(layers), 0), np.uint8)
     if mixed.any():
         place = np.cumsum(mixed).reshape(shape) - 1
-        exact = np.zeros((1 + len(layers), int(place[-1, -1]) + 1))
-        for row, (_, box, level) in zip(exact[1:], layers, strict=True):
-            row[place[box][mixed[box]]] = level[mixed[box]]
-        exact[0] = (LEVELS - exact.sum(axis=0)).clip(0)
-        mixtures, which = np.unique(
-            quantise(exact, "uint8")[1:], axis=1, return_inverse=True
-        )
+        given = np.zeros((int(place[-1, -1]) + 1, len(layers)), np.uint8)
+        for column, (_, box, level) in zip(given.T, layers, strict=True):
+            column[place[box][mixed[box]]] = level[mixed[box]]
+        given, which = np.unique(given, axis=0, return_inverse=True)
+        left = LEVELS - given.sum(axis=1, dtype=np.int64)
+        exact = np.vstack([left.clip(0), given.T])
+        mixtures = quantise(exact, "uint8")[1:]
         codes[mixed] = first_mixed + which.ravel()
     present = np.flatnonzero(np.bincount(codes.ravel()))
     found: list[Shares] = []
