@@ -35,7 +35,9 @@ def write_study(folder: Path, name: str = "seg.dcm", *, seed: int = 3) -> Series
 
 
 def cases(*inputs: Path, **more: Any) -> list[str]:
-    return [case.name for case in find_cases(inputs, files=AnyFiles(None), **more)]
+    return [
+        case.name for case in find_cases(inputs, files=AnyFiles(None, "fail"), **more)
+    ]
 
 
 def test_names_of_cases(tmp_path: Path) -> None:
