@@ -390,7 +390,8 @@ def test_help_imports_nothing_heavy(command: str | None) -> None:
         "import sys, svls_cli.cli.group as g\n"
         f"try: g.main({arguments})\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm'}\n"
+        "heavy = {'numpy', 'scipy', 'SimpleITK', 'zarr', 'torch', 'joblib', 'tqdm', "
+        "'pydicom'}\n"
         "sys.stderr.write(','.join(heavy & set(sys.modules)))\n"
     )
     result = run_python("-c", script)
