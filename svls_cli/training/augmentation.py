@@ -16,8 +16,8 @@ _SCALED, _SHIFTED, _NOISY, _LARGEST = 0.5, 0.5, 0.25, 0.1
 class Augmentation:
     """Random mirroring of a sample; random scale, shift and noise of its image.
 
-    Soft labels are moved, never interpolated. (MONAI's transforms of the same kind take
-    thirty times as long for a patch; with small patches, longer than the network.)
+    Soft labels are moved, never interpolated. (MONAI's transforms of the same kind copy
+    metadata with every change, which takes longer than a small patch in the network.)
 
     Parameters
     ----------
@@ -35,7 +35,6 @@ class Augmentation:
 
     def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
         """Return a changed sample; its ``affine`` ignores the mirroring."""
-        # All numbers are drawn whether they are used or not.
         flips = self._random.random(len(self._mirrored)) < 0.5
         axes = [1 + at for at, flip in zip(self._mirrored, flips, strict=True) if flip]
         moved = {key: sample[key].flip(axes) for key in ("image", "target", "weight")}
