@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,15 @@ class ContourLabels:
             raise InputError(f"two structures are named {twice[0]!r}")
         slices = [on_slices(each, self.geometry) for each in drawn]
         codes, shares = soft_volume(slices, self.geometry.shape)
-        rows = np.zeros((len(shares), len(table)), np.int64)
-        for row, pairs in zip(rows, shares, strict=True):
-            for structure, level in pairs:
-                row[channels[drawn[structure].name]] = level
+        columns = np.array([channels[each.name] for each in drawn], np.intp)
+        pairs = np.array([*chain.from_iterable(shares)], np.intp).reshape(-1, 2)
+        rows = np.zeros((len(shares), len(table)))
+        at = np.repeat(np.arange(len(shares)), [len(each) for each in shares])
+        rows[at, columns[pairs[:, 0]]] = pairs[:, 1]
         rows[:, table.values.tolist().index(0)] += LEVELS - rows.sum(axis=1)
-        return SoftLabels(codes, rows / LEVELS, rows.argmax(axis=1))
+        hard = rows.argmax(axis=1)
+        rows /= LEVELS
+        return SoftLabels(codes, rows, hard)
 
 
 @dataclass(frozen=True)
