@@ -28,7 +28,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import Kind, SoftLabels
-from svls_cli.labels.values import listed, look_up
+from svls_cli.labels.values import listed
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ class ContourLabels:
         InputError
             As `soft`.
         """
-        soft = self.soft(table, ignore_label=ignore_label)
-        return look_up(soft.hard.astype(np.min_scalar_type(len(table))), soft.codes)
+        return self.soft(table, ignore_label=ignore_label).indices()
 
     def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels:
         """Share of each voxel's area that lies inside each structure.
