@@ -154,8 +154,7 @@ class Reporter:
         if self._as_json:
             print_json(record.to_json())
         elif record.status == "failed":
-            inputs = ", ".join(record.inputs)
-            _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
+            _above_bar(_failure(record))
         elif record.status == "done" and record.reason:
             _above_bar(f"note: {record.case}: {record.reason}")
 
@@ -229,13 +228,23 @@ def by_reason(records: Iterable[Record]) -> list[str]:
     return [f"{listed(names, 3)}: {reason}" for reason, names in cases.items()]
 
 
-def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
-    """Name cases on standard error: those left out by reason, each that failed."""
-    for line in by_reason(left_out):
-        echo(f"left out: {line}", err=True)
+def complain(
+    left_out: Iterable[Record], failed: Iterable[Record], noted: Iterable[Record] = ()
+) -> None:
+    """Name cases on standard error: by reason, but each that failed."""
+    for what, records in (("note", noted), ("left out", left_out)):
+        for line in by_reason(records):
+            echo(f"{what}: {line}", err=True)
     for record in failed:
-        inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)
+        echo(_failure(record), err=True)
+
+
+def _failure(record: Record) -> str:
+    """What became of a case that failed, with the first of its files."""
+    from svls_cli.labels.values import listed
+
+    inputs = f" [{listed(record.inputs, 3)}]" if record.inputs else ""
+    return f"failed: {record.case}: {record.reason}{inputs}"
 
 
 def readable(size: float) -> str:

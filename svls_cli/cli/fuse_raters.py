@@ -133,13 +133,13 @@ def command(
       svls-cli fuse-raters --pattern '{case}/{rater}.nii.gz' lidc/ out.zarr
       svls-cli fuse-raters --fusion staple a/ b/ c/ fused/
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.labels.raters import find_rated_cases
 
     _check_report(report, tolerance_mm, rest["part"])
     lines = console.stdin_lines(raters)
-    files = AnyFiles(rest.pop("series"), rest.pop("overlap"))
     pattern = rest.pop("pattern")
+    files = label_files(rest.pop("series"), rest.pop("overlap"), pattern)
     cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if rest["dry_run"] else "fused"

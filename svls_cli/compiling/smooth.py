@@ -161,7 +161,6 @@ class Smoothing:
         classes, ignore_label = config.classes, config.ignore_label
         with case.source.open() as file:
             check_names(file.segments, classes)
-            notes = file.notes(classes)
             soft = file.soft(classes, ignore_label=ignore_label)
             if soft is not None:
                 mixture = Mixture.from_table(
@@ -170,9 +169,10 @@ class Smoothing:
                     soft.hard,
                     n_classes=len(classes),
                 )
-                note = "; ".join(notes) or None
+                note = "; ".join(file.notes(classes)) or None
                 return SoftCase(file.geometry, soft.codes, mixture, note=note)
             indices = file.indices(classes, ignore_label=ignore_label)
+            notes = file.notes(classes)
             if len(classes) > FEW_VALUES and (doubt := image_doubt(indices)):
                 notes.append(doubt)
             return SoftCase(file.geometry, indices, note="; ".join(notes) or None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -57,11 +57,7 @@ class ContourLabels:
     @property
     def unnumbered(self) -> tuple[Segment, ...]:
         """Names and colours of the structures that are not points or lines."""
-        return tuple(
-            Segment(structure.name, structure.color)
-            for structure in self.structures
-            if not structure.is_marker
-        )
+        return _named(self.structures)
 
     def distinct(self) -> list[int]:
         """The background; structures have names."""
@@ -145,12 +141,11 @@ class ContourFile:
         return "contours"
 
     @property
-    def numbered(self) -> bool:
-        return False
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> tuple[Segment, ...]:
+        return _named(read_structure_set(self.path).structures)
 
     def geometry(self) -> Geometry:
         return self._grid().geometry
@@ -223,3 +218,8 @@ def _check_images(references: References, series: Series) -> str:
             "same"
         )
     return ""
+
+
+def _named(structures: Iterable[Structure]) -> tuple[Segment, ...]:
+    """Names and colours of the structures that are not points or lines."""
+    return tuple(Segment(s.name, s.color) for s in structures if not s.is_marker)

@@ -47,12 +47,11 @@ class SegmentationFile:
     problem: str = ""
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> None:
+        return None
 
     def geometry(self) -> Geometry:
         return self._read().geometry

@@ -93,10 +93,11 @@ def read_rater_maps(
         raters = tuple(rater for rater, _ in case.raters)
         maps, notes = [], [case.missing_note]
         soft: dict[str, SoftLabels] = {}
-        for rater, file in zip(raters, files, strict=True):
-            check_names(file.segments, classes)
+        for rater, (shown, _), file in zip(raters, case.sources, files, strict=True):
+            with _naming(rater, shown):
+                check_names(file.segments, classes)
+                indices, own = _indices(file, classes, ignore_label)
             notes += [f"rater {rater}: {note}" for note in file.notes(classes)]
-            indices, own = _indices(file, classes, ignore_label)
             if first.difference(file.geometry):
                 indices, note = _onto(first, indices, file.geometry, classes, rater)
                 notes.append(note)

@@ -55,7 +55,7 @@ class Labels(Protocol):
         """Segments that have names and no label values, as contours do."""
 
     def notes(self, table: ClassTable) -> list[str]:
-        """Remarks for the case's record: what of the source makes no labels."""
+        """Remarks for the case's record, once its labels were read."""
 
     def distinct(self) -> list[int]:
         """The distinct label values, sorted.
@@ -96,12 +96,17 @@ class LabelSource(Protocol):
         """What the labels are, as far as is known before they are read."""
 
     @property
-    def numbered(self) -> bool:
-        """Whether labels have values, and not names alone."""
-
-    @property
     def paths(self) -> tuple[Path, ...]:
-        """The files; the first is the one that messages name."""
+        """The files."""
+
+    def named(self) -> Sequence[Segment] | None:
+        """Segments that have names and no label values; None if labels have values.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
 
     def geometry(self) -> Geometry:
         """The voxel grid, read from headers alone.
@@ -145,12 +150,11 @@ class LabelMapFile:
         return "hard"
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> None:
+        return None
 
     def geometry(self) -> Geometry:
         return read_header(self.path).geometry
