@@ -20,7 +20,6 @@ _SOFT_OPTIONS = (
     *smoothing_options.METHOD_PARAMETERS,
     "images",
     "image_pattern",
-    "classes",
     "dtype",
     "device",
     "drop_raters",
@@ -235,7 +234,8 @@ def _into_folder(cases: Any, out: str, **rest: Any) -> Any:
     cases = smoothing_options.with_images(cases, rest)
     for name in _SOFT_OPTIONS:
         rest.pop(name, None)
-    return write_consensus(cases, out, fusion=_fusion(rest), **rest)
+    classes = options.classes_of(rest.pop("classes"))
+    return write_consensus(cases, out, fusion=_fusion(rest), classes=classes, **rest)
 
 
 def _refuse_soft_options(out: str) -> None:

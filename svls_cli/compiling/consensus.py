@@ -17,8 +17,9 @@ from typing import Any
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InputError, StoreError
+from svls_cli.errors import InputError, StoreError, check_type
 from svls_cli.files import unfinished_folder
+from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
@@ -49,6 +50,7 @@ def write_consensus(
     *,
     fusion: Fusion | None = None,
     resample_to_first: bool = False,
+    classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -65,6 +67,8 @@ def write_consensus(
         suffix of its first rater if that is NRRD, MetaImage or PNG.
     fusion, resample_to_first
         As in `fuse_cases`; of hard labels ``mean`` and ``majority`` are the same here.
+    classes
+        Default: the label values of each case; of labels that go by names, all names.
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.
@@ -86,15 +90,18 @@ def write_consensus(
         If ``out`` is no folder, is a store, or was made with other parameters.
     """
     fusion, folder = fusion or Fusion(), disk_folder(out)
+    check_type("classes", classes, ClassSpec | None, "what parse_classes returns")
+    if ignore_label is None and classes is not None:
+        ignore_label = classes.ignore_label
     check_weights(cases, fusion)
     settings: dict[str, Any] = {
         "fusion": fusion.to_json(),
         "resample_to_first": resample_to_first,
         "ignore_label": ignore_label,
     }
-    classes = named_classes(cases)
-    if classes is not None:
-        settings["classes"] = classes.to_json()
+    table = named_classes(cases) if classes is None else classes.table
+    if table is not None:
+        settings["classes"] = table.to_json()
     if not overwrite:
         _refuse_mixture(folder, settings)
     if not dry_run:
@@ -106,7 +113,7 @@ def write_consensus(
             unfinished.absolute(),
             fusion,
             settings,
-            classes,
+            table,
             _inputs_in(folder, cases),
             overwrite,
             dry_run,
@@ -163,7 +170,7 @@ class ConsensusWriter:
     # As in `write_consensus`.
     fusion: Fusion
     settings: Mapping[str, Any]  # every parameter, as described beside each label map
-    # Those of labels that have names alone; None for the label values of each case.
+    # None for the label values of each case.
     classes: ClassTable | None
     inputs: frozenset[str]  # names of raters' label maps that lie in the folder
     overwrite: bool
