@@ -56,7 +56,9 @@ def parse_weights(text: str) -> Any:
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
     "majority: the label of most raters. staple: how probable each label is, by "
     "STAPLE over the voxels on which the raters disagree; three raters or fewer "
-    "disagree in too few ways for it to tell who is right.",
+    "disagree in too few ways for it to tell who is right. Labels that are soft "
+    "already, as contours are, are averaged as they are by mean; to the others each "
+    "voxel is the class with the largest share.",
 )
 @option(
     "--weights",
@@ -77,7 +79,7 @@ def parse_weights(text: str) -> Any:
 @smoothing_options.smoothing
 @options.rater_pattern
 @options.series
-@options.overlap
+@options.overlap_or_share
 @options.classes
 @options.unlabelled
 @options.resample_to_first

@@ -25,8 +25,7 @@ from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.labels.suffixes import suffix_of
-from svls_cli.raters.fusion import Fusion, check_weights, fuse
-from svls_cli.raters.votes import tally
+from svls_cli.raters.fusion import Fusion, check_weights, fuse_maps
 from svls_cli.store.objects import disk_folder
 
 FORMAT = "svls-consensus"
@@ -67,7 +66,7 @@ def write_consensus(
         Folder; made if it does not exist. A case is named ``CASE.nii.gz``, or with the
         suffix of its first rater if that is NRRD, MetaImage or PNG.
     fusion, resample_to_first
-        As in `fuse_cases`; ``mean`` and ``majority`` are the same here.
+        As in `fuse_cases`; of hard labels ``mean`` and ``majority`` are the same here.
     classes
         Default: the label values of each case; of labels that have names alone, all
         names in their order, from 1.
@@ -240,8 +239,7 @@ class ConsensusWriter:
             resample_to_first=self.settings["resample_to_first"],
         )
         classes = drawn.classes
-        votes = tally(drawn.maps, n_classes=len(classes))
-        fused = fuse(votes, drawn.raters, self.fusion)
+        fused = fuse_maps(drawn, self.fusion)
         values = [*classes.values.tolist(), ignore_label or 0]
         table = classes.value_dtype(ignore_label).type(values)
         write_image(path, table[fused.hard(fused.labels)], drawn.geometry)

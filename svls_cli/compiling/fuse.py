@@ -15,8 +15,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
-from svls_cli.raters.fusion import Fusion, check_weights, fuse
-from svls_cli.raters.votes import tally
+from svls_cli.raters.fusion import Fusion, check_weights, fuse_maps
 from svls_cli.soften.methods import Method
 from svls_cli.store.schema import StoreConfig
 
@@ -136,8 +135,7 @@ class Fusing:
             ignore_label=config.ignore_label,
             resample_to_first=self.resample_to_first,
         )
-        votes = tally(drawn.maps, n_classes=len(config.classes))
-        fused = fuse(votes, drawn.raters, self.fusion)
+        fused = fuse_maps(drawn, self.fusion)
         maps = dict(zip(drawn.raters, drawn.maps, strict=True))
         return SoftCase(
             drawn.geometry,

@@ -161,7 +161,7 @@ class SegmentationLabels:
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
         soft = self.soft(table, ignore_label=ignore_label)
         if soft is not None:
-            return soft.hard.astype(np.min_scalar_type(len(table)))[soft.codes]
+            return soft.indices()
         _check_known(self.distinct(), table, ignore_label)
         return table.indices(self._label_map, ignore_label=ignore_label)
 

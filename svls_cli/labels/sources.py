@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import input_record, open_label_file, read_header
 from svls_cli.labels.segments import Segment
+from svls_cli.labels.values import look_up
 
 # One class per voxel; or soft labels: probabilities, or shares of a voxel's area.
 Kind = Literal["hard", "probabilities", "contours"]
@@ -29,6 +32,11 @@ class SoftLabels:
     # (n,) int64: index of the class that each row counts as; ``n_classes`` where it is
     # ignored.
     hard: IntArray
+
+    def indices(self) -> UIntArray:
+        """Class index that each voxel counts as; ``n_classes`` where it is ignored."""
+        n_classes = self.table.shape[1]
+        return look_up(self.hard.astype(np.min_scalar_type(n_classes)), self.codes)
 
 
 class Labels(Protocol):

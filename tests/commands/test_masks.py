@@ -220,6 +220,21 @@ def test_overlaps_are_shared(tmp_path: Path, run: Run) -> None:
         np.testing.assert_allclose(after, expected, atol=1e-6)
 
 
+def test_raters_whose_masks_share_voxels(tmp_path: Path, run: Run) -> None:
+    """The mean of one who drew a valve in a heart, and one who drew a heart alone."""
+    masks = overlapping(tmp_path)
+    for name in ("valve", "lung"):
+        (tmp_path / "odd" / "p0" / "bob" / f"{name}.nrrd").unlink()
+    share = ("--overlap", "share", "--method", "onehot", "--dtype", "float32")
+    run("fuse-raters", *share, "--pattern", RATED, "odd", "a.zarr")
+    case = open_store(tmp_path / "a.zarr")["p0"]
+    ann = np.stack([masks[name] for name in ("heart", "lung", "valve")]) * 1.0
+    ann /= np.maximum(ann.sum(axis=0), 1)
+    ann[0] += masks["heart"]
+    np.testing.assert_allclose(case.soft[...][1:], ann / 2, atol=1e-6)
+    np.testing.assert_array_equal(case.label_patch("bob"), masks["heart"])
+
+
 def test_masks_that_are_not_there(folder: Path, run: Run) -> None:
     (folder / "masks" / "p1" / "bob_lung.nrrd").unlink()
     result = run("fuse-raters", "--pattern", ALL, "masks", "a.zarr")
