@@ -10,7 +10,7 @@ from svls_cli.labels.classes import LabelClass
 from svls_cli.report import palette
 from svls_cli.report.charts import reliability_curves
 from svls_cli.report.contours import UNITS
-from svls_cli.report.reading import CaseContent
+from svls_cli.report.reading import CaseContent, CaseToReport
 from svls_cli.report.rendering import render
 from svls_cli.report.summary import Measured, size_unit
 from svls_cli.report.tiles import thumbnail
@@ -106,7 +106,7 @@ def _values(
         "n_slices": None if plane.axis is None else grid.shape[plane.axis],
         "reason": _reason(content),
         "attributes": case.attributes,
-        "shown_inputs": content.source.inputs[1:],
+        "shown_inputs": _beside(content.source),
         "method": method_text(case.attributes["method"]),
         "image": content.image is not None,
         "views": views,
@@ -166,6 +166,15 @@ def _reason(content: CaseContent) -> str:
     if content.raters is not None and content.votes.disputed.any():
         return "the raters differ most"
     return "the soft labels are most uncertain"
+
+
+def _beside(source: CaseToReport) -> list[str]:
+    """Names of the files of image and prediction; folders are nobody's business."""
+    paths = [] if source.scan is None else [path.name for path in source.scan.paths]
+    if source.prediction is not None:
+        *_, store, case = str(source.prediction.path).split("/")
+        paths.append(f"{store}/{case}")
+    return paths
 
 
 def knows_sides(inputs: list[Mapping[str, Any]]) -> bool:

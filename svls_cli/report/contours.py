@@ -47,7 +47,7 @@ def contour_path(
     generator = contour_generator(z=padded, line_type=LineType.Separate)
     corner = np.array([left, top]) - 0.5  # of the padded image, in pixels from its edge
     lines = (corner + np.asarray(line) for line in generator.lines(level))
-    return "".join(map(_path, (simplified(line, tolerance) for line in lines)))
+    return "".join(_path(line, simplified(line, tolerance)) for line in lines)
 
 
 def simplified(line: FloatArray, tolerance: float) -> FloatArray:
@@ -66,11 +66,8 @@ def simplified(line: FloatArray, tolerance: float) -> FloatArray:
             continue
         offsets = line[first + 1 : last] - line[first]
         along = line[last] - line[first]
-        length = np.hypot(*along)
-        if length:
-            away = np.abs(offsets[:, 0] * along[1] - offsets[:, 1] * along[0]) / length
-        else:
-            away = np.hypot(*offsets.T)
+        share = np.clip(offsets @ along / (along @ along or 1), 0, 1)
+        away = np.hypot(*(offsets - share[:, np.newaxis] * along).T)
         farthest = int(away.argmax())
         if away[farthest] > tolerance:
             middle = first + 1 + farthest
@@ -79,7 +76,9 @@ def simplified(line: FloatArray, tolerance: float) -> FloatArray:
     return line[keep]
 
 
-def _path(line: FloatArray) -> str:
+def _path(exact: FloatArray, simpler: FloatArray) -> str:
+    # What is small is not to vanish: three corners and back are the least.
+    line = exact if len(simpler) < 4 else simpler
     points: IntArray = np.rint(line * UNITS).astype(np.int64)
     moved = np.append(True, (np.diff(points, axis=0) != 0).any(axis=1))
     points = points[moved]

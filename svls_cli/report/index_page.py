@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from svls_cli.batch.records import Record
@@ -48,6 +49,17 @@ class _Column:
     @property
     def used(self) -> bool:
         return any(value is not None for value in self.values)
+
+    @cached_property
+    def cells(self) -> list[str]:
+        """The values as text, all with the same number of decimals."""
+        largest = max((abs(v) for v in self.values if v is not None), default=0)
+        decimals = max(0, 2 - math.floor(math.log10(largest or 1)))
+        if self.color is None and decimals > 1:
+            decimals = 3  # a score
+        return [
+            "–" if value is None else f"{value:.{decimals}f}" for value in self.values
+        ]
 
 
 @dataclass(frozen=True)
@@ -111,10 +123,10 @@ def _badness(summary: CaseSummary) -> tuple[float, str]:
 
 def _first(summaries: Sequence[CaseSummary]) -> str:
     if any(each.scores for each in summaries):
-        return "least Dice of the prediction first"
+        return "Least Dice of the prediction first"
     if any(each.dice is not None for each in summaries):
-        return "least agreement first"
-    return "most entropy first"
+        return "Least agreement first"
+    return "Most entropy first"
 
 
 def _columns(

@@ -148,7 +148,8 @@ def draw_slice(
             "Raters" if names else "Hard label",
             f"contours of {who}",
             grey,
-            (*contours, hard),
+            # Raters lie on top of what they were fused to.
+            (hard, *contours),
             draw.numbers(shown.hard),
         ),
         Panel(
