@@ -136,7 +136,7 @@ def choose_slices(weights: npt.ArrayLike, count: int) -> tuple[int, ...]:
     used = np.flatnonzero(left > 0)
     if not used.size:
         return (len(left) // 2,)
-    reach = max(1, int(used[-1] - used[0] + 1) // (2 * count))
+    reach = int(used[-1] - used[0] + 1) // (2 * count)
     chosen: list[int] = []
     while len(chosen) < count and left.max() > 0:
         best = int(left.argmax())
