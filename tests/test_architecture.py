@@ -28,6 +28,7 @@ LAYERS = (
     "comparison",
     "nnunet",
     "dicom",
+    "report",
     "__init__",
     "cli",
     "__main__",
@@ -35,7 +36,9 @@ LAYERS = (
 # Who alone may use a library.
 OWNERS = {
     "SimpleITK": ("labels/output.py",),
-    "PIL": ("labels/pillow.py",),
+    "PIL": ("labels/pillow.py", "report/tiles.py"),
+    "contourpy": ("report/contours.py",),
+    "jinja2": ("report/rendering.py",),
     "zarr": ("store/",),
     "numcodecs": ("store/",),
     "google_crc32c": ("store/",),
