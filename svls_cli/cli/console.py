@@ -38,6 +38,8 @@ _CONTROL = re.compile(
 )
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A message names all files of a case up to so many.
+_FEW_FILES = 4
 
 
 def printable(text: str) -> str:
@@ -240,11 +242,11 @@ def complain(
 
 
 def _failure(record: Record) -> str:
-    """What became of a case that failed, with the first of its files."""
-    from svls_cli.labels.values import listed
-
-    inputs = f" [{listed(record.inputs, 3)}]" if record.inputs else ""
-    return f"failed: {record.case}: {record.reason}{inputs}"
+    """Why a case failed, with its files; of many, such as masks, the first."""
+    files = ", ".join(record.inputs[: 1 if len(record.inputs) > _FEW_FILES else None])
+    if len(record.inputs) > _FEW_FILES:
+        files += f" and {len(record.inputs) - 1} more"
+    return f"failed: {record.case}: {record.reason}" + (f" [{files}]" if files else "")
 
 
 def readable(size: float) -> str:

@@ -27,6 +27,7 @@ _SOFT_OPTIONS = (
 
 if TYPE_CHECKING:
     from svls_cli.batch.run import Batch
+    from svls_cli.labels.class_files import ClassSpec
 
 
 def parse_weights(text: str) -> Any:
@@ -78,7 +79,7 @@ def parse_weights(text: str) -> Any:
 @smoothing_options.smoothing
 @options.rater_pattern
 @options.series
-@options.overlap
+@options.overlap_or_share
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -143,8 +144,10 @@ def command(
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if rest["dry_run"] else "fused"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    classes = rest["classes"] = options.classes_of(rest["classes"])
+    if rest["ignore_label"] is None and classes is not None:
+        rest["ignore_label"] = classes.ignore_label
     read = {key: rest[key] for key in ("ignore_label", "resample_to_first")}
-    classes = rest["classes"]
     with console.batch(
         rest, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
     ) as batch:
@@ -173,7 +176,7 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
         check_tolerance_mm(tolerance_mm)
 
 
-def _classes(out: str, classes: str | None) -> Any:
+def _classes(out: str, classes: ClassSpec | None) -> Any:
     """Classes of the store, once there is one."""
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
@@ -181,8 +184,7 @@ def _classes(out: str, classes: str | None) -> Any:
     store = existing_store(folder_at(out)) if out.endswith(".zarr") else None
     if store is not None:
         return store.classes
-    spec = options.classes_of(classes)
-    return None if spec is None else spec.table
+    return None if classes is None else classes.table
 
 
 def _measure(
@@ -215,15 +217,8 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:
 
     cases = smoothing_options.with_images(cases, rest)
     fusion, method = _fusion(rest), smoothing_options.method_of(rest)
-    classes = rest.pop("classes")
     return fuse_cases(
-        cases,
-        out,
-        fusion=fusion,
-        method=method,
-        keep_raters=not drop_raters,
-        classes=options.classes_of(classes),
-        **rest,
+        cases, out, fusion=fusion, method=method, keep_raters=not drop_raters, **rest
     )
 
 
@@ -234,8 +229,7 @@ def _into_folder(cases: Any, out: str, **rest: Any) -> Any:
     cases = smoothing_options.with_images(cases, rest)
     for name in _SOFT_OPTIONS:
         rest.pop(name, None)
-    classes = options.classes_of(rest.pop("classes"))
-    return write_consensus(cases, out, fusion=_fusion(rest), classes=classes, **rest)
+    return write_consensus(cases, out, fusion=_fusion(rest), **rest)
 
 
 def _refuse_soft_options(out: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
-from svls_cli.errors import InputError, StoreError, check_type
+from svls_cli.errors import InputError, StoreError
 from svls_cli.files import unfinished_folder
 from svls_cli.labels.class_files import ClassSpec
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase, named_classes
@@ -85,23 +85,23 @@ def write_consensus(
     Raises
     ------
     InvalidParameterError
-        If weights and raters differ.
+        If weights and raters differ, or the ignore label is one of the classes.
     StoreError
         If ``out`` is no folder, is a store, or was made with other parameters.
     """
     fusion, folder = fusion or Fusion(), disk_folder(out)
-    check_type("classes", classes, ClassSpec | None, "what parse_classes returns")
-    if ignore_label is None and classes is not None:
-        ignore_label = classes.ignore_label
     check_weights(cases, fusion)
+    table = classes.table if classes else named_classes(cases)
+    if ignore_label is None and classes:
+        ignore_label = classes.ignore_label
+    if table is not None:
+        check_ignore_label(ignore_label, table)
     settings: dict[str, Any] = {
         "fusion": fusion.to_json(),
         "resample_to_first": resample_to_first,
         "ignore_label": ignore_label,
+        "classes": table and table.to_json(),
     }
-    table = named_classes(cases) if classes is None else classes.table
-    if table is not None:
-        settings["classes"] = table.to_json()
     if not overwrite:
         _refuse_mixture(folder, settings)
     if not dry_run:
@@ -170,8 +170,7 @@ class ConsensusWriter:
     # As in `write_consensus`.
     fusion: Fusion
     settings: Mapping[str, Any]  # every parameter, as described beside each label map
-    # None for the label values of each case.
-    classes: ClassTable | None
+    classes: ClassTable | None  # None for the label values of each case
     inputs: frozenset[str]  # names of raters' label maps that lie in the folder
     overwrite: bool
     dry_run: bool
