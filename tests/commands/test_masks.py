@@ -182,7 +182,7 @@ def test_overlaps_fail_by_name(tmp_path: Path, run: Run) -> None:
     ]
 
 
-def test_overlaps_go_to_the_first_class(tmp_path: Path, run: Run) -> None:
+def test_overlaps_go_to_the_first_class_or_the_last(tmp_path: Path, run: Run) -> None:
     masks = overlapping(tmp_path)
     first = ("--overlap", "first")
     result = run("smooth", *first, *FIRST, "odd", "a.zarr")
@@ -190,13 +190,19 @@ def test_overlaps_go_to_the_first_class(tmp_path: Path, run: Run) -> None:
     assert f"note: p0: {note}\n" in result.stderr
     result = run("fuse-raters", *first, "--pattern", RATED, "odd", "b.zarr")
     assert f"note: p0: rater ann: {note}; rater bob: {note}\n" in result.stderr
-    (tmp_path / "classes.csv").write_text(
-        "value,name\n0,background\n1,valve\n2,heart\n3,lung\n"
-    )
-    run("smooth", *first, *FIRST, "--classes", "classes.csv", "odd", "c.zarr")
-    hard = open_store(tmp_path / "c.zarr")["p0"].label_patch("hard")
-    order = [masks[name] for name in ("valve", "heart", "lung")]
-    np.testing.assert_array_equal(hard, np.select(order, [1, 2, 3]))
+    names = ("valve", "heart", "lung")
+    rows = [f"{value},{name}\n" for value, name in enumerate(["background", *names])]
+    (tmp_path / "classes.csv").write_text("".join(["value,name\n", *rows]))
+    order, values = [masks[name] for name in names], [1, 2, 3]
+    for overlap, step in (("first", 1), ("last", -1)):
+        given = ("--overlap", overlap, *FIRST, "--classes", "classes.csv")
+        result = run("smooth", *given, "odd", f"{overlap}.zarr")
+        assert "valve and heart (32 voxels), heart and lung (24" in result.stderr
+        hard = open_store(tmp_path / f"{overlap}.zarr")["p0"].label_patch("hard")
+        expected = np.select(order[::step], values[::step])
+        np.testing.assert_array_equal(hard, expected)
+        lost = "the last of them has; nothing is left of valve"
+        assert (lost in result.stderr) == (overlap == "last")
 
 
 def test_overlaps_are_shared(tmp_path: Path, run: Run) -> None:
