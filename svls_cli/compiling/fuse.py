@@ -79,11 +79,6 @@ def fuse_cases(
        arXiv:2104.05788.
     """
     fusion, method = fusion or Fusion(), method or Method()
-    check_weights(cases, fusion)
-    if method.needs_contours:
-        raise InvalidParameterError(
-            "method contours stores one drawing as it is: fused, drawings have onehot"
-        )
     return compile_cases(
         cases,
         out,
@@ -108,6 +103,15 @@ class Fusing:
     resample_to_first: bool
 
     doing, command = "fuse", "fuse-raters"
+
+    def check(self, cases: Sequence[RatedCase]) -> None:
+        """Raise InvalidParameterError for wrong weights, and for method contours."""
+        check_weights(cases, self.fusion)
+        if self.method.needs_contours:
+            raise InvalidParameterError(
+                "method contours stores one drawing as it is: fused, drawings have "
+                "onehot"
+            )
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""

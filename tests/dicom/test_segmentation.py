@@ -180,6 +180,7 @@ def test_fractions(syntax: str | None, kind: str, ct: Path) -> None:
     codes, rows, numbers = read_segmentation(save(file, ct / "seg.dcm")).fractions()
     assert numbers == [0, 1, 2]
     np.testing.assert_array_equal(rows[codes], parts)
+    assert len(np.unique(rows, axis=0)) == len(rows)
 
 
 def test_shares_that_rounding_makes_more_than_1(ct: Path) -> None:
