@@ -52,10 +52,11 @@ class MaskFiles:
         return tuple(path for _, path in self.masks)
 
     def named(self) -> tuple[Segment, ...]:
-        """A class for each mask; the background has none of its own."""
-        names = (name for name, _ in self.masks)
+        """A class for each mask, but for one of the background."""
         return tuple(
-            Segment(name, "") for name in names if name.casefold() != _BACKGROUND
+            Segment(name, "")
+            for name, _ in self.masks
+            if name and name.casefold() != _BACKGROUND
         )
 
     def geometry(self) -> Geometry:
