@@ -4,8 +4,8 @@
 
 An "abdomen" of four classes (background, organ, vessel, lesion) on an oblique grid with
 thick slices, annotated by an expert (`labels/`) and by three raters whose contours
-differ as people's do (`raters/`), with matching images (`images/`); and one 2-D slice
-(`slice/`).
+differ as people's do (`raters/`, and with a mask per class `masks/`), with matching
+images (`images/`); and one 2-D slice (`slice/`).
 """
 
 from __future__ import annotations
@@ -122,6 +122,13 @@ def write(path: Path, array: npt.NDArray[np.generic]) -> None:
     sitk.WriteImage(picture, str(path), useCompression=True)
 
 
+def write_masks(folder: Path, labels: npt.NDArray[np.uint8]) -> None:
+    """A mask for each class; that of the organ is whole, with the lesion in it."""
+    write(folder / "organ.nii.gz", np.isin(labels, (1, 3)).astype(np.uint8))
+    write(folder / "vessel.nii.gz", (labels == 2).astype(np.uint8))
+    write(folder / "lesion.nii.gz", (labels == 3).astype(np.uint8))
+
+
 def main() -> None:
     for number in range(1, CASES + 1):
         rng = np.random.default_rng(number)
@@ -137,6 +144,7 @@ def main() -> None:
             for rater, margin in RATERS.items():
                 drawn = annotate(distances, rng, amplitude=1, margin=margin)
                 write(HERE / "raters" / rater / name, drawn)
+                write_masks(HERE / "masks" / f"case_{number:02d}" / rater, drawn)
     rows = [f"{value},{name},{COLORS[value]}\n" for value, name in CLASSES.items()]
     (HERE / "classes.csv").write_text("".join(["value,name,color\n", *rows]))
 

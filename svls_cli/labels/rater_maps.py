@@ -86,8 +86,8 @@ def read_rater_maps(
             values = {value for file in files for value in file.distinct()}
             if any(file.unnumbered for file in files):
                 raise InputError(
-                    "contours have names and no label values: say which classes there "
-                    "are"
+                    "masks and contours have names and no label values: say which "
+                    "classes there are"
                 )
             classes = ClassTable.from_values(values - {ignore_label})
         raters = tuple(rater for rater, _ in case.raters)
