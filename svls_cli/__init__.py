@@ -4,7 +4,7 @@ What the commands do, for Python. `smooth` works on arrays; all others on files,
 and folders, with a `Batch` that says how they go through the cases: `find_cases` and
 `smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train` and
 `score_run`, `predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`,
-`export_cases`, `nnunet_cases`.
+`export_cases`, `report_cases`, `nnunet_cases`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from svls_cli.raters.fusion import Fusion as Fusion
     from svls_cli.raters.measuring import measure_cases as measure_cases
     from svls_cli.raters.report import AgreementReport as AgreementReport
+    from svls_cli.report.report import report_cases as report_cases
     from svls_cli.soften.kernel import svls_kernel as svls_kernel
     from svls_cli.soften.methods import Method as Method
     from svls_cli.soften.volume import smooth as smooth
@@ -76,6 +77,7 @@ _HOME = {
     "pair_images": "labels.scans",
     "parse_classes": "labels.class_files",
     "predict_cases": "training.predict",
+    "report_cases": "report.report",
     "score_run": "training.score",
     "smooth": "soften.volume",
     "smooth_cases": "compiling.smooth",

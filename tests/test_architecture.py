@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "svls_cli"
 # Folders and root modules; each may import those before it.
 LAYERS = (
     "errors",
+    "palette",
     "arrays",
     "files",
     "figures",
@@ -27,6 +28,7 @@ LAYERS = (
     "comparison",
     "nnunet",
     "dicom",
+    "report",
     "__init__",
     "cli",
     "__main__",
@@ -34,7 +36,9 @@ LAYERS = (
 # Who alone may use a library.
 OWNERS = {
     "SimpleITK": ("labels/output.py",),
-    "PIL": ("labels/pillow.py",),
+    "PIL": ("labels/pillow.py", "report/tiles.py"),
+    "contourpy": ("report/contours.py",),
+    "jinja2": ("report/rendering.py",),
     "zarr": ("store/",),
     "numcodecs": ("store/",),
     "google_crc32c": ("store/",),

@@ -38,6 +38,8 @@ _CONTROL = re.compile(
 )
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A message names all files of a case up to so many.
+_FEW_FILES = 4
 
 
 def printable(text: str) -> str:
@@ -154,8 +156,7 @@ class Reporter:
         if self._as_json:
             print_json(record.to_json())
         elif record.status == "failed":
-            inputs = ", ".join(record.inputs)
-            _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
+            _above_bar(_failure(record))
         elif record.status == "done" and record.reason:
             _above_bar(f"note: {record.case}: {record.reason}")
 
@@ -229,13 +230,23 @@ def by_reason(records: Iterable[Record]) -> list[str]:
     return [f"{listed(names, 3)}: {reason}" for reason, names in cases.items()]
 
 
-def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
-    """Name cases on standard error: those left out by reason, each that failed."""
-    for line in by_reason(left_out):
-        echo(f"left out: {line}", err=True)
+def complain(
+    left_out: Iterable[Record], failed: Iterable[Record], noted: Iterable[Record] = ()
+) -> None:
+    """Name cases on standard error: by reason, but each that failed."""
+    for what, records in (("note", noted), ("left out", left_out)):
+        for line in by_reason(records):
+            echo(f"{what}: {line}", err=True)
     for record in failed:
-        inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)
+        echo(_failure(record), err=True)
+
+
+def _failure(record: Record) -> str:
+    """Why a case failed, with its files; of many, such as masks, the first."""
+    files = ", ".join(record.inputs[: 1 if len(record.inputs) > _FEW_FILES else None])
+    if len(record.inputs) > _FEW_FILES:
+        files += f" and {len(record.inputs) - 1} more"
+    return f"failed: {record.case}: {record.reason}" + (f" [{files}]" if files else "")
 
 
 def readable(size: float) -> str:

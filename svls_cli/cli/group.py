@@ -28,6 +28,7 @@ COMMANDS = (
     "compare",
     "inspect",
     "export",
+    "report",
     "nnunet",
 )
 

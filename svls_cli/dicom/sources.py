@@ -47,12 +47,11 @@ class SegmentationFile:
     problem: str = ""
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> None:
+        return None
 
     def geometry(self) -> Geometry:
         return self._read().geometry
@@ -162,7 +161,7 @@ class SegmentationLabels:
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
         soft = self.soft(table, ignore_label=ignore_label)
         if soft is not None:
-            return soft.hard.astype(np.min_scalar_type(len(table)))[soft.codes]
+            return soft.indices()
         _check_known(self.distinct(), table, ignore_label)
         return table.indices(self._label_map, ignore_label=ignore_label)
 

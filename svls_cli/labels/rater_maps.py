@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names
+from svls_cli.labels.sources import Labels, SoftLabels
 from svls_cli.labels.values import listed
 
 
@@ -30,6 +31,8 @@ class RaterMaps:
     # rater ignores it.
     maps: tuple[UIntArray, ...]
     notes: tuple[str, ...] = ()  # remarks: who is missing, and what was lost
+    # The soft labels of raters who gave such, by rater.
+    soft: Mapping[str, SoftLabels] = field(default_factory=dict)
 
 
 def read_rater_maps(
@@ -89,16 +92,30 @@ def read_rater_maps(
             classes = ClassTable.from_values(values - {ignore_label})
         raters = tuple(rater for rater, _ in case.raters)
         maps, notes = [], [case.missing_note]
-        for rater, file in zip(raters, files, strict=True):
-            check_names(file.segments, classes)
+        soft: dict[str, SoftLabels] = {}
+        for rater, (shown, _), file in zip(raters, case.sources, files, strict=True):
+            with _naming(rater, shown):
+                check_names(file.segments, classes)
+                indices, own = _indices(file, classes, ignore_label)
             notes += [f"rater {rater}: {note}" for note in file.notes(classes)]
-            indices = file.indices(classes, ignore_label=ignore_label)
             if first.difference(file.geometry):
                 indices, note = _onto(first, indices, file.geometry, classes, rater)
                 notes.append(note)
+                own = own and _soft_onto(first, own, file.geometry, classes)
             maps.append(indices)
+            soft |= {rater: own} if own else {}
     told = tuple(note for note in notes if note)
-    return RaterMaps(first, classes, raters, tuple(maps), told)
+    return RaterMaps(first, classes, raters, tuple(maps), told, soft)
+
+
+def _indices(
+    file: Labels, classes: ClassTable, ignore_label: int | None
+) -> tuple[UIntArray, SoftLabels | None]:
+    """Class index of each voxel; and the soft labels, if there are."""
+    soft = file.soft(classes, ignore_label=ignore_label)
+    if soft is not None:
+        return soft.indices(), soft
+    return file.indices(classes, ignore_label=ignore_label), None
 
 
 def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
@@ -159,3 +176,16 @@ def _onto(
     if gone:
         lost.append(f"nothing is left of label {listed(gone)}")
     return resampled, f"rater {rater}: {', '.join(lost)}" if lost else None
+
+
+def _soft_onto(
+    target: Geometry, soft: SoftLabels, source: Geometry, classes: ClassTable
+) -> SoftLabels:
+    """Bring soft labels onto another grid; outside of theirs there is background."""
+    outside, background = len(soft.table), classes.values == 0
+    codes = soft.codes.astype(np.min_scalar_type(outside), copy=False)
+    return SoftLabels(
+        resample_nearest(codes, source, target, outside=outside),
+        np.vstack([soft.table, background]),
+        np.append(soft.hard, background.argmax()),
+    )

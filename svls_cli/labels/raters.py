@@ -55,8 +55,11 @@ class RatedCase:
         """Each rater's source of labels, with the name to show of it."""
         found, names = [], self.inputs
         for _, source in self.raters:
-            found.append((names[0], source))
-            names = names[len(source.paths) :]
+            n_files = len(source.paths)
+            # Of several masks the folder: errors name the file in it.
+            shown = names[0] if n_files == 1 else str(Path(names[0]).parent)
+            found.append((shown, source))
+            names = names[n_files:]
         return tuple(found)
 
     @property
@@ -139,18 +142,20 @@ def named_classes(cases: Iterable[RatedCase]) -> ClassTable | None:
 
     What cannot be read is left out: its case fails when it is needed.
     """
-    sources = [source for case in cases for _, source in case.raters]
-    if not sources or any(source.numbered for source in sources):
-        return None
     named: list[Segment] = []
-    for source in sources:
-        with suppress(InputError), source.open() as labels:
-            named += labels.unnumbered
-    segments = number_segments([0], {}, named)
+    for case in cases:
+        for _, source in case.raters:
+            with suppress(InputError):
+                segments = source.named()
+                if segments is None:
+                    return None
+                named += segments
+    numbered = number_segments([0], {}, named)
     return ClassTable.from_values(
-        [0, *segments],
-        names={value: segment.name for value, segment in segments.items()},
-        colors={value: segment.color for value, segment in segments.items()},
+        [0, *numbered],
+        names={value: segment.name for value, segment in numbered.items()},
+        colors={value: segment.color for value, segment in numbered.items()},
+        codes={value: (s.category, s.type) for value, s in numbered.items()},
     )
 
 

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import input_record, open_label_file, read_header
 from svls_cli.labels.segments import Segment
+from svls_cli.labels.values import look_up
 
 # One class per voxel; or soft labels: probabilities, or shares of a voxel's area.
 Kind = Literal["hard", "probabilities", "contours"]
@@ -29,6 +32,11 @@ class SoftLabels:
     # (n,) int64: index of the class that each row counts as; ``n_classes`` where it is
     # ignored.
     hard: IntArray
+
+    def indices(self) -> UIntArray:
+        """Class index that each voxel counts as; ``n_classes`` where it is ignored."""
+        n_classes = self.table.shape[1]
+        return look_up(self.hard.astype(np.min_scalar_type(n_classes)), self.codes)
 
 
 class Labels(Protocol):
@@ -47,7 +55,7 @@ class Labels(Protocol):
         """Segments that have names and no label values, as contours do."""
 
     def notes(self, table: ClassTable) -> list[str]:
-        """Remarks for the case's record: what of the source makes no labels."""
+        """Remarks for the case's record, once its labels were read."""
 
     def distinct(self) -> list[int]:
         """The distinct label values, sorted.
@@ -88,12 +96,17 @@ class LabelSource(Protocol):
         """What the labels are, as far as is known before they are read."""
 
     @property
-    def numbered(self) -> bool:
-        """Whether labels have values, and not names alone."""
-
-    @property
     def paths(self) -> tuple[Path, ...]:
-        """The files; the first is the one that messages name."""
+        """The files."""
+
+    def named(self) -> Sequence[Segment] | None:
+        """Segments that have names and no label values; None if labels have values.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
 
     def geometry(self) -> Geometry:
         """The voxel grid, read from headers alone.
@@ -137,12 +150,11 @@ class LabelMapFile:
         return "hard"
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> None:
+        return None
 
     def geometry(self) -> Geometry:
         return read_header(self.path).geometry

@@ -61,7 +61,7 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     with source.open() as file:
         assert file.notes(ClassTable.from_values(names, names=names)) == [
             "masks that are not among the classes: lung",
-            "no mask of: spine",
+            "no mask, which counts as empty: spine",
         ]
     with pytest.raises(InputError, match="none of its masks is among the classes"):
         indices(source, ClassTable.from_values([0, 1, 2, 3]))

@@ -227,8 +227,14 @@ def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
     ("pattern", "reason"),
     [
         ("{rater}.nii", r"needs \{case\}, too"),
-        ("{case}_{rater}_{side}.nii", r"has \{side\}; in braces may stand \{case\} an"),
-        ("{}_{case}_{rater}.nii", r"has \{\}; .* may stand \{case\} and \{rater\}"),
+        (
+            "{case}_{rater}_{side}.nii",
+            r"has \{side\}; in braces may stand \{case\}, \{ra",
+        ),
+        (
+            "{}_{case}_{rater}.nii",
+            r"has \{\}; .* may stand \{case\}, \{rater\} and \{class\}",
+        ),
         ("{case", "has a brace by itself; in braces may stand"),
     ],
 )

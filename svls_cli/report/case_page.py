@@ -1,0 +1,212 @@
+"""The page of one case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from svls_cli.batch.version import __version__
+from svls_cli.labels.classes import LabelClass
+from svls_cli.report import palette
+from svls_cli.report.charts import reliability_curves
+from svls_cli.report.contours import UNITS
+from svls_cli.report.reading import CaseContent, CaseToReport
+from svls_cli.report.rendering import render
+from svls_cli.report.summary import Measured, size_unit
+from svls_cli.report.tiles import thumbnail
+from svls_cli.report.views import (
+    LEVELS,
+    Effort,
+    Shown,
+    SliceView,
+    draw_slice,
+    window_of,
+)
+
+# No page has more bytes than that.
+MOST_BYTES = 150_000
+# Tried in turn until a page is small enough.
+_EFFORTS = (
+    Effort(4, 0.05, 200),
+    Effort(4, 0.25, 180),
+    Effort(4, 0.5, 140),
+    Effort(3, 0.8, 120),
+    Effort(2, 1.2, 100),
+    Effort(1, 2.0, 80),
+)
+_PANEL = 240  # width of a picture on the screen, pixels
+_THUMBNAIL = 72  # pixels of its longer side
+MOST_SLICES = _EFFORTS[0].slices
+
+
+def case_page(content: CaseContent, measured: Measured, shown: list[Shown]) -> bytes:
+    """The page of a case, with as much detail as its size allows."""
+    window, page = window_of(shown), b""
+    weights = content.disagreement
+    ordered = sorted(shown, key=lambda each: -weights[each.number])
+    for effort in _EFFORTS:
+        kept = sorted(ordered[: effort.slices], key=lambda each: each.number)
+        views = [draw_slice(content, each, window, effort) for each in kept]
+        page = render("case.html", _values(content, measured, kept, views))
+        if len(page) <= MOST_BYTES:
+            break
+    return page
+
+
+def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
+    """A very small picture of the slice where there is most to see."""
+    weights = content.disagreement
+    first = max(shown, key=lambda each: weights[each.number])
+    height_mm, width_mm = content.plane.pixel_mm
+    return thumbnail(
+        first.image,
+        window_of(shown),
+        first.hard,
+        palette.class_colors(content.classes),
+        longest=_THUMBNAIL,
+        aspect=height_mm / width_mm,
+    )
+
+
+def method_text(method: Mapping[str, Any]) -> str:
+    """A method and its parameters, not what they are in the voxels of a case."""
+    name, *settings = method.items()
+    told = [f"{key} {value}" for key, value in settings if not key.endswith("_vox")]
+    return ", ".join([str(name[1]), *told])
+
+
+def _values(
+    content: CaseContent,
+    measured: Measured,
+    shown: list[Shown],
+    views: list[SliceView],
+) -> dict[str, Any]:
+    case, plane, grid = content.source.case, content.plane, content.grid
+    rows, columns = shown[0].hard.shape
+    height_mm, width_mm = rows * plane.pixel_mm[0], columns * plane.pixel_mm[1]
+    colors = palette.class_colors(content.classes)
+    present = _present(content, shown)
+    drawn = [c for c in content.classes.classes if c.value]
+    one_class = len(drawn) == 1
+    controls = _controls(content, views)
+    pixels = columns * UNITS / _PANEL  # of the screen, in units of a drawing
+    return {
+        "case": case.name,
+        "version": __version__,
+        "summary": measured.summary,
+        "agreement": measured.agreement,
+        "evaluation": measured.evaluation,
+        "curves": reliability_curves(measured.evaluation),
+        "grid": grid,
+        "unit": size_unit(flat=grid.ndim == 2),
+        "per_unit": 1 if grid.ndim == 2 else 0.001,
+        "plane": plane,
+        "sides": list(zip(plane.sides, "trbl", strict=True)),
+        "has_sides": knows_sides(case.attributes["inputs"]),
+        "n_slices": None if plane.axis is None else grid.shape[plane.axis],
+        "reason": _reason(content),
+        "attributes": case.attributes,
+        "shown_inputs": _beside(content.source),
+        "method": method_text(case.attributes["method"]),
+        "image": content.image is not None,
+        "views": views,
+        "present": present,
+        "names": {c.value: c.name for c in content.classes.classes},
+        "colors": {c.index: colors[c.index] for c in present},
+        "first_class": f"c{drawn[0].index}" if one_class else "",
+        "raters": [
+            {
+                "dash": palette.dash(at),
+                "hue": palette.hue(at) if one_class else None,
+            }
+            for at in range(len(case.raters))
+        ],
+        "controls": controls,
+        "toggles": [key for key, _, _ in controls],
+        "width": columns * UNITS,
+        "height": rows * UNITS,
+        "ratio": width_mm / height_mm,
+        # Of a letter's height to its width, where pixels are not square.
+        "stretch": plane.pixel_mm[1] / plane.pixel_mm[0],
+        "hatch": round(6 * pixels, 1),
+        "font": round(11 * pixels, 1),
+        "palette": palette,
+        "classes": _class_rows(content, measured),
+    }
+
+
+def _controls(
+    content: CaseContent, views: list[SliceView]
+) -> list[tuple[str, str, bool]]:
+    """Key and name of each layer that can be hidden, and whether it has lines."""
+    panels = [panel for view in views for panel in view.panels]
+    used = {layer.key for panel in panels for layer in panel.layers}
+    raters = content.source.case.raters
+    layers = {f"r{at}": name for at, name in enumerate(raters)}
+    layers |= {
+        "hard": "consensus" if raters else "hard label",
+        "pred": "prediction",
+        **{f"l{percent}": f"{percent} %" for percent in LEVELS},
+        "missed": "missed",
+        "added": "added",
+        "other": "another class",
+    }
+    controls = [(key, name, True) for key, name in layers.items() if key in used]
+    if any(panel.numbers for panel in panels):
+        controls.append(("numbers", "class numbers", False))
+    if content.image is not None:
+        controls.append(("grey", "image", False))
+    return controls
+
+
+def _reason(content: CaseContent) -> str:
+    """Why the slices are shown that are."""
+    if content.source.prediction is not None:
+        return "prediction and labels differ most"
+    if content.raters is not None and content.votes.disputed.any():
+        return "the raters differ most"
+    return "the soft labels are most uncertain"
+
+
+def _beside(source: CaseToReport) -> list[str]:
+    """Names of the files of image and prediction; folders are nobody's business."""
+    paths = [] if source.scan is None else [path.name for path in source.scan.paths]
+    if source.prediction is not None:
+        *_, store, case = str(source.prediction.path).split("/")
+        paths.append(f"{store}/{case}")
+    return paths
+
+
+def knows_sides(inputs: list[Mapping[str, Any]]) -> bool:
+    """Whether files tell which side of the patient is which: pictures do not."""
+    pictures = (".png", ".tif", ".tiff")
+    return not any(str(file["name"]).lower().endswith(pictures) for file in inputs)
+
+
+def _present(content: CaseContent, shown: list[Shown]) -> list[LabelClass]:
+    """Classes but background that are drawn."""
+    found: set[int] = set()
+    for each in shown:
+        found.update(each.soft, each.predicted)
+        for labels in each.label_maps:
+            found.update(map(int, set(labels.ravel().tolist())))
+    return [c for c in content.classes.classes if c.value and c.index in found]
+
+
+def _class_rows(content: CaseContent, measured: Measured) -> list[dict[str, Any]]:
+    """A row for each class that any label map of the case has."""
+    summary, agreement = measured.summary, measured.agreement
+    agreed = {c.value: c for c in agreement.classes} if agreement else {}
+    scores = measured.evaluation.classes if measured.evaluation else ()
+    scored = {c.value: c for c in scores if c.voxels or c.predicted_voxels}
+    return [
+        {
+            "label": c,
+            "size": summary.sizes.get(str(c.value), 0.0),
+            "agreement": agreed.get(c.value),
+            "scores": scored.get(c.value),
+        }
+        for c in content.classes.classes
+        if c.value
+        and (str(c.value) in summary.sizes or c.value in agreed or c.value in scored)
+    ]

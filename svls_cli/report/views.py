@@ -1,0 +1,318 @@
+"""The slices of a case as they are drawn: pictures and lines over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from svls_cli.arrays import BoolArray, FloatArray, UIntArray
+from svls_cli.evaluation.predictions import PredictedCase
+from svls_cli.report.contours import UNITS, contour_path
+from svls_cli.report.entropy import slice_entropy
+from svls_cli.report.planes import choose_slices
+from svls_cli.report.reading import CaseContent
+from svls_cli.report.tiles import entropy_tile, grey_tile
+from svls_cli.soften.levels import levels
+
+# Probabilities at which lines are drawn, in percent.
+LEVELS = (10, 50, 90)
+# Pixels around the labels, and the share of their extent.
+_LEAST_MARGIN, _MARGIN_SHARE = 4, 0.12
+# Share of the pixels that are darker than black, and lighter than white.
+_CLIPPED = 0.5
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much detail a page has."""
+
+    slices: int
+    tolerance: float  # how far lines may move, pixels
+    longest: int  # pixels of the longer side of a picture
+
+
+@dataclass(frozen=True)
+class Line:
+    """A path of SVG, in tenths of a pixel."""
+
+    style: str  # names of CSS classes
+    d: str
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Lines that are shown or hidden together."""
+
+    key: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """The label value of a class, at a place inside it in tenths of a pixel."""
+
+    text: str
+    style: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of a slice."""
+
+    title: str
+    description: str  # what is seen on it, for who does not see it
+    picture: str | None  # data URI; None is the image itself, as in the first panel
+    layers: tuple[Layer, ...]
+    numbers: tuple[Number, ...] = ()
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """All pictures of one slice."""
+
+    number: int
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is known of one slice, as rows and columns."""
+
+    number: int
+    image: npt.NDArray[Any] | None
+    hard: UIntArray
+    raters: tuple[UIntArray, ...]
+    soft: Mapping[int, npt.NDArray[np.float32]]  # classes that occur
+    predicted: Mapping[int, npt.NDArray[np.float32]]
+    argmax: UIntArray | None
+
+    def cropped(self, box: tuple[slice, slice]) -> Shown:
+        """The part of it inside a box of rows and columns."""
+        return Shown(
+            self.number,
+            None if self.image is None else self.image[box],
+            self.hard[box],
+            tuple(labels[box] for labels in self.raters),
+            {index: p[box] for index, p in self.soft.items()},
+            {index: p[box] for index, p in self.predicted.items()},
+            None if self.argmax is None else self.argmax[box],
+        )
+
+    @property
+    def label_maps(self) -> list[UIntArray]:
+        """Every label map of the slice."""
+        maps = [self.hard, *self.raters]
+        return maps if self.argmax is None else [*maps, self.argmax]
+
+
+def shown_slices(content: CaseContent, count: int) -> list[Shown]:
+    """Read the slices where most is uncertain, cropped to the labels."""
+    chosen = choose_slices(content.disagreement, count)
+    found = [_read(content, number) for number in chosen]
+    drawn = [content.foreground(m) for each in found for m in each.label_maps]
+    box = _box(np.logical_or.reduce(drawn))
+    return [each.cropped(box) for each in found]
+
+
+def window_of(shown: Iterable[Shown]) -> tuple[float, float]:
+    """Intensities that are black and white: nearly all pixels lie between."""
+    pixels = [each.image.ravel() for each in shown if each.image is not None]
+    if not pixels:
+        return 0.0, 1.0
+    low, high = np.percentile(np.concatenate(pixels), (_CLIPPED, 100 - _CLIPPED))
+    return float(low), float(high)
+
+
+def draw_slice(
+    content: CaseContent, shown: Shown, window: tuple[float, float], effort: Effort
+) -> SliceView:
+    """Draw one slice; ``window`` as `window_of` has it."""
+    draw = _Draw(content, effort)
+    grey = None
+    if shown.image is not None:
+        grey = grey_tile(shown.image, window, longest=effort.longest)
+    names = content.source.case.raters
+    who = f"{len(names)} raters and the consensus" if names else "hard label"
+    contours = [
+        Layer(f"r{at}", draw.outlines(labels)) for at, labels in enumerate(shown.raters)
+    ]
+    hard = Layer("hard", draw.outlines(shown.hard))
+    panels = [
+        Panel(
+            "Raters" if names else "Hard label",
+            f"contours of {who}",
+            grey,
+            # Raters lie on top of what they were fused to.
+            (hard, *contours),
+            draw.numbers(shown.hard),
+        ),
+        Panel(
+            "Soft label",
+            "lines of equal probability of the soft label",
+            None,
+            draw.levels(shown.soft),
+        ),
+        Panel(
+            "Entropy",
+            "entropy of the soft label",
+            entropy_tile(
+                _entropy(shown.soft, shown.hard.shape), longest=effort.longest
+            ),
+            (),
+        ),
+    ]
+    if shown.argmax is not None:
+        panels += _predicted(draw, shown, shown.argmax, hard)
+    return SliceView(shown.number, tuple(panels))
+
+
+def _predicted(
+    draw: _Draw, shown: Shown, argmax: UIntArray, hard: Layer
+) -> list[Panel]:
+    effort = draw.effort
+    entropy = _entropy(shown.predicted, argmax.shape)
+    return [
+        Panel(
+            "Prediction",
+            "contours of the prediction and of the consensus",
+            None,
+            (hard, Layer("pred", draw.outlines(argmax))),
+        ),
+        Panel(
+            "Errors",
+            "where the most probable class is not that of the consensus",
+            None,
+            draw.errors(shown.hard, argmax),
+        ),
+        Panel(
+            "Predicted probability",
+            "lines of equal probability of the prediction",
+            None,
+            draw.levels(shown.predicted),
+        ),
+        Panel(
+            "Predicted entropy",
+            "entropy of the prediction",
+            entropy_tile(entropy, longest=effort.longest),
+            (),
+        ),
+    ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """Lines of one case."""
+
+    content: CaseContent
+    effort: Effort
+
+    def path(self, values: npt.NDArray[Any], level: float = 0.5) -> str:
+        return contour_path(values, level, tolerance=self.effort.tolerance)
+
+    def outlines(self, indices: UIntArray) -> tuple[Line, ...]:
+        """The outline of every class but background."""
+        found = self.drawn(np.unique(indices).tolist())
+        lines = ((c, self.path(indices == c)) for c in found)
+        return tuple(Line(f"c{c}", d) for c, d in lines if d)
+
+    def drawn(self, found: Iterable[int]) -> list[int]:
+        """Indices of classes other than background."""
+        table = self.content.classes.classes
+        return [c for c in found if c < len(table) and table[c].value]
+
+    def levels(self, soft: Mapping[int, npt.NDArray[np.float32]]) -> tuple[Layer, ...]:
+        """Lines of equal probability, a layer for each level."""
+        layers = []
+        for percent in LEVELS:
+            lines = ((c, self.path(soft[c], percent / 100)) for c in self.drawn(soft))
+            kept = tuple(Line(f"c{c}", d) for c, d in lines if d)
+            layers.append(Layer(f"l{percent}", kept))
+        return tuple(layers)
+
+    def errors(self, hard: UIntArray, argmax: UIntArray) -> tuple[Layer, ...]:
+        """Where a prediction is wrong: what it misses, adds, and takes for another."""
+        n_classes = len(self.content.classes)
+        rated = (hard < n_classes) & (argmax < n_classes) & (hard != argmax)
+        real, said = map(self.content.foreground, (hard, argmax))
+        kinds = {
+            "missed": rated & real & ~said,
+            "added": rated & ~real & said,
+            "other": rated & real & said,
+        }
+        paths = ((name, self.path(where)) for name, where in kinds.items())
+        return tuple(Layer(name, (Line(name, d),)) for name, d in paths if d)
+
+    def numbers(self, hard: UIntArray) -> tuple[Number, ...]:
+        """The label values of the classes of a slice; none if there is one class."""
+        table, found = (
+            self.content.classes.classes,
+            self.drawn(np.unique(hard).tolist()),
+        )
+        if len(found) < 2:
+            return ()
+        return tuple(
+            Number(str(table[c].value), f"c{c}", *_inside(hard == c)) for c in found
+        )
+
+
+def _inside(mask: BoolArray) -> tuple[int, int]:
+    """The pixel (x, y) of a mask that is nearest to its centre, tenths of a pixel."""
+    places = np.argwhere(mask)
+    nearest = np.square(places - places.mean(axis=0)).sum(axis=1).argmin()
+    y, x = places[nearest].tolist()
+    return int(UNITS * x + UNITS // 2), int(UNITS * y + UNITS // 2)
+
+
+def _entropy(
+    p: Mapping[int, npt.NDArray[np.float32]], shape: Sequence[int]
+) -> FloatArray:
+    if not p:
+        return np.zeros(shape)
+    return slice_entropy(np.stack(list(p.values())))
+
+
+def _read(content: CaseContent, number: int) -> Shown:
+    plane, source = content.plane, content.source
+    region = plane.region(number, content.grid)
+
+    def shown(voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return plane.shown(voxels[region])
+
+    def soft(case: PredictedCase) -> dict[int, npt.NDArray[np.float32]]:
+        found = enumerate(case.patch(region))
+        return {
+            c: np.divide(plane.shown(p), levels(p.dtype), dtype=np.float32)
+            for c, p in found
+            if p.any()
+        }
+
+    predicted = content.predicted
+    return Shown(
+        number,
+        None if content.image is None else shown(content.image),
+        shown(content.hard),
+        tuple(map(shown, content.raters.maps if content.raters else ())),
+        soft(source.case),
+        {} if source.prediction is None else soft(source.prediction),
+        None if predicted is None else shown(predicted.argmax),
+    )
+
+
+def _box(drawn: BoolArray) -> tuple[slice, slice]:
+    """Rows and columns of what is drawn, with a margin; everything if nothing is."""
+    sides = []
+    for axis in (1, 0):
+        (used,) = np.nonzero(drawn.any(axis=axis))
+        n = drawn.shape[1 - axis]
+        if not used.size:
+            return slice(None), slice(None)
+        low, high = int(used[0]), int(used[-1]) + 1
+        margin = max(_LEAST_MARGIN, round(_MARGIN_SHARE * (high - low)))
+        sides.append(slice(max(0, low - margin), min(n, high + margin)))
+    return sides[0], sides[1]

@@ -1,0 +1,205 @@
+"""Reports of stores: what is in them, resuming, and folders that are not theirs."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from svls_cli import Batch, Store, find_rated_cases, fuse_cases
+from svls_cli.batch.workers import ThisProcess
+from svls_cli.errors import InputError
+from svls_cli.report.case_page import MOST_BYTES
+from svls_cli.report.report import report_cases, report_folder
+from tests.helpers.commands import tree
+from tests.helpers.label_maps import blobs, write_image
+from tests.helpers.stores import smoothed
+
+HOSTILE = "<script>alert(1)<|script> \"q\" 'a' &amp; \u202egnp"
+
+
+class Page(HTMLParser):
+    """What a browser finds in a page: tags, attributes and text."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(content.decode())
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [v for _, found in self.tags if (v := found.get(name)) is not None]
+
+
+def report(store: Store | Path, *arguments: Any, **options: Any) -> dict[str, str]:
+    """The status of each case."""
+    path = store.path if isinstance(store, Store) else store
+    batch = Batch(jobs=ThisProcess())
+    found = report_cases(path, *arguments, batch=batch, **options)
+    assert all(r.status != "failed" for r in found), [r.reason for r in found]
+    return {record.case: record.status for record in found}
+
+
+def pages(folder: Path) -> dict[str, Page]:
+    found = sorted(folder.rglob("*.html"))
+    return {str(path.relative_to(folder)): Page(path.read_bytes()) for path in found}
+
+
+@pytest.fixture(scope="module")
+def fused(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two cases by two raters, one of whom left one out, with images."""
+    folder = tmp_path_factory.mktemp("fused")
+    for case in ("one", "two"):
+        labels = np.pad(blobs((6, 20, 24), 3), ((1, 1), (8, 8), (8, 8)))
+        write_image(folder / "a" / f"{case}.nii.gz", labels, spacing=(1, 1.5, 3))
+        image = np.arange(labels.size, dtype=np.int16).reshape(labels.shape)
+        write_image(folder / "images" / f"{case}.nii.gz", image, spacing=(1, 1.5, 3))
+    moved = np.roll(labels, 2, axis=2)
+    write_image(folder / "b" / "two.nii.gz", moved, spacing=(1, 1.5, 3))
+    cases = find_rated_cases([folder / "a", folder / "b"])
+    for record in fuse_cases(cases, folder / "fused.zarr", batch=Batch(jobs=1)):
+        assert record.status == "done"
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reported(fused: Path) -> Path:
+    """A report with everything: raters, images, a prediction."""
+    out = fused / "report"
+    store = fused / "fused.zarr"
+    assert set(report(store, store, images=[fused / "images"], out=out).values()) == {
+        "done"
+    }
+    return out
+
+
+def test_pages_are_small_and_need_nothing_else(reported: Path) -> None:
+    found = pages(reported)
+    assert sorted(found) == ["cases/one.html", "cases/two.html", "index.html"]
+    for name, page in found.items():
+        assert (reported / name).stat().st_size <= MOST_BYTES
+        inside = [*page.values("src"), *page.values("href")]
+        if name != "index.html":
+            assert not [tag for tag, _ in page.tags if tag == "script"]
+            inside.remove("../index.html")
+            assert all(v.startswith(("data:image/", "#")) for v in inside), inside
+        assert all("//" not in v for v in inside if not v.startswith("data:"))
+        content = (reported / name).read_text("utf-8")
+        assert not re.search(r"https?:|@import|url\((?!#)", content)
+
+
+def test_references_inside_a_page_have_one_target_each(reported: Path) -> None:
+    for page in pages(reported).values():
+        ids = page.values("id")
+        assert len(set(ids)) == len(ids)
+        targets = [v[1:] for v in page.values("href") if v.startswith("#")]
+        targets += page.values("aria-labelledby")
+        assert set(targets) <= set(ids)
+
+
+def test_links_lead_to_files(reported: Path) -> None:
+    index = pages(reported)["index.html"]
+    links = [*index.values("href"), *index.values("src")]
+    assert len(links) == 4
+    assert all((reported / link).is_file() for link in links)
+
+
+def test_page_says_what_is_known(reported: Path) -> None:
+    text = pages(reported)["cases/two.html"].text
+    assert "8 × 36 × 40 voxels" in text
+    assert "3 × 1.5 × 1 mm" in text
+    assert "svls, sigma 1.0, size 3, strength 0.5" in text
+    for name in ("label 1", "label 2", "a", "b", "consensus", "prediction"):
+        assert name in text
+    assert "no label map of b" in pages(reported)["cases/one.html"].text
+
+
+def test_index_lists_the_worst_first(reported: Path) -> None:
+    names = re.findall(
+        r"cases/(\w+)\.html", (reported / "index.html").read_text("utf-8")
+    )
+    assert names == ["two", "one"]
+
+
+def test_pages_that_are_there_are_left(fused: Path, tmp_path: Path) -> None:
+    store, out = fused / "fused.zarr", tmp_path / "out"
+    assert set(report(store, out=out).values()) == {"done"}
+    before = tree(out)
+    assert set(report(store, out=out).values()) == {"skipped"}
+    assert tree(out) == before
+    (out / "cases" / "one.html").write_text("half")
+    assert report(store, out=out) == {"one": "done", "two": "skipped"}
+    assert tree(out) == before
+    assert set(report(store, store, out=out).values()) == {"done"}
+
+
+def test_folder_with_other_things_is_refused(fused: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(InputError, match="something else than a report"):
+        report(fused / "fused.zarr", out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    with pytest.raises(InputError, match="inside the store"):
+        report(fused / "fused.zarr", out=fused / "fused.zarr" / "report")
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    name = HOSTILE.replace("|", "∕")
+    labels = tmp_path / "labels"
+    write_image(labels / "case.nii.gz", blobs((4, 12, 12), 2))
+    store = smoothed(labels, tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "case").rename(tmp_path / "a.zarr" / name)
+    _rename(tmp_path / "a.zarr" / name, name)
+    assert report(store) == {name: "done"}
+    out = report_folder(store.path)
+    for page in pages(out).values():
+        assert "alert" not in "".join(tag for tag, _ in page.tags)
+        assert not [
+            tag for tag, found in page.tags if "q" in found or "onerror" in found
+        ]
+        assert name in page.text
+    scripts = [t for t, _ in pages(out)["index.html"].tags if t == "script"]
+    assert len(scripts) == 1
+
+
+def _rename(case: Path, name: str) -> None:
+    from tests.helpers.stores import edit_svls, reseal
+
+    edit_svls(case, lambda svls: svls.update(case=name))
+    reseal(case)
+
+
+def test_cases_without_foreground_and_flat_ones(tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    write_image(labels / "empty.nii.gz", np.zeros((4, 8, 8), np.uint8))
+    write_image(labels / "flat.nii.gz", blobs((30, 20), 3))
+    store = smoothed(labels, tmp_path / "a.zarr")
+    assert set(report(store, out=tmp_path / "out").values()) == {"done"}
+    found = pages(tmp_path / "out")
+    assert "No class other than background" in found["cases/empty.html"].text
+    assert "mm²" in found["cases/flat.html"].text
+
+
+def test_damaged_cases_are_named(fused: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    for name in ("good", "bad"):
+        write_image(labels / f"{name}.nii.gz", blobs((4, 12, 12), 2))
+    store = smoothed(labels, tmp_path / "a.zarr")
+    (tmp_path / "a.zarr" / "bad" / "zarr.json").write_text("{}")
+    found = report_cases(store.path, batch=Batch(jobs=ThisProcess()))
+    assert {r.case: r.status for r in found} == {"good": "done", "bad": "failed"}
+    index = pages(report_folder(store.path))["index.html"]
+    assert "bad" in index.text
+    assert "failed: damaged" in index.text
+
+
+def test_default_folder() -> None:
+    assert report_folder("a/b.zarr/") == Path("a/b-report")
+    assert report_folder("s3://bucket/name.zarr") == Path("name-report")
