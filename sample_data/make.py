@@ -5,7 +5,8 @@
 An "abdomen" of four classes (background, organ, vessel, lesion) on an oblique grid with
 thick slices, annotated by an expert (`labels/`) and by three raters whose contours
 differ as people's do (`raters/`, and with a mask per class `masks/`), with matching
-images (`images/`); and one 2-D slice (`slice/`).
+images (`images/`); and one 2-D slice (`slice/`). The study in `dicom/` is made by
+`make_dicom.py`.
 """
 
 from __future__ import annotations
