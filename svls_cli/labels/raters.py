@@ -142,14 +142,16 @@ def named_classes(cases: Iterable[RatedCase]) -> ClassTable | None:
 
     What cannot be read is left out: its case fails when it is needed.
     """
+    sources = [source for case in cases for _, source in case.raters]
+    if not sources:
+        return None
     named: list[Segment] = []
-    for case in cases:
-        for _, source in case.raters:
-            with suppress(InputError):
-                segments = source.named()
-                if segments is None:
-                    return None
-                named += segments
+    for source in sources:
+        with suppress(InputError):
+            segments = source.named()
+            if segments is None:
+                return None
+            named += segments
     numbered = number_segments([0], {}, named)
     return ClassTable.from_values(
         [0, *numbered],
