@@ -128,8 +128,8 @@ class SegmentationLabels:
         if self.on_series or not self._at_ends:
             return []
         return [
-            "its labels reach its first or last slice: where the file left out empty "
-            "slices, its image series brings them back (--series)"
+            "its labels reach its first or last slice: --series brings back empty "
+            "slices that the file left out"
         ]
 
     @property

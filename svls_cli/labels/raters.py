@@ -138,7 +138,7 @@ def find_rated_cases(
 
 
 def named_classes(cases: Iterable[RatedCase]) -> ClassTable | None:
-    """Classes of labels that have names alone, numbered by name; of others None.
+    """Classes of labels that go by their names, numbered; None if some go by values.
 
     What cannot be read is left out: its case fails when it is needed.
     """
