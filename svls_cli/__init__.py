@@ -4,8 +4,8 @@ What the commands do, for Python. `smooth` works on arrays; all others on files,
 and folders, with a `Batch` that says how they go through the cases: `find_cases` and
 `smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train` and
 `score_run`, `predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`,
-`export_cases`, `report_cases`, `nnunet_cases`; for DICOM, `find_cases` with `DicomFiles`
-and `export_segmentations`.
+`export_cases`, `report_cases`, `nnunet_cases`; for DICOM, `find_cases` with
+`DicomFiles`, and `export_segmentations`.
 """
 
 from __future__ import annotations
