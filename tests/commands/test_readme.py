@@ -59,7 +59,7 @@ def test_shell_commands(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_python_examples(folder: Path) -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     for examples in EXAMPLES:
         run_script((each for each in examples if LIGHTNING not in each), folder)
 
