@@ -11,6 +11,7 @@ from pathlib import Path
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import (
     LABEL_MAPS,
+    MASKS,
     LabelFiles,
     check_folder,
     each_once,
@@ -179,7 +180,7 @@ def _by_case(
         if other != source:
             raise InputError(
                 f"two files are case {case!r} of rater {rater!r}: {other.paths[0]} and "
-                f"{source.paths[0]}"
+                f"{source.paths[0]}; {MASKS}"
             )
     return [
         RatedCase(
