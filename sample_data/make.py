@@ -5,7 +5,8 @@
 An "abdomen" of four classes (background, organ, vessel, lesion) on an oblique grid with
 thick slices, annotated by an expert (`labels/`) and by three raters whose contours
 differ as people's do (`raters/`, and with a mask per class `masks/`), with matching
-images (`images/`); and one 2-D slice (`slice/`).
+images (`images/`); and one 2-D slice (`slice/`). The study in `dicom/` is made by
+`make_dicom.py`.
 """
 
 from __future__ import annotations
@@ -109,7 +110,10 @@ def image(distances: list[Volume], rng: np.random.Generator) -> npt.NDArray[np.i
     return (4 * np.round(noisy / 4)).astype(np.int16)
 
 
-def write(path: Path, array: npt.NDArray[np.generic]) -> None:
+def write(
+    path: Path, array: npt.NDArray[np.generic], *, segments: bool = False
+) -> None:
+    """Write an image; ``segments`` names the classes in its header, as Slicer does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = sitk.GetImageFromArray(array)
     if array.ndim == 3:
@@ -119,6 +123,11 @@ def write(path: Path, array: npt.NDArray[np.generic]) -> None:
     else:
         picture.SetSpacing((0.7, 0.7))
         picture.SetOrigin((-12.25, 3.5))
+    for value, name in CLASSES.items() if segments else ():
+        rgb = " ".join(f"{part / 255:.6f}" for part in bytes.fromhex(COLORS[value]))
+        texts = {"LabelValue": str(value), "Name": name, "Color": rgb}
+        for key, text in texts.items():
+            picture.SetMetaData(f"Segment{value}_{key}", text)
     sitk.WriteImage(picture, str(path), useCompression=True)
 
 
@@ -136,7 +145,7 @@ def main() -> None:
         suffix = "nrrd" if number % 4 == 0 else "nii.gz"
         name = f"case_{number:02d}.{suffix}"
         labels = annotate(distances, rng, amplitude=0.2)
-        write(HERE / "labels" / name, labels)
+        write(HERE / "labels" / name, labels, segments=suffix == "nrrd")
         write(HERE / "images" / name, image(distances, rng))
         if number == 1:
             write(HERE / "slice" / "slice_01.nrrd", labels[len(labels) // 2])

@@ -124,7 +124,7 @@ def _headers(series: Series) -> list[pydicom.Dataset]:
 
 
 def _encoded(frames: Sequence[UIntArray], *, fractional: bool) -> bytes:
-    pixels = b"".join(frames)
+    pixels = b"".join(frame.data for frame in frames)
     if not fractional:
         bits = np.packbits(np.frombuffer(pixels, np.uint8), bitorder="little")
         pixels = bits.tobytes()

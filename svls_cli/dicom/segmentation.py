@@ -163,6 +163,8 @@ class Segmentation:
     def name(self, number: int) -> str:
         """What errors call a segment."""
         segment = self.segments.get(number)
+        if not number:
+            return "the background"
         return repr(segment.name) if segment and segment.name else f"segment {number}"
 
     def _overlap(self, one: int, other: int, n_voxels: int) -> str:
@@ -197,6 +199,8 @@ def read_segmentation(path: Path, series: Series | None = None) -> Segmentation:
         raise InputError(
             "its frames are tiles of a microscope slide, not slices of a patient"
         )
+    if dataset.get("NumberOfFrames") == 0:
+        raise InputError("it has no frames")
     check_pixels(path, dataset)
     planes = planes_of(dataset)
     if len(planes) != int(dataset.get("NumberOfFrames") or 1):

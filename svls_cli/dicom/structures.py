@@ -21,6 +21,8 @@ from svls_cli.labels.values import listed
 # Contours of these types enclose an area; with several on a slice, both mean even-odd.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OTHERS = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+# What follows the structures' names; a file that lacks both has lost its contours.
+_AT_ITS_END = ("ROIContourSequence", "RTROIObservationsSequence")
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _references(dataset: pydicom.Dataset) -> References:
 
 
 def _structures(dataset: pydicom.Dataset) -> tuple[Structure, ...]:
+    if not any(keyword in dataset for keyword in _AT_ITS_END):
+        raise InputError("truncated: it has no ROIContourSequence")
     drawn: dict[int, pydicom.Dataset] = {}
     for item in _items(dataset, "ROIContourSequence"):
         number = int(item.ReferencedROINumber)

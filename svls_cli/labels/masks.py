@@ -138,7 +138,7 @@ class MaskLabels:
 
     geometry: Geometry
     masks: Mapping[str, Path]
-    unnumbered: Sequence[Segment]
+    named: Sequence[Segment]
     overlap: Overlap
     _overlaps: str = ""  # remark on voxels in several masks, once these were read
 

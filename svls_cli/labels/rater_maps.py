@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.segments import Segment, add_segments, check_names
+from svls_cli.labels.segments import Segment, add_segments, check_names, number_segments
 from svls_cli.labels.sources import Labels, SoftLabels
 from svls_cli.labels.values import listed
 
@@ -83,13 +83,7 @@ def read_rater_maps(
                     "onto the other"
                 )
         if classes is None:
-            values = {value for file in files for value in file.distinct()}
-            if any(file.unnumbered for file in files):
-                raise InputError(
-                    "masks and contours have names and no label values: say which "
-                    "classes there are"
-                )
-            classes = ClassTable.from_values(values - {ignore_label})
+            classes = _own_classes(files, segments, ignore_label)
         raters = tuple(rater for rater, _ in case.raters)
         maps, notes = [], [case.missing_note]
         soft: dict[str, SoftLabels] = {}
@@ -106,6 +100,25 @@ def read_rater_maps(
             soft |= {rater: own} if own else {}
     told = tuple(note for note in notes if note)
     return RaterMaps(first, classes, raters, tuple(maps), told, soft)
+
+
+def _own_classes(
+    files: Sequence[Labels], segments: Mapping[int, Segment], ignore_label: int | None
+) -> ClassTable:
+    """The label values of a case, and the segments that have one and are named."""
+    named = [segment for file in files for segment in file.named]
+    if any(segment.value is None for segment in named):
+        raise InputError(
+            "contours and masks have names and no label values, others have: say which "
+            "classes there are (--classes)"
+        )
+    values = {value for file in files for value in file.distinct()}
+    numbered = number_segments(values, segments, named)
+    return ClassTable.from_values(
+        (values | {value for value in numbered if value not in segments})
+        - {ignore_label},
+        names={value: segment.name for value, segment in numbered.items()},
+    )
 
 
 def _indices(

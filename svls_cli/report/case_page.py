@@ -9,7 +9,6 @@ from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import LabelClass
 from svls_cli.report import palette
 from svls_cli.report.charts import reliability_curves
-from svls_cli.report.contours import UNITS
 from svls_cli.report.reading import CaseContent, CaseToReport
 from svls_cli.report.rendering import render
 from svls_cli.report.summary import Measured, size_unit
@@ -54,9 +53,8 @@ def case_page(content: CaseContent, measured: Measured, shown: list[Shown]) -> b
 
 
 def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
-    """A very small picture of the slice where there is most to see."""
-    weights = content.disagreement
-    first = max(shown, key=lambda each: weights[each.number])
+    """A very small picture of the slice with most labels."""
+    first = max(shown, key=lambda each: content.foreground(each.hard).sum())
     height_mm, width_mm = content.plane.pixel_mm
     return thumbnail(
         first.image,
@@ -82,14 +80,12 @@ def _values(
     views: list[SliceView],
 ) -> dict[str, Any]:
     case, plane, grid = content.source.case, content.plane, content.grid
-    rows, columns = shown[0].hard.shape
-    height_mm, width_mm = rows * plane.pixel_mm[0], columns * plane.pixel_mm[1]
     colors = palette.class_colors(content.classes)
     present = _present(content, shown)
     drawn = [c for c in content.classes.classes if c.value]
     one_class = len(drawn) == 1
     controls = _controls(content, views)
-    pixels = columns * UNITS / _PANEL  # of the screen, in units of a drawing
+    widest = max(view.width for view in views)
     return {
         "case": case.name,
         "version": __version__,
@@ -123,13 +119,10 @@ def _values(
         ],
         "controls": controls,
         "toggles": [key for key, _, _ in controls],
-        "width": columns * UNITS,
-        "height": rows * UNITS,
-        "ratio": width_mm / height_mm,
-        # Of a letter's height to its width, where pixels are not square.
+        # Width of a pixel per height.
         "stretch": plane.pixel_mm[1] / plane.pixel_mm[0],
-        "hatch": round(6 * pixels, 1),
-        "font": round(11 * pixels, 1),
+        "panel_width": _PANEL,
+        "hatch": round(6 * widest / _PANEL, 1),
         "palette": palette,
         "classes": _class_rows(content, measured),
     }

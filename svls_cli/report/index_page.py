@@ -102,6 +102,7 @@ def index_page(
         "unit": size_unit(flat=flat),
         "entropy": histogram(entropies),
         "agreement": histogram([s.dice for s in ordered if s.dice is not None]),
+        "accuracy": histogram(_predicted_dice(ordered)),
         "chart_width": WIDTH,
         "chart_height": HEIGHT,
         "n_classes": len(config.classes),
@@ -119,6 +120,11 @@ def _badness(summary: CaseSummary) -> tuple[float, str]:
         return 2, summary.case  # nothing to compare
     bits = summary.entropy_bits
     return (math.inf if bits is None else 3 - bits), summary.case
+
+
+def _predicted_dice(summaries: Sequence[CaseSummary]) -> list[float]:
+    found = (each.scores["dice"] for each in summaries if each.scores is not None)
+    return [dice for dice in found if dice is not None]
 
 
 def _first(summaries: Sequence[CaseSummary]) -> str:

@@ -21,7 +21,7 @@ from svls_cli.soften.levels import levels
 # Probabilities at which lines are drawn, in percent.
 LEVELS = (10, 50, 90)
 # Pixels around the labels, and the share of their extent.
-_LEAST_MARGIN, _MARGIN_SHARE = 4, 0.12
+_LEAST_MARGIN, _MARGIN_SHARE = 8, 0.15
 # Share of the pixels that are darker than black, and lighter than white.
 _CLIPPED = 0.5
 
@@ -74,9 +74,21 @@ class Panel:
 
 @dataclass(frozen=True)
 class SliceView:
-    """All pictures of one slice."""
+    """All pictures of one slice.
+
+    Parameters
+    ----------
+    number
+        Index of the slice.
+    width, height
+        Extent of the pictures, tenths of a pixel.
+    panels
+        The pictures.
+    """
 
     number: int
+    width: int
+    height: int
     panels: tuple[Panel, ...]
 
 
@@ -112,12 +124,13 @@ class Shown:
 
 
 def shown_slices(content: CaseContent, count: int) -> list[Shown]:
-    """Read the slices where most is uncertain, cropped to the labels."""
-    chosen = choose_slices(content.disagreement, count)
-    found = [_read(content, number) for number in chosen]
-    drawn = [content.foreground(m) for each in found for m in each.label_maps]
-    box = _box(np.logical_or.reduce(drawn))
-    return [each.cropped(box) for each in found]
+    """Read the slices where most is uncertain, each cropped to its labels."""
+    found = []
+    for number in choose_slices(content.disagreement, count):
+        whole = _read(content, number)
+        drawn = [content.foreground(labels) for labels in whole.label_maps]
+        found.append(whole.cropped(_box(np.logical_or.reduce(drawn))))
+    return found
 
 
 def window_of(shown: Iterable[Shown]) -> tuple[float, float]:
@@ -169,7 +182,8 @@ def draw_slice(
     ]
     if shown.argmax is not None:
         panels += _predicted(draw, shown, shown.argmax, hard)
-    return SliceView(shown.number, tuple(panels))
+    rows, columns = shown.hard.shape
+    return SliceView(shown.number, columns * UNITS, rows * UNITS, tuple(panels))
 
 
 def _predicted(

@@ -93,10 +93,14 @@ def test_setup_is_two_commands() -> None:
 
 
 def test_sample_data_is_what_its_script_makes(tmp_path: Path) -> None:
-    shutil.copy(SAMPLE / "make.py", tmp_path)
-    subprocess.run([sys.executable, tmp_path / "make.py"], check=True)
+    for script in ("make.py", "make_dicom.py"):
+        shutil.copy(SAMPLE / script, tmp_path)
+        subprocess.run([sys.executable, tmp_path / script], check=True)
     made = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
     kept = {p.relative_to(SAMPLE) for p in SAMPLE.rglob("*") if p.is_file()}
     assert made == {path for path in kept if "__pycache__" not in path.parts}
     size = sum((SAMPLE / path).stat().st_size for path in made)
     assert size < 2_000_000
+    for path in (SAMPLE / "dicom").rglob("*.dcm"):
+        again = tmp_path / path.relative_to(SAMPLE)
+        assert path.read_bytes() == again.read_bytes()

@@ -5,6 +5,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    generate_uid,
+)
 
 from svls_cli.cli.label_files import AnyFiles
 from svls_cli.dicom.finding import DicomFiles
@@ -138,6 +143,21 @@ def test_one_broken_file_costs_its_case_only(tmp_path: Path, run: Run) -> None:
     assert "failed: bad: " in told
     assert "failed: cut: " in told
     assert list(open_store(tmp_path / "a.zarr")) == ["seg"]
+
+
+def test_a_dicomdir_is_no_case(tmp_path: Path, run: Run) -> None:
+    write_study(tmp_path / "study")
+    listing = pydicom.Dataset()
+    listing.file_meta = pydicom.dataset.FileMetaDataset()
+    listing.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    listing.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    listing.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    listing.FileSetID, listing.DirectoryRecordSequence = "", []
+    listing.save_as(tmp_path / "study" / "DICOMDIR", enforce_file_format=True)
+    run("smooth", "study", "a.zarr", "-j1")
+    assert list(open_store(tmp_path / "a.zarr")) == ["seg"]
+    told = run("smooth", "study/DICOMDIR", "b.zarr", "-j1", code=4).stderr
+    assert "DICOMDIR: a DICOMDIR, which names files; give their folder" in told
 
 
 def test_not_a_dicom_file(tmp_path: Path, run: Run) -> None:

@@ -6,7 +6,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
@@ -255,6 +255,7 @@ def _same(file: pydicom.Dataset) -> None:
         (_set("Rows", 6), "bytes, and the file has"),
         (_set("Rows", 0), "0 rows and 9 columns|0 x 9 pixels"),
         (_set("NumberOfFrames", 2**31 - 1), "truncated: 2147483647 frames"),
+        (_set("NumberOfFrames", 0), "it has no frames"),
         (_remove("PixelData"), "it has no pixel data"),
         (_remove("SegmentSequence"), "no SegmentSequence"),
         (_remove("PerFrameFunctionalGroupsSequence"), "no ImagePositionPatient"),
@@ -282,10 +283,21 @@ def test_broken_files(
 def test_truncated_file(ct: Path) -> None:
     path = save(segmentation(ct, labels()), ct / "seg.dcm")
     content = path.read_bytes()
-    for size in (0, 100, 140, 1000, len(content) - 60):
+    for size in (*range(0, len(content), 97), len(content) - 1):
         path.write_bytes(content[:size])
-        with pytest.raises(InputError, match=r"truncated|not a DICOM|broken DICOM"):
+        with pytest.raises(InputError, match=r"truncated|^not a DICOM file"):
             read_segmentation(path).label_map()
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_frames_that_cannot_be_decoded(syntax: str, ct: Path) -> None:
+    parts = shares()[..., 1:] / 255
+    file = segmentation(ct, parts, "FRACTIONAL", transfer_syntax_uid=syntax)
+    whole = list(generate_frames(file.PixelData, number_of_frames=file.NumberOfFrames))
+    for frames in ([each[:40] for each in whole], [b"none"] * len(whole), whole[1:]):
+        file.PixelData = encapsulate(frames)
+        with pytest.raises(InputError, match=r"^broken or truncated DICOM file: .*$"):
+            read_segmentation(save(file, ct / "seg.dcm")).fractions()
 
 
 def test_big_endian(ct: Path) -> None:
