@@ -17,6 +17,7 @@ from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.segments import Segment, add_segments, check_names, number_segments
 from svls_cli.labels.sources import Labels, SoftLabels
+from svls_cli.labels.suffixes import suffix_of
 from svls_cli.labels.values import listed
 
 
@@ -77,10 +78,12 @@ def read_rater_maps(
         for (_, source), file in zip(case.raters[1:], files[1:], strict=True):
             difference = first.difference(file.geometry)
             if difference and not resample_to_first:
+                hint = "--resample-to-first brings one onto the other"
+                if not suffix_of(source.paths[0]):
+                    hint += ", and --series puts DICOM segmentations on their series"
                 raise InputError(
                     f"{case.raters[0][1].paths[0]} and {source.paths[0]} lie on "
-                    f"different grids: {difference}; --resample-to-first brings one "
-                    "onto the other"
+                    f"different grids: {difference}; {hint}"
                 )
         if classes is None:
             classes = _own_classes(files, segments, ignore_label)

@@ -128,3 +128,17 @@ def test_raters_whose_numbers_differ(tmp_path: Path, run: Run) -> None:
     run("fuse-raters", *options, "a", "b", "consensus")
     run("smooth", "consensus", "b.zarr", "-j1")
     np.testing.assert_array_equal(open_store(tmp_path / "b.zarr")["p1"].hard[:], LABELS)
+
+
+def test_raters_whose_slices_differ(tmp_path: Path, run: Run) -> None:
+    write_series(tmp_path / "ct", GRID)
+    for rater, empty in (("a", 0), ("b", 5)):
+        (tmp_path / rater).mkdir()
+        array = LABELS.copy()
+        array[empty] = 0
+        save(segmentation(tmp_path / "ct", array), tmp_path / rater / "p1.dcm")
+    told = run("fuse-raters", "-j1", "a", "b", "a.zarr", code=4).stderr
+    assert "different grids: origin" in told
+    assert "and --series puts DICOM segmentations on their series" in told
+    run("fuse-raters", "-j1", "--series", "ct", "a", "b", "a.zarr")
+    assert open_store(tmp_path / "a.zarr")["p1"].geometry.shape == GRID.shape
