@@ -107,7 +107,7 @@ def image(distances: list[Volume], rng: np.random.Generator) -> npt.NDArray[np.i
         inside = 1 / (1 + np.exp(field / 0.8))
         scan += inside * (LEVELS[value] - scan)
     noisy = scan + rng.normal(scale=12, size=SHAPE)
-    return (4 * np.round(noisy / 4)).astype(np.int16)
+    return (8 * np.round(noisy / 8)).astype(np.int16)  # small when packed
 
 
 def write(

@@ -12,6 +12,7 @@ from typing import Any
 import pydicom
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from svls_cli.errors import InputError
@@ -34,8 +35,12 @@ def dicom_files(folder: Path) -> list[Path]:
     Raises
     ------
     InputError
-        If there are none.
+        If there are none, or it is no folder.
     """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}"
+        )
     found = [
         path
         for place, folders, names in os.walk(folder)
@@ -132,6 +137,13 @@ def element(dataset: pydicom.Dataset, keyword: str) -> Any:
     if value is None or value == "" or (isinstance(value, Sequence) and not len(value)):
         raise InputError(f"broken or truncated DICOM file: it has no {keyword}")
     return value
+
+
+def text(dataset: pydicom.Dataset, keyword: str) -> str:
+    """A data element of one text, in which a backslash parts nothing; or empty."""
+    value = dataset.get(keyword) or ""
+    parts = value if isinstance(value, MultiValue) else [value]
+    return "\\".join(str(part) for part in parts).strip()
 
 
 def first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from svls_cli.arrays import FloatArray
-from svls_cli.dicom.files import RTSTRUCT, read_dataset, understood
+from svls_cli.dicom.files import RTSTRUCT, read_dataset, text, understood
 from svls_cli.dicom.planes import SAME_MM, TOLERANCE
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
@@ -175,7 +175,7 @@ def _structures(dataset: pydicom.Dataset) -> tuple[Structure, ...]:
 
 
 def _structure(roi: pydicom.Dataset, drawn: pydicom.Dataset) -> Structure:
-    name = composed(str(roi.get("ROIName") or "").strip()) or f"ROI {roi.ROINumber}"
+    name = composed(text(roi, "ROIName")) or f"ROI {roi.ROINumber}"
     contours: list[FloatArray] = []
     known: set[bytes] = set()
     left_out: Counter[str] = Counter()

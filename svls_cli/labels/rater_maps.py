@@ -68,8 +68,8 @@ def read_rater_maps(
     """
     with ExitStack() as stack:
         files = []
-        for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
-            with _naming(rater, shown):
+        for shown, source in case.sources:
+            with _naming(shown):
                 files.append(stack.enter_context(source.open()))
         segments: dict[int, Segment] = {}
         for file in files:
@@ -91,7 +91,7 @@ def read_rater_maps(
         maps, notes = [], [case.missing_note]
         soft: dict[str, SoftLabels] = {}
         for rater, (shown, _), file in zip(raters, case.sources, files, strict=True):
-            with _naming(rater, shown):
+            with _naming(shown):
                 check_names(file.segments, classes)
                 indices, own = _indices(file, classes, ignore_label)
             notes += [f"rater {rater}: {note}" for note in file.notes(classes)]
@@ -144,18 +144,18 @@ def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
     """
     records = []
     for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
-        with _naming(rater, shown):
+        with _naming(shown):
             records += source.records(rater)
     return records
 
 
 @contextmanager
-def _naming(rater: str, shown: str) -> Iterator[None]:
+def _naming(shown: str) -> Iterator[None]:
     """Say which file it is that cannot be read, and whose."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"rater {rater}: {shown}: {error}") from error
+        raise InputError(f"{shown}: {error}") from error
 
 
 def _onto(

@@ -11,6 +11,7 @@ from pathlib import Path
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import (
     LABEL_MAPS,
+    MASKS,
     LabelFiles,
     check_folder,
     each_once,
@@ -52,13 +53,13 @@ class RatedCase:
 
     @property
     def sources(self) -> tuple[tuple[str, LabelSource], ...]:
-        """Each rater's source of labels, with the name to show of it."""
+        """Each rater's source of labels, with whose and which it is, to show."""
         found, names = [], self.inputs
-        for _, source in self.raters:
+        for rater, source in self.raters:
             n_files = len(source.paths)
             # Of several masks the folder: errors name the file in it.
             shown = names[0] if n_files == 1 else str(Path(names[0]).parent)
-            found.append((shown, source))
+            found.append((f"rater {rater}: {shown}", source))
             names = names[n_files:]
         return tuple(found)
 
@@ -179,7 +180,7 @@ def _by_case(
         if other != source:
             raise InputError(
                 f"two files are case {case!r} of rater {rater!r}: {other.paths[0]} and "
-                f"{source.paths[0]}"
+                f"{source.paths[0]}; {MASKS}"
             )
     return [
         RatedCase(

@@ -21,17 +21,17 @@ from svls_cli.report.views import (
     draw_slice,
     window_of,
 )
+from svls_cli.store.schema import method_text
 
 # No page has more bytes than that.
 MOST_BYTES = 150_000
 # Tried in turn until a page is small enough.
 _EFFORTS = (
     Effort(4, 0.05, 200),
-    Effort(4, 0.25, 180),
-    Effort(4, 0.5, 140),
-    Effort(3, 0.8, 120),
-    Effort(2, 1.2, 100),
-    Effort(1, 2.0, 80),
+    Effort(4, 0.25, 160),
+    Effort(4, 0.5, 130, 2_500),
+    Effort(2, 0.5, 120, 2_500),
+    Effort(1, 0.5, 120, 2_500),
 )
 _PANEL = 240  # width of a picture on the screen, pixels
 _THUMBNAIL = 72  # pixels of its longer side
@@ -64,13 +64,6 @@ def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
         longest=_THUMBNAIL,
         aspect=height_mm / width_mm,
     )
-
-
-def method_text(method: Mapping[str, Any]) -> str:
-    """A method and its parameters, not what they are in the voxels of a case."""
-    name, *settings = method.items()
-    told = [f"{key} {value}" for key, value in settings if not key.endswith("_vox")]
-    return ", ".join([str(name[1]), *told])
 
 
 def _values(
@@ -161,13 +154,14 @@ def _reason(content: CaseContent) -> str:
     return "the soft labels are most uncertain"
 
 
-def _beside(source: CaseToReport) -> list[str]:
-    """Names of the files of image and prediction; folders are nobody's business."""
-    paths = [] if source.scan is None else [path.name for path in source.scan.paths]
+def _beside(source: CaseToReport) -> list[tuple[str, str]]:
+    """What image and prediction are, and their names, without the folders above."""
+    scans = () if source.scan is None else source.scan.paths
+    found = [("image", path.name) for path in scans]
     if source.prediction is not None:
-        *_, store, case = str(source.prediction.path).split("/")
-        paths.append(f"{store}/{case}")
-    return paths
+        parts = str(source.prediction.path).split("/")[-2:]
+        found.append(("prediction", "/".join(parts)))
+    return found
 
 
 def knows_sides(inputs: list[Mapping[str, Any]]) -> bool:

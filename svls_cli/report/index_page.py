@@ -11,13 +11,12 @@ from typing import Any
 from svls_cli.batch.records import Record
 from svls_cli.labels.classes import ClassTable
 from svls_cli.report import palette
-from svls_cli.report.case_page import method_text
 from svls_cli.report.charts import HEIGHT, WIDTH, Histogram, histogram
 from svls_cli.report.flags import find_flags
 from svls_cli.report.folder import file_name
 from svls_cli.report.rendering import render
 from svls_cli.report.summary import CaseSummary, size_unit
-from svls_cli.store.schema import StoreConfig
+from svls_cli.store.schema import StoreConfig, method_text
 
 # Up to so many cells the table of cases has a column for each class.
 _MOST_CELLS = 4000

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from svls_cli.soften.levels import levels
 
 # Probabilities at which lines are drawn, in percent.
 LEVELS = (10, 50, 90)
+_PIECE = re.compile("M[^M]*")  # one closed line of a path
 # Pixels around the labels, and the share of their extent.
 _LEAST_MARGIN, _MARGIN_SHARE = 8, 0.15
 # Share of the pixels that are darker than black, and lighter than white.
@@ -33,6 +36,7 @@ class Effort:
     slices: int
     tolerance: float  # how far lines may move, pixels
     longest: int  # pixels of the longer side of a picture
+    characters: float = math.inf  # of the lines of a picture; the longest are kept
 
 
 @dataclass(frozen=True)
@@ -183,7 +187,31 @@ def draw_slice(
     if shown.argmax is not None:
         panels += _predicted(draw, shown, shown.argmax, hard)
     rows, columns = shown.hard.shape
-    return SliceView(shown.number, columns * UNITS, rows * UNITS, tuple(panels))
+    kept = tuple(_fitting(panel, effort.characters) for panel in panels)
+    return SliceView(shown.number, columns * UNITS, rows * UNITS, kept)
+
+
+def _fitting(panel: Panel, characters: float) -> Panel:
+    """A picture without the shortest of its lines, if all are too many."""
+    lines = [line for layer in panel.layers for line in layer.lines]
+    pieces = sorted(
+        (piece for line in lines for piece in _PIECE.findall(line.d)), key=len
+    )
+    total, shortest = sum(map(len, pieces)), 0
+    for piece in pieces:
+        if total <= characters:
+            break
+        total, shortest = total - len(piece), len(piece)
+
+    def kept(line: Line) -> Line:
+        found = (each for each in _PIECE.findall(line.d) if len(each) > shortest)
+        return replace(line, d="".join(found))
+
+    layers = (
+        replace(layer, lines=tuple(filter(lambda line: line.d, map(kept, layer.lines))))
+        for layer in panel.layers
+    )
+    return replace(panel, layers=tuple(layers))
 
 
 def _predicted(

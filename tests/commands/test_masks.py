@@ -292,7 +292,7 @@ def test_files_that_are_no_masks(
         given = ["--pattern", ALL, *classes, "masks", f"{at}.zarr"]
         result = run("fuse-raters", *given, code=4)
         (line,) = result.stderr.splitlines()
-        assert line.startswith("failed: p1: ")
+        assert line.startswith("failed: p1: rater bob: masks/p1: ")
         assert "bob_lung.nrrd" in line
         assert reason in line
         assert sorted(open_store(folder / f"{at}.zarr")) == ["p0", "p2"]

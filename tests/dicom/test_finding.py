@@ -161,6 +161,14 @@ def test_a_dicomdir_is_no_case(tmp_path: Path, run: Run) -> None:
     assert "DICOMDIR: a DICOMDIR, which names files; give their folder" in told
 
 
+def test_series_that_is_no_folder(tmp_path: Path, run: Run) -> None:
+    write_study(tmp_path / "study")
+    for given, wrong in (("none", "no such folder"), ("study/seg.dcm", "not a folder")):
+        told = run("smooth", "--series", given, "study/seg.dcm", "a.zarr", code=3)
+        assert f"{given}: " in told.stderr
+        assert wrong in told.stderr
+
+
 def test_not_a_dicom_file(tmp_path: Path, run: Run) -> None:
     (tmp_path / "a.dcm").write_text("none")
     told = run("smooth", "a.dcm", "a.zarr", "-j1", code=4).stderr

@@ -90,6 +90,13 @@ def test_names_that_repeat_get_numbers(ct: Path) -> None:
     assert [s.name for s in segments.values()] == ["nodule 1", "nodule 2", "lung"]
 
 
+def test_a_backslash_parts_no_name(ct: Path) -> None:
+    file = segmentation(ct, labels())
+    file.SegmentSequence[0].SegmentLabel = "left\\right"
+    segments = read_segmentation(save(file, ct / "seg.dcm")).segments
+    assert segments[1].name == "left\\right"
+
+
 def test_numbers_of_16_bits(ct: Path) -> None:
     array = np.array([0, 7, 300, 40_000], np.uint16)[labels()]
     file = segmentation(ct, array, "LABELMAP", numbers=(7, 300, 40_000))
@@ -237,6 +244,22 @@ def _far(file: pydicom.Dataset) -> None:
     position.ImagePositionPatient = [-7, 11, 2.5e6]
 
 
+def _turned(*cosines: float) -> Callable[[pydicom.Dataset], None]:
+    def change(file: pydicom.Dataset) -> None:
+        shared = file.SharedFunctionalGroupsSequence[0]
+        shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(cosines)
+
+    return change
+
+
+def _spaced(*spacing_mm: float) -> Callable[[pydicom.Dataset], None]:
+    def change(file: pydicom.Dataset) -> None:
+        shared = file.SharedFunctionalGroupsSequence[0]
+        shared.PixelMeasuresSequence[0].PixelSpacing = list(spacing_mm)
+
+    return change
+
+
 def _zero(file: pydicom.Dataset) -> None:
     file.SegmentSequence[0].SegmentNumber = 0
 
@@ -264,6 +287,10 @@ def _same(file: pydicom.Dataset) -> None:
         (_twice, "two frames of segment 1 lie in slice"),
         (_between, "not evenly spaced"),
         (_far, "lie so far apart that 1000017 slices"),
+        (_turned(1, 0, 0, 1, 0, 0), "not two directions at right angles"),
+        (_turned(2, 0, 0, 0, 0.5, 0), "not two directions at right angles"),
+        (_spaced(-1, 1), r"PixelSpacing is \(-1.0, 1.0\)"),
+        (_spaced(0, 0), r"PixelSpacing is \(0.0, 0.0\)"),
         (_zero, "a segment has number 0"),
         (_same, "two segments have number 2"),
     ],

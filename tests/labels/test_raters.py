@@ -274,8 +274,8 @@ def test_masks_of_each_rater(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     touch(tmp_path, "p2/bob/heart.nii", "p2/bob/Background.nii")
     cases = find_rated_cases(tmp_path, pattern="{case}/{rater}/{class}.nii")
     assert found(cases) == {"p1": ["ann", "bob"], "p2": ["bob"]}
-    ann, bob = (str(tmp_path / "p1" / rater) for rater in ("ann", "bob"))
-    assert [shown for shown, _ in cases[0].sources] == [ann, f"{bob}/rib.nii"]
+    shown = [f"rater ann: {tmp_path}/p1/ann", f"rater bob: {tmp_path}/p1/bob/rib.nii"]
+    assert [name for name, _ in cases[0].sources] == shown
     names = {0: "background", 1: "heart", 2: "lung", 3: "rib"}
     table = named_classes(cases)
     assert table == ClassTable.from_values(names, names=names)
