@@ -1,6 +1,6 @@
 """Draw the picture at the top of the README, from the sample data.
 
-python .github/front.py [PICTURE.png]
+Usage: python .github/front.py [PICTURE.png]
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 DATA = HERE.parent / "sample_data"
 CASE = "case_01.nii.gz"
 SLICE = 8, slice(10, 45), slice(11, 46)
-RATER = "b"
+RATER = 1  # whose hard label is shown
 CMAP = "magma"
 OPACITY = 0.7  # of a class that is certain
 WIDTH, HEIGHT, PANEL, STEP = 8.4, 2.55, 1.92, 1.97  # in inches
@@ -38,11 +38,11 @@ def main(path: Path) -> None:
     colors = np.array([to_rgb(f"#{each.color}") for each in classes])
     values = [each.value for each in classes]
     grey = np.interp(read(DATA / "images" / CASE)[SLICE], (-10, 230), (0, 1))
-    maps = {rater.name: read(rater / CASE) for rater in (DATA / "raters").iterdir()}
-    hard = maps[RATER][SLICE]
+    raters = [read(folder / CASE) for folder in sorted((DATA / "raters").iterdir())]
+    hard = raters[RATER][SLICE]
     # Multi-rater SVLS, as `svls-cli fuse-raters` stores it.
     soft = np.mean(
-        [smooth(labels, classes=values, sigma=1) for labels in maps.values()], axis=0
+        [smooth(labels, classes=values, sigma=1) for labels in raters], axis=0
     )[(slice(None), *SLICE)]
     entropy = -np.sum(soft * np.log2(np.maximum(soft, 1e-9)), axis=0)
 

@@ -4,8 +4,9 @@
 
 An "abdomen" of four classes (background, organ, vessel, lesion) on an oblique grid with
 thick slices, annotated by an expert (`labels/`) and by three raters whose contours
-differ as people's do (`raters/`), with matching images (`images/`); and one 2-D slice
-(`slice/`). The study in `dicom/` is made by `make_dicom.py`.
+differ as people's do (`raters/`, and with a mask per class `masks/`), with matching
+images (`images/`); and one 2-D slice (`slice/`). The study in `dicom/` is made by
+`make_dicom.py`.
 """
 
 from __future__ import annotations
@@ -106,10 +107,13 @@ def image(distances: list[Volume], rng: np.random.Generator) -> npt.NDArray[np.i
         inside = 1 / (1 + np.exp(field / 0.8))
         scan += inside * (LEVELS[value] - scan)
     noisy = scan + rng.normal(scale=12, size=SHAPE)
-    return (4 * np.round(noisy / 4)).astype(np.int16)
+    return (8 * np.round(noisy / 8)).astype(np.int16)  # small when packed
 
 
-def write(path: Path, array: npt.NDArray[np.generic]) -> None:
+def write(
+    path: Path, array: npt.NDArray[np.generic], *, segments: bool = False
+) -> None:
+    """Write an image; ``segments`` names the classes in its header, as Slicer does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = sitk.GetImageFromArray(array)
     if array.ndim == 3:
@@ -119,7 +123,19 @@ def write(path: Path, array: npt.NDArray[np.generic]) -> None:
     else:
         picture.SetSpacing((0.7, 0.7))
         picture.SetOrigin((-12.25, 3.5))
+    for value, name in CLASSES.items() if segments else ():
+        rgb = " ".join(f"{part / 255:.6f}" for part in bytes.fromhex(COLORS[value]))
+        texts = {"LabelValue": str(value), "Name": name, "Color": rgb}
+        for key, text in texts.items():
+            picture.SetMetaData(f"Segment{value}_{key}", text)
     sitk.WriteImage(picture, str(path), useCompression=True)
+
+
+def write_masks(folder: Path, labels: npt.NDArray[np.uint8]) -> None:
+    """A mask for each class; that of the organ is whole, with the lesion in it."""
+    write(folder / "organ.nii.gz", np.isin(labels, (1, 3)).astype(np.uint8))
+    write(folder / "vessel.nii.gz", (labels == 2).astype(np.uint8))
+    write(folder / "lesion.nii.gz", (labels == 3).astype(np.uint8))
 
 
 def main() -> None:
@@ -129,7 +145,7 @@ def main() -> None:
         suffix = "nrrd" if number % 4 == 0 else "nii.gz"
         name = f"case_{number:02d}.{suffix}"
         labels = annotate(distances, rng, amplitude=0.2)
-        write(HERE / "labels" / name, labels)
+        write(HERE / "labels" / name, labels, segments=suffix == "nrrd")
         write(HERE / "images" / name, image(distances, rng))
         if number == 1:
             write(HERE / "slice" / "slice_01.nrrd", labels[len(labels) // 2])
@@ -137,6 +153,7 @@ def main() -> None:
             for rater, margin in RATERS.items():
                 drawn = annotate(distances, rng, amplitude=1, margin=margin)
                 write(HERE / "raters" / rater / name, drawn)
+                write_masks(HERE / "masks" / f"case_{number:02d}" / rater, drawn)
     rows = [f"{value},{name},{COLORS[value]}\n" for value, name in CLASSES.items()]
     (HERE / "classes.csv").write_text("".join(["value,name,color\n", *rows]))
 

@@ -10,6 +10,7 @@ import shutil
 import sys
 import textwrap
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -142,12 +143,16 @@ def _workers(
 
 
 class Reporter:
-    """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON."""
+    """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON.
+
+    Of cases with the same note the first has it in full, and the others are counted.
+    """
 
     def __init__(self, *, as_json: bool, done: str, where: str) -> None:
         self._as_json, self._done, self._where = as_json, done, where
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
         self._bytes = 0
+        self._notes: Counter[str] = Counter()
 
     def __call__(self, record: Record) -> None:
         """Print a record, or what is worth knowing of it."""
@@ -158,7 +163,9 @@ class Reporter:
         elif record.status == "failed":
             _above_bar(_failure(record))
         elif record.status == "done" and record.reason:
-            _above_bar(f"note: {record.case}: {record.reason}")
+            self._notes[record.reason] += 1
+            if self._notes[record.reason] == 1:
+                _above_bar(f"note: {record.case}: {record.reason}")
 
     @property
     def tells_more(self) -> bool:
@@ -170,6 +177,10 @@ class Reporter:
         """Print the summary, and return the command's exit code."""
         counts = self._counts
         if not self._as_json:
+            for note, n in self._notes.items():
+                if n > 1:
+                    cases = "case" if n == 2 else "cases"
+                    echo(f"note: {n - 1} more {cases}: {note}", err=True)
             parts = [f"{counts['done']} {self._done} ({readable(self._bytes)})"]
             if counts["skipped"]:
                 parts.append(f"{counts['skipped']} already complete")

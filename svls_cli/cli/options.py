@@ -189,12 +189,12 @@ def _overlap(choices: Sequence[str], text: str) -> Callable[[Decorated], Decorat
         default="fail",
         help="What becomes of a voxel in several masks of one case (--pattern with "
         "{class}). fail: the case fails. first: it goes to the class of the lowest "
-        "label value; without --classes that is the first by name."
-        f"{text}",
+        "label value, without --classes the first by name. last: to that of the "
+        f"highest, as if the masks were painted in this order.{text}",
     )
 
 
-overlap = _overlap(OVERLAPS[:2], "")
+overlap = _overlap(OVERLAPS[:3], "")
 overlap_or_share = _overlap(
     OVERLAPS, " share: they share it evenly, and the method smooths that."
 )

@@ -65,6 +65,10 @@ def command(
     """
     from svls_cli.report.report import report_cases, report_folder
 
+    if "-" in rest["images"]:
+        raise click.UsageError("--images takes files and folders, not standard input")
+    if image_pattern and not rest["images"]:
+        raise click.UsageError("--image-pattern: of use with --images only")
     folder = out or report_folder(store)
     reporter = console.Reporter(as_json=as_json, done="pages made", where=str(folder))
     with console.batch(rest, on_record=reporter) as batch:

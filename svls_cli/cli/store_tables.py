@@ -18,20 +18,15 @@ if TYPE_CHECKING:
 def show_made(out: str) -> None:
     """Print how the labels of a store were made, and the commands that come next."""
     from svls_cli.store.reader import open_store
+    from svls_cli.store.schema import method_text
 
     config, path = open_store(out).config, shlex.quote(out)
     classes = _classes(config)
-    made = [*_fusion(config), _method(config), f"{len(classes)} classes"]
+    made = [*_fusion(config), method_text(config.method), f"{len(classes)} classes"]
     told = f"{'; '.join(made)}: {', '.join(classes)}"
     echo(textwrap.shorten(told, width(), placeholder=" ..."))
     echo(f"next: svls-cli inspect {path}")
     echo(f"      svls-cli train {path} --images IMAGES --out RUN")
-
-
-def _method(config: StoreConfig) -> str:
-    """The method of a store and its parameters."""
-    name, *settings = config.method.items()
-    return ", ".join([str(name[1]), *(f"{key} {value}" for key, value in settings)])
 
 
 def _fusion(config: StoreConfig) -> list[str]:
@@ -52,10 +47,12 @@ def _classes(config: StoreConfig) -> list[str]:
 
 def show_store(store: Store, cases: Sequence[Inspected], *, verified: bool) -> None:
     """Print a store's parameters and classes, and a row per case."""
+    from svls_cli.store.schema import method_text
+
     config, classes = store.config, _classes(store.config)
     total = sum(case.record.bytes or 0 for case in cases)
     echo(f"store    {store.path}")
-    echo(f"method   {_method(config)}")
+    echo(f"method   {method_text(config.method)}")
     for fusion in _fusion(config):
         echo(f"fusion   {fusion}")
     echo(f"dtype    {config.dtype}")

@@ -68,8 +68,7 @@ def write_consensus(
     fusion, resample_to_first
         As in `fuse_cases`; of hard labels ``mean`` and ``majority`` are the same here.
     classes
-        Default: the label values of each case; of labels that have names alone, all
-        names in their order, from 1.
+        Default: the label values of each case; of labels that go by names, all names.
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.

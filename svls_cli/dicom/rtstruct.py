@@ -55,7 +55,7 @@ class ContourLabels:
         return {}
 
     @property
-    def unnumbered(self) -> tuple[Segment, ...]:
+    def named(self) -> tuple[Segment, ...]:
         """Names and colours of the structures that are not points or lines."""
         return _named(self.structures)
 

@@ -163,6 +163,8 @@ class Segmentation:
     def name(self, number: int) -> str:
         """What errors call a segment."""
         segment = self.segments.get(number)
+        if not number:
+            return "the background"
         return repr(segment.name) if segment and segment.name else f"segment {number}"
 
     def _overlap(self, one: int, other: int, n_voxels: int) -> str:

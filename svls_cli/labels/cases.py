@@ -55,6 +55,10 @@ class Case:
         return Case(self.name, self.source.absolute(), self.inputs, image)
 
 
+# Advice where several files are one case.
+MASKS = "if they are masks, one per class, {class} in the pattern says which"
+
+
 class LabelFiles(Protocol):
     """A family of formats: which of its files there are, and how one is read."""
 
@@ -305,7 +309,8 @@ def _check_unique(cases: Sequence[Case]) -> None:
         if other.source != case.source:
             raise InputError(
                 f"two files are case {case.name!r}: {_file(other)} and {_file(case)}; "
-                "rename one, or name the cases with JSON records on standard input"
+                "rename one, or name the cases by --pattern or with JSON records on "
+                f"standard input; {MASKS}"
             )
         if other.image != case.image:
             raise InputError(

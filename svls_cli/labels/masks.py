@@ -34,7 +34,7 @@ class MaskFiles:
     masks
         Name of the class, and the file in which its voxels are not 0, of each; sorted.
     overlap
-        ``fail``, ``first`` or ``share``.
+        ``fail``, ``first``, ``last`` or ``share``.
     """
 
     masks: tuple[tuple[str, Path], ...]
@@ -52,10 +52,11 @@ class MaskFiles:
         return tuple(path for _, path in self.masks)
 
     def named(self) -> tuple[Segment, ...]:
-        """A class for each mask; the background has none of its own."""
-        names = (name for name, _ in self.masks)
+        """A class for each mask, but for one of the background."""
         return tuple(
-            Segment(name, "") for name in names if name.casefold() != _BACKGROUND
+            Segment(name, "")
+            for name, _ in self.masks
+            if name and name.casefold() != _BACKGROUND
         )
 
     def geometry(self) -> Geometry:
@@ -137,7 +138,7 @@ class MaskLabels:
 
     geometry: Geometry
     masks: Mapping[str, Path]
-    unnumbered: Sequence[Segment]
+    named: Sequence[Segment]
     overlap: Overlap
     _overlaps: str = ""  # remark on voxels in several masks, once these were read
 
@@ -163,7 +164,7 @@ class MaskLabels:
         return [0]
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
-        """Channel of each voxel; of those that several masks share, the first.
+        """Channel of each voxel; of a voxel that masks share, the first.
 
         Raises
         ------
@@ -229,7 +230,7 @@ class MaskLabels:
         return codes, list(members)
 
     def _channels(self, table: ClassTable) -> dict[str, int]:
-        """Channel of each mask that is a class, in the order of the classes."""
+        """Channel of each mask that is a class; those first that keep their voxels."""
         names = _names(table)
         if 0 not in table.values:
             raise InputError("masks need a background, label 0, among the classes")
@@ -239,7 +240,7 @@ class MaskLabels:
                 f"none of its masks is among the classes: they are "
                 f"{listed(list(self.masks))}, and the classes {listed(list(names))}"
             )
-        return channels
+        return dict(reversed(channels.items())) if self.overlap == "last" else channels
 
 
 def _names(table: ClassTable) -> dict[str, int]:
@@ -285,11 +286,11 @@ def _overlaps(
     """What becomes of voxels in several masks.
 
     ``common`` counts them by pair of channels; ``covered`` are masks that lie in those
-    before them.
+    that keep their voxels.
     """
     pairs = [
-        f"{table.classes[one].name} and {table.classes[other].name} ({count} voxels)"
-        for (one, other), count in common.most_common()
+        f"{' and '.join(table.classes[c].name for c in sorted(pair))} ({count} voxels)"
+        for pair, count in common.most_common()
     ]
     what = f"masks overlap: {listed(pairs, 3)}"
     if overlap == "fail":
@@ -297,7 +298,7 @@ def _overlaps(
     if overlap == "share":
         return f"{what}, which they share"
     lost = f"; nothing is left of {listed(covered)}" if covered else ""
-    return f"{what}, which the first of them has{lost}"
+    return f"{what}, which the {overlap} of them has{lost}"
 
 
 @contextmanager

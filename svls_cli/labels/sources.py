@@ -48,17 +48,20 @@ class Labels(Protocol):
 
     @property
     def segments(self) -> Mapping[int, Segment]:
-        """Names and colours by label value, if the source has them."""
+        """Names and colours of labels that go by their values, if the source has them.
+
+        Their values are those of the classes.
+        """
 
     @property
-    def unnumbered(self) -> Sequence[Segment]:
-        """Segments that have names and no label values, as contours do."""
+    def named(self) -> Sequence[Segment]:
+        """Segments that are classes by their names, as contours are."""
 
     def notes(self, table: ClassTable) -> list[str]:
         """Remarks for the case's record, once its labels were read."""
 
     def distinct(self) -> list[int]:
-        """The distinct label values, sorted.
+        """The distinct label values, sorted; without those of named segments.
 
         Raises
         ------
@@ -100,7 +103,7 @@ class LabelSource(Protocol):
         """The files."""
 
     def named(self) -> Sequence[Segment] | None:
-        """Segments that have names and no label values; None if labels have values.
+        """Segments that are classes by their names; None if labels go by their values.
 
         Raises
         ------

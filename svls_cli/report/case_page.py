@@ -9,7 +9,6 @@ from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import LabelClass
 from svls_cli.report import palette
 from svls_cli.report.charts import reliability_curves
-from svls_cli.report.contours import UNITS
 from svls_cli.report.reading import CaseContent, CaseToReport
 from svls_cli.report.rendering import render
 from svls_cli.report.summary import Measured, size_unit
@@ -22,17 +21,17 @@ from svls_cli.report.views import (
     draw_slice,
     window_of,
 )
+from svls_cli.store.schema import method_text
 
 # No page has more bytes than that.
 MOST_BYTES = 150_000
 # Tried in turn until a page is small enough.
 _EFFORTS = (
     Effort(4, 0.05, 200),
-    Effort(4, 0.25, 180),
-    Effort(4, 0.5, 140),
-    Effort(3, 0.8, 120),
-    Effort(2, 1.2, 100),
-    Effort(1, 2.0, 80),
+    Effort(4, 0.25, 160),
+    Effort(4, 0.5, 130, 2_500),
+    Effort(2, 0.5, 120, 2_500),
+    Effort(1, 0.5, 120, 2_500),
 )
 _PANEL = 240  # width of a picture on the screen, pixels
 _THUMBNAIL = 72  # pixels of its longer side
@@ -54,9 +53,8 @@ def case_page(content: CaseContent, measured: Measured, shown: list[Shown]) -> b
 
 
 def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
-    """A very small picture of the slice where there is most to see."""
-    weights = content.disagreement
-    first = max(shown, key=lambda each: weights[each.number])
+    """A very small picture of the slice with most labels."""
+    first = max(shown, key=lambda each: content.foreground(each.hard).sum())
     height_mm, width_mm = content.plane.pixel_mm
     return thumbnail(
         first.image,
@@ -68,13 +66,6 @@ def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
     )
 
 
-def method_text(method: Mapping[str, Any]) -> str:
-    """A method and its parameters, not what they are in the voxels of a case."""
-    name, *settings = method.items()
-    told = [f"{key} {value}" for key, value in settings if not key.endswith("_vox")]
-    return ", ".join([str(name[1]), *told])
-
-
 def _values(
     content: CaseContent,
     measured: Measured,
@@ -82,14 +73,12 @@ def _values(
     views: list[SliceView],
 ) -> dict[str, Any]:
     case, plane, grid = content.source.case, content.plane, content.grid
-    rows, columns = shown[0].hard.shape
-    height_mm, width_mm = rows * plane.pixel_mm[0], columns * plane.pixel_mm[1]
     colors = palette.class_colors(content.classes)
     present = _present(content, shown)
     drawn = [c for c in content.classes.classes if c.value]
     one_class = len(drawn) == 1
     controls = _controls(content, views)
-    pixels = columns * UNITS / _PANEL  # of the screen, in units of a drawing
+    widest = max(view.width for view in views)
     return {
         "case": case.name,
         "version": __version__,
@@ -123,13 +112,10 @@ def _values(
         ],
         "controls": controls,
         "toggles": [key for key, _, _ in controls],
-        "width": columns * UNITS,
-        "height": rows * UNITS,
-        "ratio": width_mm / height_mm,
-        # Of a letter's height to its width, where pixels are not square.
+        # Width of a pixel per height.
         "stretch": plane.pixel_mm[1] / plane.pixel_mm[0],
-        "hatch": round(6 * pixels, 1),
-        "font": round(11 * pixels, 1),
+        "panel_width": _PANEL,
+        "hatch": round(6 * widest / _PANEL, 1),
         "palette": palette,
         "classes": _class_rows(content, measured),
     }
@@ -168,13 +154,14 @@ def _reason(content: CaseContent) -> str:
     return "the soft labels are most uncertain"
 
 
-def _beside(source: CaseToReport) -> list[str]:
-    """Names of the files of image and prediction; folders are nobody's business."""
-    paths = [] if source.scan is None else [path.name for path in source.scan.paths]
+def _beside(source: CaseToReport) -> list[tuple[str, str]]:
+    """What image and prediction are, and their names, without the folders above."""
+    scans = () if source.scan is None else source.scan.paths
+    found = [("image", path.name) for path in scans]
     if source.prediction is not None:
-        *_, store, case = str(source.prediction.path).split("/")
-        paths.append(f"{store}/{case}")
-    return paths
+        parts = str(source.prediction.path).split("/")[-2:]
+        found.append(("prediction", "/".join(parts)))
+    return found
 
 
 def knows_sides(inputs: list[Mapping[str, Any]]) -> bool:

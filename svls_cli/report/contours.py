@@ -59,21 +59,19 @@ def simplified(line: FloatArray, tolerance: float) -> FloatArray:
     """
     keep = np.zeros(len(line), bool)
     keep[[0, -1]] = True
-    spans = [(0, len(line) - 1)]
-    while spans:
-        first, last = spans.pop()
-        if last - first < 2:
-            continue
-        offsets = line[first + 1 : last] - line[first]
-        along = line[last] - line[first]
-        share = np.clip(offsets @ along / (along @ along or 1), 0, 1)
+    while True:  # all pieces are split at a time
+        (kept,) = np.nonzero(keep)
+        piece = np.minimum(np.cumsum(keep), len(kept) - 1) - 1
+        start = line[kept[piece]]
+        along, offsets = line[kept[piece + 1]] - start, line - start
+        length = np.maximum((along**2).sum(axis=1), np.finfo(np.float64).tiny)
+        share = np.clip((offsets * along).sum(axis=1) / length, 0, 1)
         away = np.hypot(*(offsets - share[:, np.newaxis] * along).T)
-        farthest = int(away.argmax())
-        if away[farthest] > tolerance:
-            middle = first + 1 + farthest
-            keep[middle] = True
-            spans += [(first, middle), (middle, last)]
-    return line[keep]
+        farthest = np.maximum.reduceat(away, kept[:-1])[piece]
+        split = (away == farthest) & (away > tolerance) & ~keep
+        if not split.any():
+            return line[keep]
+        keep |= split
 
 
 def _path(exact: FloatArray, simpler: FloatArray) -> str:

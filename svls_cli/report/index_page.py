@@ -11,13 +11,12 @@ from typing import Any
 from svls_cli.batch.records import Record
 from svls_cli.labels.classes import ClassTable
 from svls_cli.report import palette
-from svls_cli.report.case_page import method_text
 from svls_cli.report.charts import HEIGHT, WIDTH, Histogram, histogram
 from svls_cli.report.flags import find_flags
 from svls_cli.report.folder import file_name
 from svls_cli.report.rendering import render
 from svls_cli.report.summary import CaseSummary, size_unit
-from svls_cli.store.schema import StoreConfig
+from svls_cli.store.schema import StoreConfig, method_text
 
 # Up to so many cells the table of cases has a column for each class.
 _MOST_CELLS = 4000
@@ -102,6 +101,7 @@ def index_page(
         "unit": size_unit(flat=flat),
         "entropy": histogram(entropies),
         "agreement": histogram([s.dice for s in ordered if s.dice is not None]),
+        "accuracy": histogram(_predicted_dice(ordered)),
         "chart_width": WIDTH,
         "chart_height": HEIGHT,
         "n_classes": len(config.classes),
@@ -119,6 +119,11 @@ def _badness(summary: CaseSummary) -> tuple[float, str]:
         return 2, summary.case  # nothing to compare
     bits = summary.entropy_bits
     return (math.inf if bits is None else 3 - bits), summary.case
+
+
+def _predicted_dice(summaries: Sequence[CaseSummary]) -> list[float]:
+    found = (each.scores["dice"] for each in summaries if each.scores is not None)
+    return [dice for dice in found if dice is not None]
 
 
 def _first(summaries: Sequence[CaseSummary]) -> str:

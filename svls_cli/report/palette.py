@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from svls_cli.labels.classes import ClassTable
 
-# Okabe & Ito's colours without the two that are dark; legible on black.
-_HUES = ("E69F00", "56B4E9", "F0E442", "CC79A7", "00B88A", "FF7A45", "A8A4FF")
-CONSENSUS = "FFFFFF"
+# Three of Okabe & Ito's, then those that are farthest from these, from each other and
+# from white, with every kind of colour vision; legible on black.
+HUES = ("E69F00", "56B4E9", "F0E442", "E62263", "B5FFA6", "B06CFF", "996E17")
 # Lengths of lines and gaps, in pixels of the screen.
 DASHES = ("6 3", "2 2.5", "9 3 2 3", "4 2 1 2 1 2", "12 4", "1 4", "5 5")
 # Of matplotlib's magma: light is uncertain, in grey as well.
@@ -23,7 +23,7 @@ def class_colors(classes: ClassTable) -> dict[int, str]:
 
 def hue(at: int) -> str:
     """A colour of the palette."""
-    return _HUES[at % len(_HUES)]
+    return HUES[at % len(HUES)]
 
 
 def dash(at: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +14,11 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError
 from svls_cli.evaluation.evaluate_case import Measures
-from svls_cli.evaluation.predictions import Predictions, find_predictions
+from svls_cli.evaluation.predictions import (
+    PredictedCase,
+    Predictions,
+    find_predictions,
+)
 from svls_cli.labels.header import check_regular
 from svls_cli.labels.scans import Scan, find_scans
 from svls_cli.labels.values import listed
@@ -164,23 +168,29 @@ def _cases(
                 f"{listed(sorted(scans), 3)}"
             )
     everyone = dict.fromkeys(rater for case in cases.values() for rater in case.raters)
-    found = []
-    for name, case in cases.items():
-        notes = []
-        if predicted is not None and name not in predicted.cases:
-            notes.append(predicted.damaged.get(name, "no prediction"))
-        if scans and name not in scans:
-            notes.append("no image")
-        found.append(
-            CaseToReport(
-                case,
-                None if predicted is None else predicted.cases.get(name),
-                scans.get(name),
-                tuple(rater for rater in everyone if rater not in case.raters),
-                tuple(notes),
-            )
+    predictions: Mapping[str, PredictedCase] = {}
+    if predicted is not None:
+        predictions = predicted.cases
+    lacks = {
+        "no prediction": _lack(cases, predictions),
+        "no image": _lack(cases, scans),
+    }
+    return [
+        CaseToReport(
+            case,
+            predictions.get(name),
+            scans.get(name),
+            tuple(rater for rater in everyone if rater not in case.raters),
+            tuple(note for note, names in lacks.items() if name in names),
         )
-    return found
+        for name, case in cases.items()
+    ]
+
+
+def _lack(cases: Collection[str], found: Container[str]) -> set[str]:
+    """Cases that lack what more than half of them have."""
+    without = {name for name in cases if name not in found}
+    return without if 2 * len(without) < len(cases) else set()
 
 
 def _check_predictions(

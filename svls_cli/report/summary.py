@@ -134,9 +134,9 @@ def size_unit(*, flat: bool) -> str:
 
 
 def _sizes(content: CaseContent) -> dict[str, float]:
-    n = len(content.classes) + 1
-    # Slice by slice: counting widens each voxel to 8 bytes.
-    counts = sum(np.bincount(part.ravel(), minlength=n) for part in content.hard)
+    counts = np.zeros(len(content.classes) + 1, np.int64)
+    for part in content.hard:  # counting widens each voxel to 8 bytes
+        counts += np.bincount(part.ravel(), minlength=len(counts))
     spacing_mm = content.grid.spacing_mm
     voxel = math.prod(spacing_mm) / (1000 if len(spacing_mm) == 3 else 1)
     return {

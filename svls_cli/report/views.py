@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ from svls_cli.soften.levels import levels
 
 # Probabilities at which lines are drawn, in percent.
 LEVELS = (10, 50, 90)
+_PIECE = re.compile("M[^M]*")  # one closed line of a path
 # Pixels around the labels, and the share of their extent.
-_LEAST_MARGIN, _MARGIN_SHARE = 4, 0.12
+_LEAST_MARGIN, _MARGIN_SHARE = 8, 0.15
 # Share of the pixels that are darker than black, and lighter than white.
 _CLIPPED = 0.5
 
@@ -33,6 +36,7 @@ class Effort:
     slices: int
     tolerance: float  # how far lines may move, pixels
     longest: int  # pixels of the longer side of a picture
+    characters: float = math.inf  # of the lines of a picture; the longest are kept
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,21 @@ class Panel:
 
 @dataclass(frozen=True)
 class SliceView:
-    """All pictures of one slice."""
+    """All pictures of one slice.
+
+    Parameters
+    ----------
+    number
+        Index of the slice.
+    width, height
+        Extent of the pictures, tenths of a pixel.
+    panels
+        The pictures.
+    """
 
     number: int
+    width: int
+    height: int
     panels: tuple[Panel, ...]
 
 
@@ -112,12 +128,13 @@ class Shown:
 
 
 def shown_slices(content: CaseContent, count: int) -> list[Shown]:
-    """Read the slices where most is uncertain, cropped to the labels."""
-    chosen = choose_slices(content.disagreement, count)
-    found = [_read(content, number) for number in chosen]
-    drawn = [content.foreground(m) for each in found for m in each.label_maps]
-    box = _box(np.logical_or.reduce(drawn))
-    return [each.cropped(box) for each in found]
+    """Read the slices where most is uncertain, each cropped to its labels."""
+    found = []
+    for number in choose_slices(content.disagreement, count):
+        whole = _read(content, number)
+        drawn = [content.foreground(labels) for labels in whole.label_maps]
+        found.append(whole.cropped(_box(np.logical_or.reduce(drawn))))
+    return found
 
 
 def window_of(shown: Iterable[Shown]) -> tuple[float, float]:
@@ -169,7 +186,32 @@ def draw_slice(
     ]
     if shown.argmax is not None:
         panels += _predicted(draw, shown, shown.argmax, hard)
-    return SliceView(shown.number, tuple(panels))
+    rows, columns = shown.hard.shape
+    kept = tuple(_fitting(panel, effort.characters) for panel in panels)
+    return SliceView(shown.number, columns * UNITS, rows * UNITS, kept)
+
+
+def _fitting(panel: Panel, characters: float) -> Panel:
+    """A picture without the shortest of its lines, if all are too many."""
+    lines = [line for layer in panel.layers for line in layer.lines]
+    pieces = sorted(
+        (piece for line in lines for piece in _PIECE.findall(line.d)), key=len
+    )
+    total, shortest = sum(map(len, pieces)), 0
+    for piece in pieces:
+        if total <= characters:
+            break
+        total, shortest = total - len(piece), len(piece)
+
+    def kept(line: Line) -> Line:
+        found = (each for each in _PIECE.findall(line.d) if len(each) > shortest)
+        return replace(line, d="".join(found))
+
+    layers = (
+        replace(layer, lines=tuple(filter(lambda line: line.d, map(kept, layer.lines))))
+        for layer in panel.layers
+    )
+    return replace(panel, layers=tuple(layers))
 
 
 def _predicted(

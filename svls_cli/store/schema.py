@@ -130,6 +130,20 @@ class StoreConfig:
         )
 
 
+def method_text(method: Mapping[str, Any]) -> str:
+    """A method and its parameters, for people.
+
+    Examples
+    --------
+    >>> method_text({"name": "svls", "sigma": 1.0, "size": 3, "sigma_vox": [1.0]})
+    'svls, sigma 1.0, size 3'
+    """
+    name, *settings = method.items()
+    # What the parameters are in the voxels of a case says little more.
+    told = [f"{key} {value}" for key, value in settings if not key.endswith("_vox")]
+    return ", ".join([str(name[1]), *told])
+
+
 SOFT = "0"  # path in a case of the soft labels' array
 
 

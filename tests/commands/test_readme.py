@@ -48,6 +48,21 @@ def check(line: str, folder: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def seen_by_git(folder: Path) -> set[str]:
+    """What the README wrote that git would take for a part of the project."""
+    paths = [p for p in folder.iterdir() if p.name not in ("sample_data", "example.py")]
+    made = {f"{p.name}/" if p.is_dir() else p.name for p in paths}
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--stdin"],
+        input="\n".join(made),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return made - set(ignored.stdout.splitlines())
+
+
 @pytest.mark.slow
 def test_shell_commands(folder: Path) -> None:
     assert len(SHELL) > 8
@@ -55,6 +70,7 @@ def test_shell_commands(folder: Path) -> None:
         check(line, folder)
     assert len(list((folder / "probabilities").iterdir())) == 32
     assert (folder / "named.zarr" / "patient 7").is_dir()
+    assert seen_by_git(folder) == set()
 
 
 @pytest.mark.slow
@@ -62,6 +78,7 @@ def test_python_examples(folder: Path) -> None:
     assert len(EXAMPLES) == 4
     for examples in EXAMPLES:
         run_script((each for each in examples if LIGHTNING not in each), folder)
+    assert seen_by_git(folder) == set()
 
 
 @pytest.mark.slow

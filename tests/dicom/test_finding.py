@@ -77,7 +77,8 @@ def test_the_series_beside_the_labels_is_the_grid(tmp_path: Path, run: Run) -> N
     assert [file["name"] for file in case.attributes["inputs"]] == ["seg.dcm", "ct"]
     # The file alone has the slices that hold labels.
     told = run("smooth", "study/seg.dcm", "b.zarr", "-j1", "--json").stdout
-    assert "its image series brings them back (--series)" in told
+    note = "its labels reach its first or last slice: --series brings back empty slices"
+    assert note in told
     alone = open_store(tmp_path / "b.zarr")["seg"]
     np.testing.assert_array_equal(alone.hard[...], labels()[1:5])
     run("smooth", "study/seg.dcm", "c.zarr", "-j1", "--series", "study/ct")
@@ -182,3 +183,13 @@ def test_without_the_extra(
     monkeypatch.setitem(sys.modules, "pydicom", None)
     told = run("smooth", "study", "a.zarr", code=2).stderr
     assert "pip install 'svls-cli[dicom]'" in told
+
+
+def test_a_note_of_many_cases_is_told_once(tmp_path: Path, run: Run) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_study(tmp_path, f"in/{name}.dcm")
+    told = run("smooth", "in", "a.zarr", "-j1").stderr
+    note = "its labels reach its first or last slice"
+    first, rest = [line for line in told.splitlines() if note in line]
+    assert first.startswith(f"note: p1: {note}")
+    assert rest.startswith(f"note: 2 more cases: {note}")

@@ -81,7 +81,7 @@ def test_shares_of_each_structure(tmp_path: Path) -> None:
     with found.open() as labels:
         assert labels.geometry == found.geometry()
         assert labels.notes(CLASSES) == []
-        assert [s.name for s in labels.unnumbered] == ["Lung", "Heart"]
+        assert [s.name for s in labels.named] == ["Lung", "Heart"]
     assert pickle.loads(pickle.dumps(found)) == found
 
 

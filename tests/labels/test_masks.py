@@ -77,7 +77,9 @@ def test_overlaps(
     named = dict(zip(("heart", "lung", "rib"), masks, strict=True))
     count = masks.sum(axis=0)
     first = np.where(count > 0, 1 + masks.argmax(axis=0), 0)
+    last = np.where(count > 0, 3 - masks[::-1].argmax(axis=0), 0)
     np.testing.assert_array_equal(indices(files(folder, named, "first")), first)
+    np.testing.assert_array_equal(indices(files(folder, named, "last")), last)
     with files(folder, named, "share").open() as file:
         soft = file.soft(TABLE, ignore_label=None)
         np.testing.assert_array_equal(file.indices(TABLE, ignore_label=None), first)
@@ -138,7 +140,7 @@ def test_records_tell_classes_and_overlaps(tmp_path: Path) -> None:
         "overlap": "share",
     }
     with pytest.raises(InvalidParameterError, match="overlap must be one of fail, fir"):
-        files(tmp_path, heart, "last")
+        files(tmp_path, heart, "largest")
 
 
 def test_masks_are_found_by_a_pattern(tmp_path: Path) -> None:

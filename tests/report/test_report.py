@@ -1,5 +1,6 @@
 """Reports of stores: what is in them, resuming, and folders that are not theirs."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,14 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from svls_cli import Batch, Store, find_rated_cases, fuse_cases
+from svls_cli import (
+    Batch,
+    Store,
+    evaluate_cases,
+    find_rated_cases,
+    fuse_cases,
+    measure_cases,
+    open_store,
+    parse_classes,
+)
 from svls_cli.batch.workers import ThisProcess
 from svls_cli.errors import InputError
 from svls_cli.report.case_page import MOST_BYTES
+from svls_cli.report.folder import ReportFolder
 from svls_cli.report.report import report_cases, report_folder
 from tests.helpers.commands import tree
 from tests.helpers.label_maps import blobs, write_image
-from tests.helpers.stores import smoothed
+from tests.helpers.shapes import supersampled
+from tests.helpers.stores import edit_svls, reseal, smoothed
+from tests.report.test_contours import polygons
 
 HOSTILE = "<script>alert(1)<|script> \"q\" 'a' &amp; \u202egnp"
 
@@ -122,6 +135,59 @@ def test_page_says_what_is_known(reported: Path) -> None:
     assert "no label map of b" in pages(reported)["cases/one.html"].text
 
 
+def test_numbers_are_those_of_evaluate_and_of_the_raters(
+    fused: Path, reported: Path
+) -> None:
+    store = fused / "fused.zarr"
+    scores = evaluate_cases(store, store, batch=Batch(jobs=ThisProcess()))
+    agreement, _ = measure_cases(
+        find_rated_cases([fused / "a", fused / "b"]),
+        classes=open_store(store).classes,
+        batch=Batch(jobs=ThisProcess()),
+    )
+    assert agreement is not None
+    folder = ReportFolder(reported)
+    [case] = [each for each in agreement.cases if each.case == "two"]
+    found = folder.summary("two")
+    assert found.dice == pytest.approx(case.class_mean("dice"))
+    assert found.surface_dice == pytest.approx(case.class_mean("surface_dice"))
+    assert found.disputed_share == pytest.approx(case.disputed_share)
+    assert folder.summary("one").dice is None
+    for each in scores.cases:
+        assert each.result is not None
+        own = folder.summary(each.record.case).scores
+        assert own is not None
+        for name in ("dice", "surface_dice", "hd95_mm"):
+            assert own[name] == pytest.approx(each.result.class_mean(name))
+        assert own["ece"] == pytest.approx(each.result.regions["band"].ece)
+        assert own["nll"] == pytest.approx(each.result.regions["band"].nll)
+    hard = open_store(store)["two"].label_patch("hard")
+    volumes = {str(v): np.count_nonzero(hard == v) * 4.5e-3 for v in (1, 2)}
+    assert found.sizes == pytest.approx(volumes)
+
+
+def test_contours_lie_where_the_labels_are(fused: Path, reported: Path) -> None:
+    """The consensus's lines on a page, filled, are its labels, cropped."""
+    case = open_store(fused / "fused.zarr")["two"]
+    page = (reported / "cases" / "two.html").read_text("utf-8")
+    for part in page.split('<section class="slice">')[1:]:
+        number = int(re.search(r"<h3>Slice (\d+) ", part)[1]) - 1
+        width, height = map(int, re.search(r'viewBox="0 0 (\d+) (\d+)"', part).groups())
+        hard = case.label_patch("hard")[number]
+        layer = re.search(r'<g class="hard">(.*?)</g>', part)[1]
+        for index, d in re.findall(r'<path class="c(\d)" d="([^"]*)"', layer):
+            shape = (height // 10, width // 10)
+            drawn = supersampled(polygons(d), shape, 1) == 1
+            labels = hard == int(index)
+            rows, columns = np.nonzero(drawn)
+            # Cropped: the same shape at another place, in a picture large enough.
+            inside = np.argwhere(labels) - np.argwhere(labels).min(axis=0)
+            np.testing.assert_array_equal(
+                inside, np.argwhere(drawn) - [rows.min(), columns.min()]
+            )
+            assert min(rows.min(), columns.min()) >= 1
+
+
 def test_index_lists_the_worst_first(reported: Path) -> None:
     names = re.findall(
         r"cases/(\w+)\.html", (reported / "index.html").read_text("utf-8")
@@ -170,8 +236,6 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
 
 
 def _rename(case: Path, name: str) -> None:
-    from tests.helpers.stores import edit_svls, reseal
-
     edit_svls(case, lambda svls: svls.update(case=name))
     reseal(case)
 
@@ -185,6 +249,42 @@ def test_cases_without_foreground_and_flat_ones(tmp_path: Path) -> None:
     found = pages(tmp_path / "out")
     assert "No class other than background" in found["cases/empty.html"].text
     assert "mm²" in found["cases/flat.html"].text
+
+
+def test_many_classes_and_noise_fit_into_a_page(tmp_path: Path) -> None:
+    labels = blobs((5, 120, 120), 110)
+    noise = np.random.default_rng(0).integers(0, 2**12, labels.shape).astype(np.int16)
+    write_image(tmp_path / "labels" / "a.nii.gz", labels)
+    write_image(tmp_path / "images" / "a.nii.gz", noise)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    assert len(store.classes) > 100
+    report(store, store.path, images=[tmp_path / "images"], out=tmp_path / "out")
+    page = tmp_path / "out" / "cases" / "a.html"
+    assert page.stat().st_size <= MOST_BYTES
+    assert "Slice" in Page(page.read_bytes()).text
+
+
+def test_names_of_classes_and_raters_are_text(tmp_path: Path) -> None:
+    classes = tmp_path / "classes.csv"
+    classes.write_text('value,name\n0,none\n1,"<img src=x onerror=alert(1)>"\n')
+    path = write_image(tmp_path / "a.nii.gz", blobs((4, 12, 12), 2))
+    record = {"case": "a", "raters": {"r1": str(path), "r<b>": str(path)}}
+    with pytest.raises(InputError):  # on Windows this were no folder's name
+        find_rated_cases("-", lines=[json.dumps(record)])
+    record = {"case": "a", "raters": {"r1": str(path), "r'x' &lt;": str(path)}}
+    cases = find_rated_cases("-", lines=[json.dumps(record)])
+    for each in fuse_cases(
+        cases,
+        tmp_path / "a.zarr",
+        classes=parse_classes(str(classes)),
+        batch=Batch(jobs=1),
+    ):
+        assert each.status == "done"
+    report(tmp_path / "a.zarr", out=tmp_path / "out")
+    for page in pages(tmp_path / "out").values():
+        assert "<img src=x onerror=alert(1)>" in page.text
+        assert not page.values("onerror")
+    assert "r'x' &lt;" in pages(tmp_path / "out")["cases/a.html"].text
 
 
 def test_damaged_cases_are_named(fused: Path, tmp_path: Path) -> None:
