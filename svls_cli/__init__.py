@@ -4,7 +4,8 @@ What the commands do, for Python. `smooth` works on arrays; all others on files,
 and folders, with a `Batch` that says how they go through the cases: `find_cases` and
 `smooth_cases`, `find_rated_cases` and `fuse_cases`, `tune_smoothing`, `train` and
 `score_run`, `predict_cases`, `evaluate_cases`, `compare_methods`, `inspect_cases`,
-`export_cases`, `report_cases`, `nnunet_cases`.
+`export_cases`, `report_cases`, `nnunet_cases`; for DICOM, `find_cases` with
+`DicomFiles`, and `export_segmentations`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from svls_cli.compiling.consensus import write_consensus as write_consensus
     from svls_cli.compiling.fuse import fuse_cases as fuse_cases
     from svls_cli.compiling.smooth import smooth_cases as smooth_cases
+    from svls_cli.dicom.export import export_segmentations as export_segmentations
+    from svls_cli.dicom.finding import DicomFiles as DicomFiles
     from svls_cli.evaluation.evaluate import evaluate_cases as evaluate_cases
     from svls_cli.evaluation.report import EvaluationReport as EvaluationReport
+    from svls_cli.labels.cases import LabelMapFiles as LabelMapFiles
     from svls_cli.labels.cases import find_cases as find_cases
     from svls_cli.labels.class_files import parse_classes as parse_classes
     from svls_cli.labels.raters import find_rated_cases as find_rated_cases
@@ -56,8 +60,10 @@ _HOME = {
     "Batch": "batch.run",
     "Cluster": "batch.cluster",
     "Comparison": "comparison.result",
+    "DicomFiles": "dicom.finding",
     "EvaluationReport": "evaluation.report",
     "Fusion": "raters.fusion",
+    "LabelMapFiles": "labels.cases",
     "Method": "soften.methods",
     "Part": "batch.part",
     "Record": "batch.records",
@@ -67,6 +73,7 @@ _HOME = {
     "compare_methods": "comparison.compare",
     "evaluate_cases": "evaluation.evaluate",
     "export_cases": "store.export",
+    "export_segmentations": "dicom.export",
     "find_cases": "labels.cases",
     "find_rated_cases": "labels.raters",
     "fuse_cases": "compiling.fuse",

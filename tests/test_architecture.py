@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "svls_cli"
 # Folders and root modules; each may import those before it.
 LAYERS = (
     "errors",
+    "palette",
     "arrays",
     "files",
     "figures",

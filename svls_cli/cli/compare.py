@@ -102,11 +102,12 @@ def command(
       svls-cli compare --images images/ labels/ --out cmp/ --methods onehot,svls
       svls-cli compare --images i/ a/ b/ c/ --out o/ --methods majority+svls,mean+svls
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.comparison.compare import compare_methods
     from svls_cli.comparison.report import write_comparison
 
     config, more = training_options.config_of(rest)
+    files = label_files(more.pop("series"), more.pop("overlap"), more["pattern"])
 
     def begin(label: str) -> None:
         if not sys.stderr.isatty():  # where progress has no bar to say it
@@ -126,7 +127,7 @@ def command(
             methods=methods.split(","),
             losses=losses.split(","),
             lines=console.stdin_lines(labels),
-            files=AnyFiles(more.pop("series"), more.pop("overlap")),
+            files=files,
             config=config,
             classes=options.classes_of(classes),
             on_start=begin,

@@ -10,6 +10,7 @@ import shutil
 import sys
 import textwrap
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,6 +39,8 @@ _CONTROL = re.compile(
 )
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A message names all files of a case up to so many.
+_FEW_FILES = 4
 
 
 def printable(text: str) -> str:
@@ -140,12 +143,16 @@ def _workers(
 
 
 class Reporter:
-    """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON."""
+    """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON.
+
+    Of cases with the same note the first has it in full, and the others are counted.
+    """
 
     def __init__(self, *, as_json: bool, done: str, where: str) -> None:
         self._as_json, self._done, self._where = as_json, done, where
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
         self._bytes = 0
+        self._notes: Counter[str] = Counter()
 
     def __call__(self, record: Record) -> None:
         """Print a record, or what is worth knowing of it."""
@@ -154,10 +161,11 @@ class Reporter:
         if self._as_json:
             print_json(record.to_json())
         elif record.status == "failed":
-            inputs = ", ".join(record.inputs)
-            _above_bar(f"failed: {record.case}: {record.reason} [{inputs}]")
+            _above_bar(_failure(record))
         elif record.status == "done" and record.reason:
-            _above_bar(f"note: {record.case}: {record.reason}")
+            self._notes[record.reason] += 1
+            if self._notes[record.reason] == 1:
+                _above_bar(f"note: {record.case}: {record.reason}")
 
     @property
     def tells_more(self) -> bool:
@@ -169,6 +177,10 @@ class Reporter:
         """Print the summary, and return the command's exit code."""
         counts = self._counts
         if not self._as_json:
+            for note, n in self._notes.items():
+                if n > 1:
+                    cases = "case" if n == 2 else "cases"
+                    echo(f"note: {n - 1} more {cases}: {note}", err=True)
             parts = [f"{counts['done']} {self._done} ({readable(self._bytes)})"]
             if counts["skipped"]:
                 parts.append(f"{counts['skipped']} already complete")
@@ -229,13 +241,23 @@ def by_reason(records: Iterable[Record]) -> list[str]:
     return [f"{listed(names, 3)}: {reason}" for reason, names in cases.items()]
 
 
-def complain(left_out: Iterable[Record], failed: Iterable[Record]) -> None:
-    """Name cases on standard error: those left out by reason, each that failed."""
-    for line in by_reason(left_out):
-        echo(f"left out: {line}", err=True)
+def complain(
+    left_out: Iterable[Record], failed: Iterable[Record], noted: Iterable[Record] = ()
+) -> None:
+    """Name cases on standard error: by reason, but each that failed."""
+    for what, records in (("note", noted), ("left out", left_out)):
+        for line in by_reason(records):
+            echo(f"{what}: {line}", err=True)
     for record in failed:
-        inputs = f" [{', '.join(record.inputs)}]" if record.inputs else ""
-        echo(f"failed: {record.case}: {record.reason}{inputs}", err=True)
+        echo(_failure(record), err=True)
+
+
+def _failure(record: Record) -> str:
+    """Why a case failed, with its files; of many, such as masks, the first."""
+    files = ", ".join(record.inputs[: 1 if len(record.inputs) > _FEW_FILES else None])
+    if len(record.inputs) > _FEW_FILES:
+        files += f" and {len(record.inputs) - 1} more"
+    return f"failed: {record.case}: {record.reason}" + (f" [{files}]" if files else "")
 
 
 def readable(size: float) -> str:

@@ -76,6 +76,7 @@ def command(
     prediction: str,
     reference: tuple[str, ...],
     raters: str | None,
+    pattern: str | None,
     series: Path | None,
     overlap: Any,
     report: Path | None,
@@ -95,24 +96,26 @@ def command(
       svls-cli evaluate pred.zarr --reference labels/
       svls-cli evaluate pred.zarr --reference fused.zarr --report scores.json
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.evaluation.evaluate import evaluate_cases
     from svls_cli.files import check_report_path
 
     if report is not None:
         check_report_path(report)
     console.check_targets(None, figure)
+    files = label_files(series, overlap, pattern)
     with console.batch(rest) as batch:
         evaluation = evaluate_cases(
             prediction,
             reference,
             raters=None if raters is None else tuple(raters.split(",")),
+            pattern=pattern,
             lines=console.stdin_lines(reference),
-            files=AnyFiles(series, overlap),
+            files=files,
             batch=batch,
             **rest,
         )
-    console.complain(evaluation.skipped, evaluation.failed)
+    console.complain(evaluation.skipped, evaluation.failed, evaluation.noted)
     if report is not None:
         evaluation.write(report)
     if figure is not None and evaluation.scores:

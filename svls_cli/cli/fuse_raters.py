@@ -20,7 +20,6 @@ _SOFT_OPTIONS = (
     *smoothing_options.METHOD_PARAMETERS,
     "images",
     "image_pattern",
-    "classes",
     "dtype",
     "device",
     "drop_raters",
@@ -28,6 +27,7 @@ _SOFT_OPTIONS = (
 
 if TYPE_CHECKING:
     from svls_cli.batch.run import Batch
+    from svls_cli.labels.class_files import ClassSpec
 
 
 def parse_weights(text: str) -> Any:
@@ -56,7 +56,9 @@ def parse_weights(text: str) -> Any:
     help="mean: the raters' mean, which smoothed is the paper's multi-rater SVLS. "
     "majority: the label of most raters. staple: how probable each label is, by "
     "STAPLE over the voxels on which the raters disagree; three raters or fewer "
-    "disagree in too few ways for it to tell who is right.",
+    "disagree in too few ways for it to tell who is right. Labels that are soft "
+    "already, as contours are, are averaged as they are by mean; to the others each "
+    "voxel is the class with the largest share.",
 )
 @option(
     "--weights",
@@ -77,7 +79,7 @@ def parse_weights(text: str) -> Any:
 @smoothing_options.smoothing
 @options.rater_pattern
 @options.series
-@options.overlap
+@options.overlap_or_share
 @options.classes
 @options.unlabelled
 @options.resample_to_first
@@ -131,19 +133,21 @@ def command(
       svls-cli fuse-raters --pattern '{case}/{rater}.nii.gz' lidc/ out.zarr
       svls-cli fuse-raters --fusion staple a/ b/ c/ fused/
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.labels.raters import find_rated_cases
 
     _check_report(report, tolerance_mm, rest["part"])
     lines = console.stdin_lines(raters)
-    files = AnyFiles(rest.pop("series"), rest.pop("overlap"))
     pattern = rest.pop("pattern")
+    files = label_files(rest.pop("series"), rest.pop("overlap"), pattern)
     cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     fuse = _into_store if out.endswith(".zarr") else _into_folder
     done = "would be fused" if rest["dry_run"] else "fused"
     reporter = console.Reporter(as_json=as_json, done=done, where=out)
+    classes = rest["classes"] = options.classes_of(rest["classes"])
+    if rest["ignore_label"] is None and classes is not None:
+        rest["ignore_label"] = classes.ignore_label
     read = {key: rest[key] for key in ("ignore_label", "resample_to_first")}
-    classes = rest["classes"]
     with console.batch(
         rest, items=len(cases), module="svls_cli.compiling.fuse", on_record=reporter
     ) as batch:
@@ -172,7 +176,7 @@ def _check_report(report: Path | None, tolerance_mm: float, part: Any) -> None:
         check_tolerance_mm(tolerance_mm)
 
 
-def _classes(out: str, classes: str | None) -> Any:
+def _classes(out: str, classes: ClassSpec | None) -> Any:
     """Classes of the store, once there is one."""
     from svls_cli.store.destination import existing_store
     from svls_cli.store.objects import folder_at
@@ -180,8 +184,7 @@ def _classes(out: str, classes: str | None) -> Any:
     store = existing_store(folder_at(out)) if out.endswith(".zarr") else None
     if store is not None:
         return store.classes
-    spec = options.classes_of(classes)
-    return None if spec is None else spec.table
+    return None if classes is None else classes.table
 
 
 def _measure(
@@ -214,15 +217,8 @@ def _into_store(cases: Any, out: str, *, drop_raters: bool, **rest: Any) -> Any:
 
     cases = smoothing_options.with_images(cases, rest)
     fusion, method = _fusion(rest), smoothing_options.method_of(rest)
-    classes = rest.pop("classes")
     return fuse_cases(
-        cases,
-        out,
-        fusion=fusion,
-        method=method,
-        keep_raters=not drop_raters,
-        classes=options.classes_of(classes),
-        **rest,
+        cases, out, fusion=fusion, method=method, keep_raters=not drop_raters, **rest
     )
 
 

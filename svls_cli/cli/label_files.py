@@ -60,6 +60,22 @@ class AnyFiles:
         return DicomFiles(self.series)
 
 
+def label_files(series: Path | None, overlap: Overlap, pattern: str | None) -> AnyFiles:
+    """The formats in which a command looks for labels.
+
+    Raises
+    ------
+    InvalidParameterError
+        If ``overlap`` is of no use, as the pattern is not that of masks.
+    """
+    if overlap != "fail" and "{class}" not in (pattern or ""):
+        raise InvalidParameterError(
+            "--overlap is for one mask per class: say with --pattern what names the "
+            "class, as in '{case}/{class}.nii.gz'"
+        )
+    return AnyFiles(series, overlap)
+
+
 @contextmanager
 def dicom_library() -> Iterator[None]:
     """Around imports of modules that use pydicom and highdicom.

@@ -188,13 +188,16 @@ def _overlap(choices: Sequence[str], text: str) -> Callable[[Decorated], Decorat
         type=click.Choice(choices),
         default="fail",
         help="What becomes of a voxel in several masks of one case (--pattern with "
-        f"{{class}}). fail: the case fails. first: it goes to the first of the "
-        f"classes.{text}",
+        "{class}). fail: the case fails. first: it goes to the class of the lowest "
+        "label value, without --classes the first by name. last: to that of the "
+        f"highest, as if the masks were painted in this order.{text}",
     )
 
 
-overlap = _overlap(OVERLAPS[:2], "")
-overlap_or_share = _overlap(OVERLAPS, " share: they share it evenly.")
+overlap = _overlap(OVERLAPS[:3], "")
+overlap_or_share = _overlap(
+    OVERLAPS, " share: they share it evenly, and the method smooths that."
+)
 rater_pattern = option(
     "--pattern",
     group="Input",

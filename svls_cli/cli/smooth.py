@@ -60,11 +60,11 @@ def command(
       svls-cli smooth --method bilateral --images images/ labels/ out.zarr
       find . -name '*_seg.nrrd' | svls-cli smooth --json - out.zarr
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.labels.cases import find_cases
 
     lines = console.stdin_lines(inputs)
-    files = AnyFiles(series, overlap)
+    files = label_files(series, overlap, pattern)
     cases = find_cases(inputs, pattern=pattern, lines=lines, files=files)
     cases = smoothing_options.with_images(cases, rest)
     done = "would be smoothed" if rest["dry_run"] else "smoothed"

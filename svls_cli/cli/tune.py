@@ -117,7 +117,7 @@ def command(
       svls-cli tune --pattern '{case}/{rater}.nii.gz' --report tune.json lidc/
       svls-cli tune --in-plane --patients cases.csv r1/ r2/ r3/ r4/
     """
-    from svls_cli.cli.label_files import AnyFiles
+    from svls_cli.cli.label_files import label_files
     from svls_cli.files import check_report_path
     from svls_cli.labels.raters import find_rated_cases
     from svls_cli.labels.scans import pair_images
@@ -127,8 +127,8 @@ def command(
     console.check_targets(None, figure)
     read = _input_options(rest)
     lines = console.stdin_lines(raters)
-    files = AnyFiles(rest.pop("series"), rest.pop("overlap"))
     pattern = rest.pop("pattern")
+    files = label_files(rest.pop("series"), rest.pop("overlap"), pattern)
     cases = find_rated_cases(raters, pattern=pattern, lines=lines, files=files)
     images, image_pattern = rest.pop("images"), rest.pop("image_pattern")
     if "-" in images:

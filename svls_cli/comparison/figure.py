@@ -9,21 +9,10 @@ import numpy as np
 
 from svls_cli.comparison.result import Comparison
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.figures import drawing, legend_below
+from svls_cli.figures import REFERENCE, drawing, legend_below, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# Colour (Okabe & Ito) and marker of each method: legible without colour vision.
-_SERIES = (
-    ("#0072B2", "o"),
-    ("#E69F00", "s"),
-    ("#009E73", "^"),
-    ("#D55E00", "v"),
-    ("#CC79A7", "D"),
-    ("#56B4E9", "P"),
-    ("#000000", "x"),
-)
 
 
 def draw_comparison(comparison: Comparison, path: Path) -> None:
@@ -37,7 +26,7 @@ def draw_comparison(comparison: Comparison, path: Path) -> None:
         As `check_figure`.
     """
     losses, least = comparison.losses, _least(comparison)
-    with drawing(path, 10, 0.8 + 3.2 * len(losses)) as figure:
+    with drawing(path, height_mm=12 + 58 * len(losses)) as figure:
         panels = figure.subplots(
             len(losses), 3, sharex=True, sharey=True, squeeze=False
         )
@@ -64,15 +53,9 @@ def _least(comparison: Comparison) -> float:
 
 
 def _draw(axes: Axes, comparison: Comparison, loss: str, region: str) -> None:
-    axes.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-    for at, method in enumerate(comparison.methods):
-        again, style = divmod(at, len(_SERIES))
-        color, marker = _SERIES[style]
+    axes.plot([0, 1], [0, 1], "--", **REFERENCE)
+    for number, method in enumerate(comparison.methods):
         confidence, accuracy = comparison.reliability((method, loss), region)
-        line = "--" if again else "-"
-        axes.plot(
-            confidence, accuracy, line, marker=marker, color=color, ms=4, label=method
-        )
+        axes.plot(confidence, accuracy, label=method, clip_on=False, **series(number))
     ticks = (0.1, 0.3, 0.5, 0.7, 0.9)  # those of two panels must not touch
     axes.set(xticks=ticks, yticks=ticks)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -77,6 +77,9 @@ class Recipe(Protocol):
     def device(self) -> str:
         """Device that smooths them."""
 
+    def check(self, cases: Sequence[Any]) -> None:
+        """Raise InvalidParameterError if the cases cannot be made in this way."""
+
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""
 
@@ -114,6 +117,7 @@ def compile_cases(
     """
     check_device(recipe.device)
     check_type("method", recipe.method, Method, "a Method, such as Method(sigma=1)")
+    recipe.check(cases)
     check_images(cases, recipe.method)
     check_type("classes", classes, ClassSpec | None, "what parse_classes returns")
     check_type("batch", batch, Batch | None, "a Batch, such as Batch(jobs=4)")

@@ -39,8 +39,8 @@ class CaseLabels:
 
     values: list[int]
     segments: dict[int, Segment]
-    # Those without a label value, as contours have.
-    unnumbered: tuple[Segment, ...] = ()
+    # Those that are classes by their names.
+    named: tuple[Segment, ...] = ()
 
 
 @dataclass
@@ -52,7 +52,7 @@ class ClassScan:
     failed: list[Record] = field(default_factory=list)  # records of the others
     _values: set[int] = field(default_factory=set)
     _segments: dict[int, Segment] = field(default_factory=dict)
-    _unnumbered: list[Segment] = field(default_factory=list)
+    _named: list[Segment] = field(default_factory=list)
 
     def add(self, case: Labelled, labels: CaseLabels) -> None:
         """Take in a case whose labels agree with those before it.
@@ -67,7 +67,7 @@ class ClassScan:
         self._values.update(labels.values)
         for value, segment in labels.segments.items():
             self._segments.setdefault(value, segment)
-        self._unnumbered += labels.unnumbered
+        self._named += labels.named
 
     def _check(self, labels: CaseLabels) -> None:
         values = self._values.union(labels.values)
@@ -97,9 +97,11 @@ class ClassScan:
         Raises
         ------
         InputError
-            If there are none, or too many.
+            If there are none, or too many; or as `number_segments`.
         """
-        segments = number_segments(self._values, self._segments, self._unnumbered)
+        segments = number_segments(
+            self._values, self._segments, self._named, ignore_label=ignore_label
+        )
         values = (self._values | set(segments)) - {ignore_label}
         if not values:
             raise InputError("no classes: all voxels carry the ignore label")
@@ -176,14 +178,14 @@ def label_values(case: Labelled) -> Outcome[CaseLabels]:
     """Read the label values of one case, in a worker process."""
     values: set[int] = set()
     segments: dict[int, Segment] = {}
-    unnumbered: list[Segment] = []
+    named: list[Segment] = []
     for shown, source in case.sources:
         try:
             with source.open() as file:
                 values.update(file.distinct())
                 add_segments(segments, file.segments)
-                unnumbered += file.unnumbered
+                named += file.named
         except InputError as error:
             which = f"{shown}: " if len(case.sources) > 1 else ""
             raise InputError(f"{which}{error}") from error
-    return Outcome(result=CaseLabels(sorted(values), segments, tuple(unnumbered)))
+    return Outcome(result=CaseLabels(sorted(values), segments, tuple(named)))

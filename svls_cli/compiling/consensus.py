@@ -19,13 +19,13 @@ from svls_cli.batch.run import Batch, run_cases
 from svls_cli.batch.version import __version__
 from svls_cli.errors import InputError, StoreError
 from svls_cli.files import unfinished_folder
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.class_files import ClassSpec
+from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.output import write_image
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.labels.suffixes import suffix_of
-from svls_cli.raters.fusion import Fusion, check_weights, fuse
-from svls_cli.raters.votes import tally
+from svls_cli.raters.fusion import Fusion, check_weights, fuse_maps
 from svls_cli.store.objects import disk_folder
 
 FORMAT = "svls-consensus"
@@ -50,6 +50,7 @@ def write_consensus(
     *,
     fusion: Fusion | None = None,
     resample_to_first: bool = False,
+    classes: ClassSpec | None = None,
     ignore_label: int | None = None,
     overwrite: bool = False,
     dry_run: bool = False,
@@ -65,7 +66,9 @@ def write_consensus(
         Folder; made if it does not exist. A case is named ``CASE.nii.gz``, or with the
         suffix of its first rater if that is NRRD, MetaImage or PNG.
     fusion, resample_to_first
-        As in `fuse_cases`; ``mean`` and ``majority`` are the same here.
+        As in `fuse_cases`; of hard labels ``mean`` and ``majority`` are the same here.
+    classes
+        Default: the label values of each case; of labels that go by names, all names.
     ignore_label
         Label value of voxels that a rater gives no label; the consensus has it where
         all raters do.
@@ -82,20 +85,23 @@ def write_consensus(
     Raises
     ------
     InvalidParameterError
-        If weights and raters differ.
+        If weights and raters differ, or the ignore label is one of the classes.
     StoreError
         If ``out`` is no folder, is a store, or was made with other parameters.
     """
     fusion, folder = fusion or Fusion(), disk_folder(out)
     check_weights(cases, fusion)
+    table = classes.table if classes else named_classes(cases)
+    if ignore_label is None and classes:
+        ignore_label = classes.ignore_label
+    if table is not None:
+        check_ignore_label(ignore_label, table)
     settings: dict[str, Any] = {
         "fusion": fusion.to_json(),
         "resample_to_first": resample_to_first,
         "ignore_label": ignore_label,
+        "classes": table and table.to_json(),
     }
-    classes = named_classes(cases)
-    if classes is not None:
-        settings["classes"] = classes.to_json()
     if not overwrite:
         _refuse_mixture(folder, settings)
     if not dry_run:
@@ -107,7 +113,7 @@ def write_consensus(
             unfinished.absolute(),
             fusion,
             settings,
-            classes,
+            table,
             _inputs_in(folder, cases),
             overwrite,
             dry_run,
@@ -164,8 +170,7 @@ class ConsensusWriter:
     # As in `write_consensus`.
     fusion: Fusion
     settings: Mapping[str, Any]  # every parameter, as described beside each label map
-    # Those of labels that have names alone; None for the label values of each case.
-    classes: ClassTable | None
+    classes: ClassTable | None  # None for the label values of each case
     inputs: frozenset[str]  # names of raters' label maps that lie in the folder
     overwrite: bool
     dry_run: bool
@@ -233,8 +238,7 @@ class ConsensusWriter:
             resample_to_first=self.settings["resample_to_first"],
         )
         classes = drawn.classes
-        votes = tally(drawn.maps, n_classes=len(classes))
-        fused = fuse(votes, drawn.raters, self.fusion)
+        fused = fuse_maps(drawn, self.fusion)
         values = [*classes.values.tolist(), ignore_label or 0]
         table = classes.value_dtype(ignore_label).type(values)
         write_image(path, table[fused.hard(fused.labels)], drawn.geometry)

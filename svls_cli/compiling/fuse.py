@@ -15,8 +15,7 @@ from svls_cli.labels.class_files import ClassSpec
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.rater_maps import rater_inputs, read_rater_maps
 from svls_cli.labels.raters import RatedCase
-from svls_cli.raters.fusion import Fusion, check_weights, fuse
-from svls_cli.raters.votes import tally
+from svls_cli.raters.fusion import Fusion, check_weights, fuse_maps
 from svls_cli.soften.methods import Method
 from svls_cli.store.schema import StoreConfig
 
@@ -80,11 +79,6 @@ def fuse_cases(
        arXiv:2104.05788.
     """
     fusion, method = fusion or Fusion(), method or Method()
-    check_weights(cases, fusion)
-    if method.needs_contours:
-        raise InvalidParameterError(
-            "method contours stores one drawing as it is: fused, drawings have onehot"
-        )
     return compile_cases(
         cases,
         out,
@@ -109,6 +103,15 @@ class Fusing:
     resample_to_first: bool
 
     doing, command = "fuse", "fuse-raters"
+
+    def check(self, cases: Sequence[RatedCase]) -> None:
+        """Raise InvalidParameterError for wrong weights, and for method contours."""
+        check_weights(cases, self.fusion)
+        if self.method.needs_contours:
+            raise InvalidParameterError(
+                "method contours stores one drawing as it is: fused, drawings have "
+                "onehot"
+            )
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""
@@ -136,8 +139,7 @@ class Fusing:
             ignore_label=config.ignore_label,
             resample_to_first=self.resample_to_first,
         )
-        votes = tally(drawn.maps, n_classes=len(config.classes))
-        fused = fuse(votes, drawn.raters, self.fusion)
+        fused = fuse_maps(drawn, self.fusion)
         maps = dict(zip(drawn.raters, drawn.maps, strict=True))
         return SoftCase(
             drawn.geometry,

@@ -90,12 +90,10 @@ def smooth_cases(
     UnreachableError
         If an object store does not answer, or does not let us in.
     """
-    method = method or default_method(cases)
-    check_contours(cases, method)
     return compile_cases(
         cases,
         out,
-        Smoothing(method, dtype, device),
+        Smoothing(method or default_method(cases), dtype, device),
         classes=classes,
         ignore_label=ignore_label,
         overwrite=overwrite,
@@ -126,16 +124,6 @@ def default_method(cases: Sequence[Case]) -> Method:
     )
 
 
-def check_contours(cases: Sequence[Case], method: Method) -> None:
-    """Raise InvalidParameterError unless ``contours`` is used on contours."""
-    others = [case.name for case in cases if case.source.kind != "contours"]
-    if method.needs_contours and others:
-        raise InvalidParameterError(
-            "method contours stores the area inside the contours of an RTSTRUCT, which "
-            f"{listed(others, 3)} have not"
-        )
-
-
 @dataclass(frozen=True)
 class Smoothing:
     """The recipe for one label map a case; parameters as in `smooth_cases`."""
@@ -145,6 +133,15 @@ class Smoothing:
     device: str
 
     doing = command = "smooth"
+
+    def check(self, cases: Sequence[Case]) -> None:
+        """Raise InvalidParameterError unless ``contours`` is used on contours."""
+        others = [case.name for case in cases if case.source.kind != "contours"]
+        if self.method.needs_contours and others:
+            raise InvalidParameterError(
+                "method contours stores the area inside the contours of an RTSTRUCT, "
+                f"which {listed(others, 3)} have not"
+            )
 
     def configure(self, classes: ClassTable, ignore_label: int | None) -> StoreConfig:
         """The configuration of the store."""
@@ -161,7 +158,6 @@ class Smoothing:
         classes, ignore_label = config.classes, config.ignore_label
         with case.source.open() as file:
             check_names(file.segments, classes)
-            notes = file.notes(classes)
             soft = file.soft(classes, ignore_label=ignore_label)
             if soft is not None:
                 mixture = Mixture.from_table(
@@ -170,9 +166,10 @@ class Smoothing:
                     soft.hard,
                     n_classes=len(classes),
                 )
-                note = "; ".join(notes) or None
+                note = "; ".join(file.notes(classes)) or None
                 return SoftCase(file.geometry, soft.codes, mixture, note=note)
             indices = file.indices(classes, ignore_label=ignore_label)
+            notes = file.notes(classes)
             if len(classes) > FEW_VALUES and (doubt := image_doubt(indices)):
                 notes.append(doubt)
             return SoftCase(file.geometry, indices, note="; ".join(notes) or None)

@@ -124,11 +124,12 @@ def _headers(series: Series) -> list[pydicom.Dataset]:
 
 
 def _encoded(frames: Sequence[UIntArray], *, fractional: bool) -> bytes:
-    pixels = np.concatenate([frame.ravel() for frame in frames])
+    pixels = b"".join(frame.data for frame in frames)
     if not fractional:
-        pixels = np.packbits(pixels, bitorder="little")
-    if pixels.size > _MOST_BYTES:
+        bits = np.packbits(np.frombuffer(pixels, np.uint8), bitorder="little")
+        pixels = bits.tobytes()
+    if len(pixels) > _MOST_BYTES:
         raise InputError(
-            f"{pixels.size} bytes of pixels, more than a DICOM file has room for"
+            f"{len(pixels)} bytes of pixels, more than a DICOM file has room for"
         )
-    return pixels.tobytes() + b"\0" * (pixels.size % 2)
+    return pixels + b"\0" * (len(pixels) % 2)

@@ -27,9 +27,8 @@ from svls_cli.soften.levels import levels, quantise
 from svls_cli.store.choices import CONTENTS, Content
 from svls_cli.store.export import check_whole, run_export
 from svls_cli.store.reader import StoredCase, open_store
-
-# Numbers quantised at a time.
-_SLAB = 2**25
+from svls_cli.store.schema import SOFT
+from svls_cli.store.verify import stored_blocks
 
 
 def export_segmentations(
@@ -238,21 +237,19 @@ class SegmentationExporter:
 
 def _as_uint8(case: StoredCase, folder: Path) -> npt.NDArray[np.uint8] | None:
     """Soft labels as steps of 1/255, in a file; None if they are stored so."""
-    shape = (len(case.classes), *case.geometry.shape)
     if case.soft.dtype == np.uint8:
         return None
     with TemporaryFile(dir=folder) as file:
+        shape = (len(case.classes), *case.geometry.shape)
         result = np.memmap(file, np.uint8, "w+", shape=shape)
-    step = max(1, _SLAB // int(np.prod((shape[0], *shape[2:]))))
-    for start in range(0, shape[1], step):
-        rows = slice(start, min(start + step, shape[1]))
-        stored = case.patch((rows, slice(None), slice(None)))
-        shares = stored / levels(stored.dtype)
-        ignored = shares.sum(axis=0) == 0
-        shares[0][ignored] = 1
-        slab = quantise(shares, "uint8")
-        slab[0][ignored] = 0
-        result[:, rows] = slab
+    top = levels(case.soft.dtype)
+    for block in stored_blocks(case, case.arrays.layout(SOFT)):
+        stored = case.patch(block)
+        steps = np.where(stored == top, np.uint8(levels("uint8")), np.uint8(0))
+        # Of all other voxels but those that are ignored.
+        mixed = stored.any(axis=0) & ~steps.any(axis=0)
+        steps[:, mixed] = quantise(stored[:, mixed], "uint8")
+        result[:, *block] = steps
     return result
 
 

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from pydicom.datadict import keyword_for_tag
+from pydicom.dataelem import RawDataElement
+from pydicom.multival import MultiValue
+from pydicom.uid import MediaStorageDirectoryStorage
 
 from svls_cli.errors import InputError
 from svls_cli.labels.header import check_regular
@@ -19,21 +23,29 @@ from svls_cli.labels.suffixes import is_dicom
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 LABEL_CLASSES = (*SEGMENTATIONS, RTSTRUCT)
+_DIRECTORY = "DICOMDIR"  # the name that the standard gives the list of a medium's files
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 def dicom_files(folder: Path) -> list[Path]:
     """All DICOM files of a folder and the folders in it, sorted by path.
 
+    A DICOMDIR, which lists them, is left out.
+
     Raises
     ------
     InputError
-        If there are none.
+        If there are none, or it is no folder.
     """
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}"
+        )
     found = [
         path
         for place, folders, names in os.walk(folder)
         for path in (Path(place, name) for name in sorted(names))
-        if not folders.sort() and is_dicom(path)
+        if not folders.sort() and path.name.upper() != _DIRECTORY and is_dicom(path)
     ]
     if not found:
         raise InputError(f"{folder}: no DICOM files in this folder")
@@ -69,16 +81,29 @@ def read_dataset(
                 force=True,
                 specific_tags=["SOPClassUID", *tags] if tags else None,
             )
+            kind = dataset.file_meta.get("MediaStorageSOPClassUID")
+            if kind == MediaStorageDirectoryStorage:
+                raise InputError("a DICOMDIR, which names files; give their folder")
             known = "SOPClassUID" in dataset
     except InputError:
         if is_dicom(path):
             raise
         known = False
-    if not known:
-        raise InputError(
-            "not a DICOM file: it says of no kind of object that it is one"
-        )
+    if not known and not is_dicom(path):
+        raise InputError("not a DICOM file: it does not start as one")
+    _check_ends(dataset)
+    element(dataset, "SOPClassUID")
     return dataset
+
+
+def _check_ends(dataset: pydicom.Dataset) -> None:
+    """Check elements' lengths: pydicom takes what a file that was cut has left."""
+    for each in dataset.values():
+        if not isinstance(each, RawDataElement) or not isinstance(each.value, bytes):
+            continue
+        if len(each.value) < each.length != _UNDEFINED_LENGTH:
+            name = keyword_for_tag(each.tag) or each.tag
+            raise InputError(f"truncated: it ends within {name}")
 
 
 @contextmanager
@@ -91,14 +116,13 @@ def understood(path: Path) -> Iterator[None]:
             yield
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}") from error
     except MemoryError:
         raise
     except Exception as error:  # pydicom lets through whatever a broken file leads to
-        raise InputError(
-            f"broken DICOM file: {type(error).__name__}: {error}"
-        ) from error
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"cannot be read: {error.strerror}") from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"broken or truncated DICOM file: {reason}") from error
 
 
 def element(dataset: pydicom.Dataset, keyword: str) -> Any:
@@ -111,8 +135,15 @@ def element(dataset: pydicom.Dataset, keyword: str) -> Any:
     """
     value = dataset.get(keyword)
     if value is None or value == "" or (isinstance(value, Sequence) and not len(value)):
-        raise InputError(f"broken DICOM file: it has no {keyword}")
+        raise InputError(f"broken or truncated DICOM file: it has no {keyword}")
     return value
+
+
+def text(dataset: pydicom.Dataset, keyword: str) -> str:
+    """A data element of one text, in which a backslash parts nothing; or empty."""
+    value = dataset.get(keyword) or ""
+    parts = value if isinstance(value, MultiValue) else [value]
+    return "\\".join(str(part) for part in parts).strip()
 
 
 def first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:

@@ -29,7 +29,7 @@ _REFERENCE_TAGS = (
 
 @dataclass(frozen=True)
 class DicomFiles:
-    """DICOM label files, wherever they lie.
+    """DICOM label files, wherever they lie; for `find_cases` and its like.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ class DicomFiles:
         is searched for labels, if the series is in it.
     """
 
-    series: Path | None = None
+    series: str | Path | None = None
 
     @cached_property
     def _series(self) -> dict[str, SeriesFiles]:
-        return {} if self.series is None else read_folder(self.series).series
+        return {} if self.series is None else read_folder(Path(self.series)).series
 
     def name(self, path: Path) -> str:
         """Name of the case of a file."""

@@ -18,6 +18,8 @@ TOLERANCE = 0.05
 # Planes are one below this distance; positions are often rounded to this, mm.
 SAME_MM = 0.01
 _SAME_COSINE = 1e-4
+# Some write two digits of a cosine.
+_ROUNDED = 0.02
 # Keywords of the elements that `planes_of` reads.
 PLANE_TAGS = (
     "Rows",
@@ -92,7 +94,7 @@ def _plane(
     orientation: pydicom.Dataset,
     measures: pydicom.Dataset,
 ) -> Plane:
-    return Plane(
+    plane = Plane(
         _numbers(position, "ImagePositionPatient", 3),
         _numbers(orientation, "ImageOrientationPatient", 6),
         _numbers(measures, "PixelSpacing", 2),
@@ -100,6 +102,9 @@ def _plane(
         _length(measures, "SpacingBetweenSlices"),
         _length(measures, "SliceThickness"),
     )
+    if min(plane.pixel_spacing_mm) <= 0:
+        raise InputError(f"broken DICOM file: PixelSpacing is {plane.pixel_spacing_mm}")
+    return plane
 
 
 def _numbers(dataset: pydicom.Dataset, keyword: str, n: int) -> tuple[float, ...]:
@@ -140,9 +145,13 @@ def stack_planes(planes: Sequence[Plane], names: Sequence[str]) -> Stack:
         _check_alike(first, plane, names[0], name)
     along_row, along_column = np.reshape(first.orientation, (2, 3))
     normal: FloatArray = np.cross(along_row, along_column)
-    if not np.linalg.norm(normal):
-        raise InputError(f"ImageOrientationPatient is {first.orientation}: no plane")
-    normal /= np.linalg.norm(normal)
+    lengths = np.linalg.norm([along_row, along_column, normal], axis=1)
+    if abs(lengths - 1).max() > _ROUNDED:
+        raise InputError(
+            f"broken DICOM file: ImageOrientationPatient is {first.orientation}, not "
+            "two directions at right angles"
+        )
+    normal /= lengths[2]
     positions = np.array([plane.position_mm for plane in planes])
     distances = positions @ normal
     order = np.argsort(distances, kind="stable")

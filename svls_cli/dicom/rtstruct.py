@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import Kind, SoftLabels
-from svls_cli.labels.values import listed, look_up
+from svls_cli.labels.values import listed
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,9 @@ class ContourLabels:
         return {}
 
     @property
-    def unnumbered(self) -> tuple[Segment, ...]:
+    def named(self) -> tuple[Segment, ...]:
         """Names and colours of the structures that are not points or lines."""
-        return tuple(
-            Segment(structure.name, structure.color)
-            for structure in self.structures
-            if not structure.is_marker
-        )
+        return _named(self.structures)
 
     def distinct(self) -> list[int]:
         """The background; structures have names."""
@@ -83,8 +80,7 @@ class ContourLabels:
         InputError
             As `soft`.
         """
-        soft = self.soft(table, ignore_label=ignore_label)
-        return look_up(soft.hard.astype(np.min_scalar_type(len(table))), soft.codes)
+        return self.soft(table, ignore_label=ignore_label).indices()
 
     def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels:
         """Share of each voxel's area that lies inside each structure.
@@ -111,12 +107,15 @@ class ContourLabels:
             raise InputError(f"two structures are named {twice[0]!r}")
         slices = [on_slices(each, self.geometry) for each in drawn]
         codes, shares = soft_volume(slices, self.geometry.shape)
-        rows = np.zeros((len(shares), len(table)), np.int64)
-        for row, pairs in zip(rows, shares, strict=True):
-            for structure, level in pairs:
-                row[channels[drawn[structure].name]] = level
+        columns = np.array([channels[each.name] for each in drawn], np.intp)
+        pairs = np.array([*chain.from_iterable(shares)], np.intp).reshape(-1, 2)
+        rows = np.zeros((len(shares), len(table)))
+        at = np.repeat(np.arange(len(shares)), [len(each) for each in shares])
+        rows[at, columns[pairs[:, 0]]] = pairs[:, 1]
         rows[:, table.values.tolist().index(0)] += LEVELS - rows.sum(axis=1)
-        return SoftLabels(codes, rows / LEVELS, rows.argmax(axis=1))
+        hard = rows.argmax(axis=1)
+        rows /= LEVELS
+        return SoftLabels(codes, rows, hard)
 
 
 @dataclass(frozen=True)
@@ -142,12 +141,11 @@ class ContourFile:
         return "contours"
 
     @property
-    def numbered(self) -> bool:
-        return False
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> tuple[Segment, ...]:
+        return _named(read_structure_set(self.path).structures)
 
     def geometry(self) -> Geometry:
         return self._grid().geometry
@@ -220,3 +218,8 @@ def _check_images(references: References, series: Series) -> str:
             "same"
         )
     return ""
+
+
+def _named(structures: Iterable[Structure]) -> tuple[Segment, ...]:
+    """Names and colours of the structures that are not points or lines."""
+    return tuple(Segment(s.name, s.color) for s in structures if not s.is_marker)

@@ -12,7 +12,7 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription
 from highdicom.sr import CodedConcept
 
-from svls_cli.dicom.files import element, first_item
+from svls_cli.dicom.files import element, first_item, text
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import CODE, LabelClass
 from svls_cli.labels.segments import Segment
@@ -43,7 +43,7 @@ def read_segments(dataset: pydicom.Dataset, *, lowest: int) -> dict[int, Segment
             raise InputError(f"two segments have number {number}")
         if number < lowest:
             raise InputError(f"a segment has number {number}")
-        name = str(item.get("SegmentLabel") or "").strip()
+        name = text(item, "SegmentLabel")
         found[number] = Segment(
             name,
             _color(item.get("RecommendedDisplayCIELabValue")),

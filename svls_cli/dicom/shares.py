@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
-from svls_cli.arrays import FloatArray, UIntArray
+from svls_cli.arrays import FloatArray, IndexArray, IntArray, UIntArray
 from svls_cli.dicom.contours import occupancy
 from svls_cli.labels.values import look_up
 from svls_cli.soften.levels import levels, quantise
@@ -74,36 +75,44 @@ def _soft_slice(
     layers: Sequence[Layer], shape: tuple[int, int]
 ) -> tuple[UIntArray, list[Shares]]:
     """Codes of one slice, of its own, and what each of them stands for."""
-    # What one structure has alone is a number below `first_mixed`.
     codes: UIntArray = np.zeros(shape, np.uint32)
-    mixed = np.zeros(shape, bool)
-    for structure, box, level in layers:
+    # A code's key says which layer and level came on top of which other code; so a
+    # layer costs what its own box does, however many there are.
+    known = {0: 0}
+    for at, (_, box, level) in enumerate(layers):
         inside = level > 0
-        mixed[box] |= inside & (codes[box] > 0)
-        own = structure * LEVELS + level.astype(np.uint32)
-        np.copyto(codes[box], own, where=inside)
-    first_mixed = (layers[-1].structure + 1) * LEVELS + 1
-    mixtures = np.zeros((len(layers), 0), np.uint8)
-    if mixed.any():
-        place = np.cumsum(mixed).reshape(shape) - 1
-        given = np.zeros((int(place[-1, -1]) + 1, len(layers)), np.uint8)
-        for column, (_, box, level) in zip(given.T, layers, strict=True):
-            column[place[box][mixed[box]]] = level[mixed[box]]
-        given, which = np.unique(given, axis=0, return_inverse=True)
-        left = LEVELS - given.sum(axis=1, dtype=np.int64)
-        exact = np.vstack([left.clip(0), given.T])
-        mixtures = quantise(exact, "uint8")[1:]
-        codes[mixed] = first_mixed + which.ravel()
+        keys = codes[box][inside].astype(np.int64) * len(layers) + at
+        keys = keys * (LEVELS + 1) + level[inside]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        distinct, which = np.unique(keys[starts], return_inverse=True)
+        own = [known.setdefault(key, len(known)) for key in distinct.tolist()]
+        runs = np.array(own, np.uint32)[which]
+        codes[box][inside] = np.repeat(runs, np.diff(starts, append=len(keys)))
     present = np.flatnonzero(np.bincount(codes.ravel()))
-    found: list[Shares] = []
-    for code in present.tolist():
-        if code >= first_mixed:
-            column = mixtures[:, code - first_mixed].tolist()
-            pairs = zip((layer.structure for layer in layers), column, strict=True)
-            found.append(tuple(pair for pair in pairs if pair[1]))
-        else:
-            structure, level_less_1 = divmod(code - 1, LEVELS)
-            found.append(((structure, level_less_1 + 1),) if code else ())
-    ranks = np.zeros(present[-1] + 1, np.uint32)
+    ranks = np.zeros(len(known), np.uint32)
     ranks[present] = np.arange(len(present))
+    found = _unpacked(present, np.array(list(known)), layers)
     return look_up(ranks, codes), found
+
+
+def _unpacked(
+    codes: IndexArray, keys: IntArray, layers: Sequence[Layer]
+) -> list[Shares]:
+    """What codes stand for, by their keys; no more than the whole voxel."""
+    structures = np.array([layer.structure for layer in layers])
+    drawn, shares = [], []
+    n_codes = len(codes)
+    while codes.any():
+        below, level = np.divmod(keys[codes], LEVELS + 1)
+        codes, at = np.divmod(below, len(layers))
+        drawn.append(structures[at])
+        shares.append(level)
+    # From the first layer to the last.
+    table = np.array(shares[::-1], np.int64).reshape(-1, n_codes)
+    over = table.sum(axis=0) > LEVELS
+    table[:, over] = quantise(table[:, over], "uint8")
+    kept = table.T > 0
+    which = np.array(drawn[::-1], np.int64).reshape(-1, n_codes).T[kept]
+    pairs = list(zip(which.tolist(), table.T[kept].tolist(), strict=True))
+    ends = kept.sum(axis=1).cumsum().tolist()
+    return [tuple(pairs[start:end]) for start, end in pairwise([0, *ends])]

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.dicom.segmentation import Segmentation, read_segmentation
 from svls_cli.dicom.series import Series, SeriesFiles, read_series
 from svls_cli.errors import InputError
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import ClassTable, default_name
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import Kind, Labels, SoftLabels
-from svls_cli.labels.values import distinct_values, listed
+from svls_cli.labels.values import distinct_values, listed, look_up
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,11 @@ class SegmentationFile:
     problem: str = ""
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> tuple[Segment, ...] | None:
+        return _named(self._read()) or None
 
     def geometry(self) -> Geometry:
         return self._read().geometry
@@ -115,19 +114,22 @@ class SegmentationLabels:
 
     @property
     def segments(self) -> Mapping[int, Segment]:
-        return self.file.segments
+        """None if all have names; 0 is the background, whatever the file calls it."""
+        if self.named:
+            return {}
+        return {number: s for number, s in self.file.segments.items() if number}
 
-    @property
-    def unnumbered(self) -> Sequence[Segment]:
-        return ()
+    @cached_property
+    def named(self) -> Sequence[Segment]:
+        return _named(self.file)
 
     def notes(self, table: ClassTable) -> list[str]:
         """Whether slices may be missing, as a file leaves out empty ones."""
         if self.on_series or not self._at_ends:
             return []
         return [
-            "its labels reach its first or last slice: where the file left out empty "
-            "slices, its image series brings them back (--series)"
+            "its labels reach its first or last slice: --series brings back empty "
+            "slices that the file left out"
         ]
 
     @property
@@ -154,26 +156,55 @@ class SegmentationLabels:
         occur = rows.any(axis=0)
         return codes, rows[:, occur], np.array(numbers)[occur]
 
-    def distinct(self) -> list[int]:
+    @cached_property
+    def _numbers(self) -> IntArray:
+        """Numbers of the segments that occur, 0 for the background; sorted."""
         if self._is_soft:
-            return sorted(self._fractions[2].tolist())
-        return [int(value) for value in distinct_values(self._label_map)]
+            return self._fractions[2]
+        return distinct_values(self._label_map).astype(np.int64)
+
+    def distinct(self) -> list[int]:
+        named = [segment.value for segment in self.named]
+        return [number for number in self._numbers.tolist() if number not in named]
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
         soft = self.soft(table, ignore_label=ignore_label)
         if soft is not None:
-            return soft.hard.astype(np.min_scalar_type(len(table)))[soft.codes]
-        _check_known(self.distinct(), table, ignore_label)
-        return table.indices(self._label_map, ignore_label=ignore_label)
+            return soft.indices()
+        channels = self._channels(table, ignore_label)
+        lookup = np.zeros(self._numbers[-1] + 1, np.min_scalar_type(len(table)))
+        lookup[self._numbers] = channels
+        return look_up(lookup, self._label_map)
+
+    def _channels(self, table: ClassTable, ignore_label: int | None) -> list[int]:
+        """Channel of each number that occurs; ``len(table)`` if it is ignored."""
+        by_name = {label.name: label.index for label in table.classes}
+        channels = {label.value: label.index for label in table.classes}
+        for segment in self.named:
+            number = int(segment.value or 0)
+            if segment.name in by_name:
+                channels[number] = by_name[segment.name]
+            elif default_name(number) not in by_name:  # the class has another name
+                channels.pop(number, None)
+        if ignore_label is not None:
+            channels[ignore_label] = len(table)
+        numbers = self._numbers.tolist()
+        if unknown := [number for number in numbers if number not in channels]:
+            raise InputError(
+                f"{listed([self.file.name(number) for number in unknown])} not among "
+                f"the classes ({listed(list(by_name))})"
+            )
+        return [channels[number] for number in numbers]
 
     def soft(self, table: ClassTable, *, ignore_label: int | None) -> SoftLabels | None:
         if not self._is_soft:
             return None
-        codes, rows, values = self._fractions
-        _check_known(values.tolist(), table, ignore_label)
-        columns = table.indices(values.astype(np.uint32), ignore_label=ignore_label)
+        codes, rows, _ = self._fractions
         shares: FloatArray = np.zeros((len(rows), len(table) + 1))
-        shares[:, columns] = rows
+        for own, channel in zip(
+            rows.T, self._channels(table, ignore_label), strict=True
+        ):
+            shares[:, channel] += own
         # The last column is the ignore label: it takes a voxel or none of it.
         hard = shares.argmax(axis=1)
         shares = shares[:, :-1]
@@ -183,9 +214,9 @@ class SegmentationLabels:
         return SoftLabels(codes, shares, hard)
 
 
-def _check_known(values: list[int], table: ClassTable, ignore: int | None) -> None:
-    if unknown := table.unknown(values, ignore_label=ignore):
-        raise InputError(
-            f"label values {listed(unknown)} are not among the classes "
-            f"({listed(table.values.tolist())})"
-        )
+def _named(file: Segmentation) -> tuple[Segment, ...]:
+    """The segments, which are classes by their names if each has one."""
+    segments = {number: s for number, s in file.segments.items() if number}
+    if not all(segment.name for segment in segments.values()):
+        return ()
+    return tuple(replace(s, value=number) for number, s in segments.items())

@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 
 from svls_cli.arrays import FloatArray
-from svls_cli.dicom.files import RTSTRUCT, read_dataset, understood
+from svls_cli.dicom.files import RTSTRUCT, read_dataset, text, understood
 from svls_cli.dicom.planes import SAME_MM, TOLERANCE
 from svls_cli.errors import InputError
 from svls_cli.labels.geometry import Geometry
@@ -21,6 +21,8 @@ from svls_cli.labels.values import listed
 # Contours of these types enclose an area; with several on a slice, both mean even-odd.
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 _OTHERS = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+# What follows the structures' names; a file that lacks both has lost its contours.
+_AT_ITS_END = ("ROIContourSequence", "RTROIObservationsSequence")
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _references(dataset: pydicom.Dataset) -> References:
 
 
 def _structures(dataset: pydicom.Dataset) -> tuple[Structure, ...]:
+    if not any(keyword in dataset for keyword in _AT_ITS_END):
+        raise InputError("truncated: it has no ROIContourSequence")
     drawn: dict[int, pydicom.Dataset] = {}
     for item in _items(dataset, "ROIContourSequence"):
         number = int(item.ReferencedROINumber)
@@ -171,7 +175,7 @@ def _structures(dataset: pydicom.Dataset) -> tuple[Structure, ...]:
 
 
 def _structure(roi: pydicom.Dataset, drawn: pydicom.Dataset) -> Structure:
-    name = composed(str(roi.get("ROIName") or "").strip()) or f"ROI {roi.ROINumber}"
+    name = composed(text(roi, "ROIName")) or f"ROI {roi.ROINumber}"
     contours: list[FloatArray] = []
     known: set[bytes] = set()
     left_out: Counter[str] = Counter()

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from svls_cli.evaluation.regions import REGION_NAMES
-from svls_cli.figures import drawing, legend_below
+from svls_cli.figures import REFERENCE, drawing, legend_below, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from svls_cli.evaluation.report import EvaluationReport
-
-_REGION_COLORS = {"whole": "#0072B2", "foreground": "#D55E00", "band": "#009E73"}
 
 
 def draw_reliability(report: EvaluationReport, path: Path) -> None:
@@ -28,7 +26,7 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
     InvalidParameterError
         As `check_figure`.
     """
-    with drawing(path, 9, 4.8) as figure:
+    with drawing(path, height_mm=90) as figure:
         rows = figure.subplots(
             2, 3, sharex=True, sharey="row", gridspec_kw={"height_ratios": [3, 1]}
         )
@@ -44,37 +42,34 @@ def draw_reliability(report: EvaluationReport, path: Path) -> None:
 def _draw_region(
     curve: Axes, counts: Axes, report: EvaluationReport, region: str
 ) -> None:
-    name, color = REGION_NAMES[region], _REGION_COLORS[region]
-    curve.plot([0, 1], [0, 1], "--", color="#777777", lw=1)
-    _draw_curve(curve, report, region, "o-", color=color, label="as predicted")
+    curve.plot([0, 1], [0, 1], "--", **REFERENCE)
+    _draw_curve(curve, report, region, label="as predicted", **series(0))
     if report.scaled is not None:
         label = "scaled by temperature"
-        _draw_curve(
-            curve, report.scaled, region, "s--", color=color, mfc="white", label=label
-        )
+        _draw_curve(curve, report.scaled, region, label=label, **series(1))
     ece = report.calibration[region]["ece"].mean
     shown = "" if ece is None else f"\nECE {ece:.4f}, mean over cases"
     if report.scaled is not None and ece is not None:
         shown += f"\nscaled {report.scaled.calibration[region]['ece'].mean:.4f}"
-    curve.set(title=name + shown, xlim=(0, 1), ylim=(0, 1))
+    ticks = (0.1, 0.3, 0.5, 0.7, 0.9)  # those of two panels must not touch
+    curve.set(title=REGION_NAMES[region] + shown, xlim=(0, 1), ylim=(0, 1))
+    curve.set(xticks=ticks, yticks=ticks)
     reliability = report.reliability(region)
     bins, used = len(reliability.count), reliability.count > 0
     edges = np.arange(bins)[used] / bins
     voxels = reliability.count[used]
-    counts.bar(edges, voxels, 1 / bins, align="edge", color=color, ec="white")
+    counts.bar(edges, voxels, 1 / bins, align="edge", color="#9A9A9A", ec="white")
     # Few voxels are uncertain, and these are the ones that matter.
     counts.set_yscale("log")
     counts.locator_params(axis="y", numticks=4)
     counts.set_ylim(bottom=0.5)
-    for axes in (curve, counts):
-        axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_curve(
-    axes: Axes, report: EvaluationReport, region: str, line: str, **style: Any
+    axes: Axes, report: EvaluationReport, region: str, **style: Any
 ) -> None:
     reliability = report.reliability(region)
     used = reliability.count > 0
     confidence = reliability.confidence[used] / reliability.count[used]
     accuracy = reliability.hits[used] / reliability.count[used]
-    axes.plot(confidence, accuracy, line, ms=4, clip_on=False, **style)
+    axes.plot(confidence, accuracy, clip_on=False, **style)

@@ -68,8 +68,9 @@ class CaseEvaluator:
         )
         if not scores.voxels:
             return Outcome(skipped="every voxel is ignored")
+        note = "; ".join(reference.notes) or None
         if pair.temperature is None:
-            return Outcome(result=scores)
+            return Outcome(result=scores, note=note)
         blocks = scaling_blocks(case.geometry, len(case.classes), pair.dtype)
         scaled = evaluate_case(
             ScaledPrediction(case, pair.temperature),
@@ -78,9 +79,8 @@ class CaseEvaluator:
             measures=self.measures,
             blocks=blocks,
         )
-        return Outcome(
-            result=replace(scores, temperature=pair.temperature, scaled=scaled)
-        )
+        scores = replace(scores, temperature=pair.temperature, scaled=scaled)
+        return Outcome(result=scores, note=note)
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class Reference:
             with self.source.open() as file:
                 _check_grid(grid, file.geometry)
                 maps = (file.indices(classes, ignore_label=ignore_label),)
+                notes = tuple(file.notes(classes))
+            return RaterMaps(grid, classes, self.raters, maps, notes)
         return RaterMaps(grid, classes, self.raters, maps)
 
 

@@ -121,6 +121,11 @@ class EvaluationReport:
         return len(set(self._patients))
 
     @property
+    def noted(self) -> tuple[Record, ...]:
+        """Records of the cases that were evaluated with a remark."""
+        return tuple(r for r in self._with_status("done") if r.reason)
+
+    @property
     def skipped(self) -> tuple[Record, ...]:
         """Cases that were not compared."""
         return self._with_status("skipped")

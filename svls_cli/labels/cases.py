@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from svls_cli.errors import InputError
+from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.choices import Overlap
 from svls_cli.labels.masks import group_masks
 from svls_cli.labels.names import check_letter_case, composed, safe_name
@@ -53,6 +53,10 @@ class Case:
         """The same for a process in another folder."""
         image = self.image and self.image.absolute()
         return Case(self.name, self.source.absolute(), self.inputs, image)
+
+
+# Advice where several files are one case.
+MASKS = "if they are masks, one per class, {class} in the pattern says which"
 
 
 class LabelFiles(Protocol):
@@ -131,7 +135,7 @@ def find_cases(
         two files have one name, or names that differ only in the case of letters. (What
         exists and cannot be read, such as a link to nothing, is a case that fails.)
     InvalidParameterError
-        If the pattern is none.
+        If the pattern is none, or is that of masks and an input a file.
     """
     cases: list[Case] = []
     for given in [inputs] if isinstance(inputs, str | Path) else inputs:
@@ -143,6 +147,10 @@ def find_cases(
             cases += [Case(names["case"], source) for names, source in listed]
         else:
             _check_exists(path)
+            if "{class}" in (pattern or ""):
+                raise InvalidParameterError(
+                    f"{path}: a file; masks are found in folders, by the pattern"
+                )
             cases.append(Case(files.name(path), files.source(path)))
     _check_unique(cases)
     cases = list(dict.fromkeys(cases))  # a file named twice is one
@@ -301,7 +309,8 @@ def _check_unique(cases: Sequence[Case]) -> None:
         if other.source != case.source:
             raise InputError(
                 f"two files are case {case.name!r}: {_file(other)} and {_file(case)}; "
-                "rename one, or name the cases with JSON records on standard input"
+                "rename one, or name the cases by --pattern or with JSON records on "
+                f"standard input; {MASKS}"
             )
         if other.image != case.image:
             raise InputError(

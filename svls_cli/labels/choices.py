@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-# What becomes of a voxel in several masks: its case fails; it goes to the class that
-# comes first among the classes; or they share it evenly.
-Overlap = Literal["fail", "first", "share"]
-OVERLAPS: tuple[Overlap, ...] = ("fail", "first", "share")
+# What becomes of a voxel in several masks: its case fails; it goes to the first of
+# these classes; to the last, as if they were painted in order; or they share it evenly.
+Overlap = Literal["fail", "first", "last", "share"]
+OVERLAPS: tuple[Overlap, ...] = ("fail", "first", "last", "share")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import operator
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ import numpy as np
 from svls_cli.arrays import IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.values import MAX_VALUE, listed, look_up
+from svls_cli.palette import class_color
 
 MAX_CLASSES = 65_535
 # Up to this value a table lookup beats a binary search and costs at most 2 MB.
@@ -119,7 +119,7 @@ class ClassTable:
                     index,
                     value,
                     names.get(value) or _free_name(value, taken),
-                    colors.get(value) or default_color(value),
+                    colors.get(value) or class_color(value),
                     *codes.get(value, ("", "")),
                 )
                 for index, value in enumerate(ordered)
@@ -237,12 +237,3 @@ def _free_name(value: int, taken: Container[str]) -> str:
     while name in taken:
         name = f"other {name}"
     return name
-
-
-def default_color(value: int) -> str:
-    """Default colour of a class: hues a golden angle apart; 0 is black."""
-    if value == 0:
-        return "000000"
-    hue = value * 0.618033988749895 % 1
-    rgb = colorsys.hsv_to_rgb(hue, 0.65 if value % 2 else 0.9, 0.95)
-    return "".join(f"{round(255 * x):02X}" for x in rgb)

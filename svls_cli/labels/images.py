@@ -85,8 +85,8 @@ class LabelFile:
         return self.image.geometry
 
     @property
-    def unnumbered(self) -> Sequence[Segment]:
-        """None: every segment has a label value."""
+    def named(self) -> Sequence[Segment]:
+        """None: labels go by their values."""
         return ()
 
     def notes(self, table: ClassTable) -> list[str]:

@@ -15,12 +15,14 @@ import numpy.typing as npt
 from svls_cli.arrays import FloatArray, UIntArray
 from svls_cli.errors import InputError, check_choice
 from svls_cli.labels.choices import OVERLAPS, Overlap
-from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.classes import MAX_CLASSES, ClassTable, default_name
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import input_record, open_label_file, read_header
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import Kind, Labels, SoftLabels
 from svls_cli.labels.values import listed, look_up
+
+_BACKGROUND = default_name(0)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class MaskFiles:
     masks
         Name of the class, and the file in which its voxels are not 0, of each; sorted.
     overlap
-        ``fail``, ``first`` or ``share``.
+        ``fail``, ``first``, ``last`` or ``share``.
     """
 
     masks: tuple[tuple[str, Path], ...]
@@ -46,12 +48,16 @@ class MaskFiles:
         return "hard"
 
     @property
-    def numbered(self) -> bool:
-        return False
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return tuple(path for _, path in self.masks)
+
+    def named(self) -> tuple[Segment, ...]:
+        """A class for each mask, but for one of the background."""
+        return tuple(
+            Segment(name, "")
+            for name, _ in self.masks
+            if name and name.casefold() != _BACKGROUND
+        )
 
     def geometry(self) -> Geometry:
         """The grid of all masks.
@@ -74,7 +80,8 @@ class MaskFiles:
 
     @contextmanager
     def open(self) -> Iterator[Labels]:
-        yield MaskLabels(self.geometry(), dict(self.masks), self.overlap)
+        masks = dict(self.masks)
+        yield MaskLabels(self.geometry(), masks, self.named(), self.overlap)
 
     def records(self, rater: str | None = None) -> list[dict[str, Any]]:
         own = {"overlap": self.overlap}
@@ -125,37 +132,39 @@ def group_masks(
     ]
 
 
-@dataclass(frozen=True)
+@dataclass
 class MaskLabels:
     """Masks on one grid; they are read when their labels are asked for."""
 
     geometry: Geometry
     masks: Mapping[str, Path]
+    named: Sequence[Segment]
     overlap: Overlap
+    _overlaps: str = ""  # remark on voxels in several masks, once these were read
 
     @property
     def segments(self) -> Mapping[int, Segment]:
         """None: which label value a name has, the classes say."""
         return {}
 
-    @property
-    def unnumbered(self) -> Sequence[Segment]:
-        return tuple(Segment(name, "") for name in self.masks)
-
     def notes(self, table: ClassTable) -> list[str]:
-        """Masks that are no classes, and classes that have no mask."""
-        names = _names(table)
-        others = [name for name in self.masks if name not in names]
-        lacking = [name for name in names if name not in self.masks]
-        notes = {"masks that are not among the classes": others, "no mask of": lacking}
-        return [f"{what}: {listed(those)}" for what, those in notes.items() if those]
+        """Masks that are no classes, classes that have no mask, and overlaps."""
+        every = {label.name for label in table.classes}
+        others = [name for name in self.masks if name not in every]
+        lacking = [name for name in _names(table) if name not in self.masks]
+        notes = {
+            "masks that are not among the classes": others,
+            "no mask, which counts as empty": lacking,
+        }
+        told = [f"{what}: {listed(those)}" for what, those in notes.items() if those]
+        return [*told, self._overlaps] if self._overlaps else told
 
     def distinct(self) -> list[int]:
         """The background; masks have names."""
         return [0]
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
-        """Channel of each voxel; of those that several masks share, the first.
+        """Channel of each voxel; of a voxel that masks share, the first.
 
         Raises
         ------
@@ -188,41 +197,50 @@ class MaskLabels:
 
         The first codes are the table's channels.
         """
-        channels = _names(table)
-        if 0 not in table.values:
-            raise InputError("masks need a background, label 0, among the classes")
+        channels = self._channels(table)
         background = table.values.tolist().index(0)
-        named = [name for name in channels if name in self.masks]
-        if not named:
-            raise InputError(
-                f"none of its masks is among the classes: they are "
-                f"{listed(list(self.masks))}, and the classes {listed(list(channels))}"
-            )
-        members: list[tuple[int, ...]] = [(channel,) for channel in range(len(table))]
+        members: dict[tuple[int, ...], int] = {(c,): c for c in range(len(table))}
         # Sums of several classes are few, and have room beside them.
         wide = np.uint16 if self.overlap == "share" else np.min_scalar_type(len(table))
         codes: UIntArray = np.full(self.geometry.shape, background, wide)
         common: Counter[tuple[int, int]] = Counter()
-        for name in named:
-            channel = channels[name]
+        covered: list[str] = []
+        for name, channel in channels.items():
+            alone = []
             for rows, inside in _inside(self.masks[name]):
                 here = codes[rows]
                 both = inside & (here != background)
+                inside &= ~both
+                here[inside] = channel
+                alone.append(bool(inside.any()))
                 if not both.any():
-                    here[inside] = channel
                     continue
-                here[inside & ~both] = channel
                 taken, which, n = np.unique(
                     here[both], return_inverse=True, return_counts=True
                 )
-                for code, count in zip(taken.tolist(), n.tolist(), strict=True):
-                    common.update({(each, channel): count for each in members[code]})
+                sets = [list(members)[code] for code in taken]
+                for others, count in zip(sets, n.tolist(), strict=True):
+                    common.update({(each, channel): count for each in others})
                 if self.overlap == "share":
-                    both_codes = [_code((*members[c], channel), members) for c in taken]
-                    here[both] = np.array(both_codes, wide)[which]
-        if common and self.overlap == "fail":
-            raise InputError(_overlapping(common, table))
-        return codes, members
+                    here[both] = _codes(sets, channel, members).astype(wide)[which]
+            if alone and not any(alone):
+                covered.append(name)
+        if common:
+            self._overlaps = _overlaps(common, covered, table, self.overlap)
+        return codes, list(members)
+
+    def _channels(self, table: ClassTable) -> dict[str, int]:
+        """Channel of each mask that is a class; those first that keep their voxels."""
+        names = _names(table)
+        if 0 not in table.values:
+            raise InputError("masks need a background, label 0, among the classes")
+        channels = {name: at for name, at in names.items() if name in self.masks}
+        if not channels:
+            raise InputError(
+                f"none of its masks is among the classes: they are "
+                f"{listed(list(self.masks))}, and the classes {listed(list(names))}"
+            )
+        return dict(reversed(channels.items())) if self.overlap == "last" else channels
 
 
 def _names(table: ClassTable) -> dict[str, int]:
@@ -230,11 +248,14 @@ def _names(table: ClassTable) -> dict[str, int]:
     return {c.name: c.index for c in table.classes if c.value != 0}
 
 
-def _code(channels: tuple[int, ...], members: list[tuple[int, ...]]) -> int:
-    """The code that stands for these channels: the one it has, or a new one."""
-    if channels not in members:
-        members.append(channels)
-    return members.index(channels)
+def _codes(
+    sets: Iterable[tuple[int, ...]], channel: int, members: dict[tuple[int, ...], int]
+) -> UIntArray:
+    """Codes of some sets of channels with one more: those they have, or new ones."""
+    codes = [members.setdefault((*each, channel), len(members)) for each in sets]
+    if len(members) > MAX_CLASSES:
+        raise InputError(f"masks overlap in more than {MAX_CLASSES} ways")
+    return np.array(codes, np.uint32)
 
 
 def _inside(path: Path) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
@@ -256,14 +277,28 @@ def _inside(path: Path) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
                 yield slice(rows.start + first, rows.start + end), inside[first:end]
 
 
-def _overlapping(common: Counter[tuple[int, int]], table: ClassTable) -> str:
+def _overlaps(
+    common: Counter[tuple[int, int]],
+    covered: Sequence[str],
+    table: ClassTable,
+    overlap: Overlap,
+) -> str:
+    """What becomes of voxels in several masks.
+
+    ``common`` counts them by pair of channels; ``covered`` are masks that lie in those
+    that keep their voxels.
+    """
     pairs = [
-        f"{table.classes[one].name} and {table.classes[other].name} ({count} voxels)"
-        for (one, other), count in common.most_common()
+        f"{' and '.join(table.classes[c].name for c in sorted(pair))} ({count} voxels)"
+        for pair, count in common.most_common()
     ]
-    return (
-        f"masks overlap: {listed(pairs, 3)}; --overlap says what becomes of such voxels"
-    )
+    what = f"masks overlap: {listed(pairs, 3)}"
+    if overlap == "fail":
+        raise InputError(f"{what}; --overlap says what becomes of such voxels")
+    if overlap == "share":
+        return f"{what}, which they share"
+    lost = f"; nothing is left of {listed(covered)}" if covered else ""
+    return f"{what}, which the {overlap} of them has{lost}"
 
 
 @contextmanager

@@ -101,9 +101,10 @@ def _check_fields(pattern: str, fields: Collection[str]) -> None:
     stray = re.search(r"[{}]", _PIECES.sub("", pattern))
     if names - {*allowed} or stray:
         wrong = ", ".join(sorted(names - {*allowed})) or "a brace by itself"
+        most, last = ", ".join(allowed[:-1]), allowed[-1]
         raise InvalidParameterError(
             f"pattern {pattern!r} has {wrong}; in braces may stand "
-            f"{' and '.join(allowed)}"
+            f"{f'{most} and ' if most else ''}{last}"
         )
     if names and allowed[0] not in names:
         raise InvalidParameterError(f"pattern {pattern!r} needs {allowed[0]}, too")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.output import resample_nearest
 from svls_cli.labels.raters import RatedCase
-from svls_cli.labels.segments import Segment, add_segments, check_names
+from svls_cli.labels.segments import Segment, add_segments, check_names, number_segments
+from svls_cli.labels.sources import Labels, SoftLabels
+from svls_cli.labels.suffixes import suffix_of
 from svls_cli.labels.values import listed
 
 
@@ -30,6 +32,8 @@ class RaterMaps:
     # rater ignores it.
     maps: tuple[UIntArray, ...]
     notes: tuple[str, ...] = ()  # remarks: who is missing, and what was lost
+    # The soft labels of raters who gave such, by rater.
+    soft: Mapping[str, SoftLabels] = field(default_factory=dict)
 
 
 def read_rater_maps(
@@ -64,8 +68,8 @@ def read_rater_maps(
     """
     with ExitStack() as stack:
         files = []
-        for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
-            with _naming(rater, shown):
+        for shown, source in case.sources:
+            with _naming(shown):
                 files.append(stack.enter_context(source.open()))
         segments: dict[int, Segment] = {}
         for file in files:
@@ -74,31 +78,60 @@ def read_rater_maps(
         for (_, source), file in zip(case.raters[1:], files[1:], strict=True):
             difference = first.difference(file.geometry)
             if difference and not resample_to_first:
+                hint = "--resample-to-first brings one onto the other"
+                if not suffix_of(source.paths[0]):
+                    hint += ", and --series puts DICOM segmentations on their series"
                 raise InputError(
                     f"{case.raters[0][1].paths[0]} and {source.paths[0]} lie on "
-                    f"different grids: {difference}; --resample-to-first brings one "
-                    "onto the other"
+                    f"different grids: {difference}; {hint}"
                 )
         if classes is None:
-            values = {value for file in files for value in file.distinct()}
-            if any(file.unnumbered for file in files):
-                raise InputError(
-                    "contours have names and no label values: say which classes there "
-                    "are"
-                )
-            classes = ClassTable.from_values(values - {ignore_label})
+            classes = _own_classes(files, segments, ignore_label)
         raters = tuple(rater for rater, _ in case.raters)
         maps, notes = [], [case.missing_note]
-        for rater, file in zip(raters, files, strict=True):
-            check_names(file.segments, classes)
+        soft: dict[str, SoftLabels] = {}
+        for rater, (shown, _), file in zip(raters, case.sources, files, strict=True):
+            with _naming(shown):
+                check_names(file.segments, classes)
+                indices, own = _indices(file, classes, ignore_label)
             notes += [f"rater {rater}: {note}" for note in file.notes(classes)]
-            indices = file.indices(classes, ignore_label=ignore_label)
             if first.difference(file.geometry):
                 indices, note = _onto(first, indices, file.geometry, classes, rater)
                 notes.append(note)
+                own = own and _soft_onto(first, own, file.geometry, classes)
             maps.append(indices)
+            soft |= {rater: own} if own else {}
     told = tuple(note for note in notes if note)
-    return RaterMaps(first, classes, raters, tuple(maps), told)
+    return RaterMaps(first, classes, raters, tuple(maps), told, soft)
+
+
+def _own_classes(
+    files: Sequence[Labels], segments: Mapping[int, Segment], ignore_label: int | None
+) -> ClassTable:
+    """The label values of a case, and the segments that have one and are named."""
+    named = [segment for file in files for segment in file.named]
+    if any(segment.value is None for segment in named):
+        raise InputError(
+            "contours and masks have names and no label values, others have: say which "
+            "classes there are (--classes)"
+        )
+    values = {value for file in files for value in file.distinct()}
+    numbered = number_segments(values, segments, named)
+    return ClassTable.from_values(
+        (values | {value for value in numbered if value not in segments})
+        - {ignore_label},
+        names={value: segment.name for value, segment in numbered.items()},
+    )
+
+
+def _indices(
+    file: Labels, classes: ClassTable, ignore_label: int | None
+) -> tuple[UIntArray, SoftLabels | None]:
+    """Class index of each voxel; and the soft labels, if there are."""
+    soft = file.soft(classes, ignore_label=ignore_label)
+    if soft is not None:
+        return soft.indices(), soft
+    return file.indices(classes, ignore_label=ignore_label), None
 
 
 def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
@@ -111,18 +144,18 @@ def rater_inputs(case: RatedCase) -> list[dict[str, Any]]:
     """
     records = []
     for (rater, source), (shown, _) in zip(case.raters, case.sources, strict=True):
-        with _naming(rater, shown):
+        with _naming(shown):
             records += source.records(rater)
     return records
 
 
 @contextmanager
-def _naming(rater: str, shown: str) -> Iterator[None]:
+def _naming(shown: str) -> Iterator[None]:
     """Say which file it is that cannot be read, and whose."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"rater {rater}: {shown}: {error}") from error
+        raise InputError(f"{shown}: {error}") from error
 
 
 def _onto(
@@ -159,3 +192,16 @@ def _onto(
     if gone:
         lost.append(f"nothing is left of label {listed(gone)}")
     return resampled, f"rater {rater}: {', '.join(lost)}" if lost else None
+
+
+def _soft_onto(
+    target: Geometry, soft: SoftLabels, source: Geometry, classes: ClassTable
+) -> SoftLabels:
+    """Bring soft labels onto another grid; outside of theirs there is background."""
+    outside, background = len(soft.table), classes.values == 0
+    codes = soft.codes.astype(np.min_scalar_type(outside), copy=False)
+    return SoftLabels(
+        resample_nearest(codes, source, target, outside=outside),
+        np.vstack([soft.table, background]),
+        np.append(soft.hard, background.argmax()),
+    )

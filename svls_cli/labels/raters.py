@@ -11,6 +11,7 @@ from pathlib import Path
 from svls_cli.errors import InputError
 from svls_cli.labels.cases import (
     LABEL_MAPS,
+    MASKS,
     LabelFiles,
     check_folder,
     each_once,
@@ -52,11 +53,14 @@ class RatedCase:
 
     @property
     def sources(self) -> tuple[tuple[str, LabelSource], ...]:
-        """Each rater's source of labels, with the name to show of it."""
+        """Each rater's source of labels, with whose and which it is, to show."""
         found, names = [], self.inputs
-        for _, source in self.raters:
-            found.append((names[0], source))
-            names = names[len(source.paths) :]
+        for rater, source in self.raters:
+            n_files = len(source.paths)
+            # Of several masks the folder: errors name the file in it.
+            shown = names[0] if n_files == 1 else str(Path(names[0]).parent)
+            found.append((f"rater {rater}: {shown}", source))
+            names = names[n_files:]
         return tuple(found)
 
     @property
@@ -135,22 +139,26 @@ def find_rated_cases(
 
 
 def named_classes(cases: Iterable[RatedCase]) -> ClassTable | None:
-    """Classes of labels that have names alone, numbered in their order; else None.
+    """Classes of labels that go by their names, numbered; None if some go by values.
 
     What cannot be read is left out: its case fails when it is needed.
     """
     sources = [source for case in cases for _, source in case.raters]
-    if not sources or any(source.numbered for source in sources):
+    if not sources:
         return None
     named: list[Segment] = []
     for source in sources:
-        with suppress(InputError), source.open() as labels:
-            named += labels.unnumbered
-    segments = number_segments([0], {}, named)
+        with suppress(InputError):
+            segments = source.named()
+            if segments is None:
+                return None
+            named += segments
+    numbered = number_segments([0], {}, named)
     return ClassTable.from_values(
-        [0, *segments],
-        names={value: segment.name for value, segment in segments.items()},
-        colors={value: segment.color for value, segment in segments.items()},
+        [0, *numbered],
+        names={value: segment.name for value, segment in numbered.items()},
+        colors={value: segment.color for value, segment in numbered.items()},
+        codes={value: (s.category, s.type) for value, s in numbered.items()},
     )
 
 
@@ -172,7 +180,7 @@ def _by_case(
         if other != source:
             raise InputError(
                 f"two files are case {case!r} of rater {rater!r}: {other.paths[0]} and "
-                f"{source.paths[0]}"
+                f"{source.paths[0]}; {MASKS}"
             )
     return [
         RatedCase(

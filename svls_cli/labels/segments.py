@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from operator import attrgetter
 
 from svls_cli.errors import InputError
 from svls_cli.labels.classes import ClassTable, default_name
-from svls_cli.labels.values import MAX_VALUE
+from svls_cli.labels.values import MAX_VALUE, listed
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,8 @@ class Segment:
     # the category of that; empty if the file has no codes.
     category: str = ""
     type: str = ""
+    # Label value in the file, of a segment that is a class by its name.
+    value: int | None = None
 
 
 def read_segments(fields: Mapping[str, str]) -> dict[int, Segment]:
@@ -71,28 +72,54 @@ def add_segments(known: dict[int, Segment], more: Mapping[int, Segment]) -> None
 
 
 def number_segments(
-    values: Iterable[int],
+    values: Collection[int],
     segments: Mapping[int, Segment],
-    unnumbered: Iterable[Segment],
+    named: Iterable[Segment],
+    *,
+    ignore_label: int | None = None,
 ) -> dict[int, Segment]:
-    """Segments by label value: those that have none get the next ones, by name.
+    """Segments by label value; those that are classes by their names get one.
 
-    ``values`` are taken already; a name that has a value keeps it.
+    That is the first value that a file gives the name, unless another name has it; if
+    another has, or there is none, one above all ``values``, in the order of the names.
+
+    Raises
+    ------
+    InputError
+        If some labels have values and no names, and others names and no values: nobody
+        knows which are the same.
 
     Examples
     --------
     >>> heart, lung = Segment("Heart", ""), Segment("Lung", "00FF00")
-    >>> sorted(number_segments([0], {}, [lung, heart]).items())
-    [(1, Segment(name='Heart', color='')), (2, Segment(name='Lung', color='00FF00'))]
+    >>> found = number_segments([0], {}, [lung, heart, Segment("Aorta", "", value=1)])
+    >>> [(value, segment.name) for value, segment in sorted(found.items())]
+    [(1, 'Aorta'), (2, 'Heart'), (3, 'Lung')]
     """
     numbered = dict(segments)
-    taken = {segment.name for segment in segments.values()}
-    fresh = count(max([0, *values, *segments]) + 1)
-    for segment in sorted(unnumbered, key=attrgetter("name")):
-        if segment.name not in taken:
-            taken.add(segment.name)
-            numbered[next(fresh)] = segment
-    return numbered
+    known = {segment.name for segment in segments.values()}
+    others: dict[str, Segment] = {}
+    for segment in named:
+        value = segment.value
+        if segment.name in known:
+            continue
+        if value is None or (value in numbered and numbered[value].name):
+            others.setdefault(segment.name, segment)
+        else:
+            numbered[value] = segment
+            known.add(segment.name)
+    rest = {name: others[name] for name in sorted(others.keys() - known)}
+    unnamed = {value for value in values if value not in (0, ignore_label)}
+    unnamed -= {value for value, segment in numbered.items() if segment.name}
+    if unnamed and any(segment.value is None for segment in rest.values()):
+        raise InputError(
+            f"{listed(list(rest))} have names and no label values, and labels "
+            f"{listed(sorted(unnamed))} have values and no names: say which classes "
+            "there are (--classes)"
+        )
+    fresh = count(max([0, *values, *numbered]) + 1)
+    numbers = (value for value in fresh if value != ignore_label)
+    return numbered | dict(zip(numbers, rest.values(), strict=False))
 
 
 def check_names(segments: Mapping[int, Segment], classes: ClassTable) -> None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import input_record, open_label_file, read_header
 from svls_cli.labels.segments import Segment
+from svls_cli.labels.values import look_up
 
 # One class per voxel; or soft labels: probabilities, or shares of a voxel's area.
 Kind = Literal["hard", "probabilities", "contours"]
@@ -30,6 +33,11 @@ class SoftLabels:
     # ignored.
     hard: IntArray
 
+    def indices(self) -> UIntArray:
+        """Class index that each voxel counts as; ``n_classes`` where it is ignored."""
+        n_classes = self.table.shape[1]
+        return look_up(self.hard.astype(np.min_scalar_type(n_classes)), self.codes)
+
 
 class Labels(Protocol):
     """The labels of an open source, checked to be whole."""
@@ -40,17 +48,20 @@ class Labels(Protocol):
 
     @property
     def segments(self) -> Mapping[int, Segment]:
-        """Names and colours by label value, if the source has them."""
+        """Names and colours of labels that go by their values, if the source has them.
+
+        Their values are those of the classes.
+        """
 
     @property
-    def unnumbered(self) -> Sequence[Segment]:
-        """Segments that have names and no label values, as contours do."""
+    def named(self) -> Sequence[Segment]:
+        """Segments that are classes by their names, as contours are."""
 
     def notes(self, table: ClassTable) -> list[str]:
-        """Remarks for the case's record: what of the source makes no labels."""
+        """Remarks for the case's record, once its labels were read."""
 
     def distinct(self) -> list[int]:
-        """The distinct label values, sorted.
+        """The distinct label values, sorted; without those of named segments.
 
         Raises
         ------
@@ -88,12 +99,17 @@ class LabelSource(Protocol):
         """What the labels are, as far as is known before they are read."""
 
     @property
-    def numbered(self) -> bool:
-        """Whether labels have values, and not names alone."""
-
-    @property
     def paths(self) -> tuple[Path, ...]:
-        """The files; the first is the one that messages name."""
+        """The files."""
+
+    def named(self) -> Sequence[Segment] | None:
+        """Segments that are classes by their names; None if labels go by their values.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        """
 
     def geometry(self) -> Geometry:
         """The voxel grid, read from headers alone.
@@ -137,12 +153,11 @@ class LabelMapFile:
         return "hard"
 
     @property
-    def numbered(self) -> bool:
-        return True
-
-    @property
     def paths(self) -> tuple[Path, ...]:
         return (self.path,)
+
+    def named(self) -> None:
+        return None
 
     def geometry(self) -> Geometry:
         return read_header(self.path).geometry

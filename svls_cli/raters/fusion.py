@@ -11,7 +11,9 @@ import numpy as np
 
 from svls_cli.arrays import FloatArray, IntArray, UIntArray
 from svls_cli.errors import InputError, InvalidParameterError, check_choice
+from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import RatedCase
+from svls_cli.labels.sources import SoftLabels
 from svls_cli.labels.values import listed, look_up
 from svls_cli.raters.choices import (
     FUSIONS,
@@ -23,7 +25,7 @@ from svls_cli.raters.choices import (
 )
 from svls_cli.raters.measures import mean_pair_dice
 from svls_cli.raters.staple import staple
-from svls_cli.raters.votes import Votes
+from svls_cli.raters.votes import Votes, tally
 from svls_cli.soften.mixture import Mixture
 
 # A posterior below this is rounding: single precision has no digits for it beside 1.
@@ -37,9 +39,10 @@ class Fusion:
     Parameters
     ----------
     name
-        ``mean``: the weighted mean of the one-hot maps, which smoothed is the paper's
-        multi-rater SVLS. ``majority``: the label with the most weight. ``staple``: the
-        posterior of STAPLE, estimated where the raters disagree.
+        ``mean``: the weighted mean of the one-hot maps, or of soft labels as they are,
+        which smoothed is the paper's multi-rater SVLS. ``majority``: the label with the
+        most weight. ``staple``: the posterior of STAPLE, estimated where the raters
+        disagree. For both a soft label is the class with the largest share.
     weights
         None: all raters that annotated the case count the same. A weight for each
         rater's name. ``dice``: a rater's mean Dice with the others in this case.
@@ -125,6 +128,23 @@ class Fused:
         return labels if self.mixture is None else look_up(self.mixture.hard, labels)
 
 
+def fuse_maps(drawn: RaterMaps, fusion: Fusion) -> Fused:
+    """Fuse the labels of one case; soft ones count by their shares in ``mean`` alone.
+
+    Raises
+    ------
+    InputError
+        As `fuse`.
+    """
+    labels: list[UIntArray | SoftLabels] = list(drawn.maps)
+    if fusion.name == "mean":
+        labels = [
+            drawn.soft.get(rater, own)
+            for rater, own in zip(drawn.raters, drawn.maps, strict=True)
+        ]
+    return fuse(tally(labels, n_classes=len(drawn.classes)), drawn.raters, fusion)
+
+
 def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
     """Fuse the label maps of one case.
 
@@ -150,7 +170,8 @@ def fuse(votes: Votes, raters: Sequence[str], fusion: Fusion) -> Fused:
         table = mean_shares(votes, weights)
     hard = _winner(table, votes, fusion.ties)
     shares = None if weights is None else tuple(weights.tolist())
-    if fusion.name == "majority" or not votes.disputed.any():
+    agreed = not votes.soft and not votes.disputed.any()
+    if fusion.name == "majority" or agreed:
         dtype = np.min_scalar_type(votes.n_classes)
         return Fused(look_up(hard.astype(dtype), votes.codes), None, shares)
     mixture = Mixture.from_table(table, classes, hard, n_classes=votes.n_classes)
@@ -182,15 +203,19 @@ def rater_weights(votes: Votes, raters: Sequence[str], fusion: Fusion) -> FloatA
 
 
 def mean_shares(votes: Votes, weights: FloatArray) -> FloatArray:
-    """(n, k) weighted mean of the raters' one-hot labels for each row and class.
+    """(n, k) weighted mean of the raters' labels for each row and class.
 
     Raters who ignore a voxel leave their weight to the others.
     """
     classes = votes.classes
     table = np.zeros((len(votes.rows), len(classes)))
-    for said, weight in zip(votes.rows.T, weights, strict=True):
-        rated = np.flatnonzero(said < votes.n_classes)
-        table[rated, np.searchsorted(classes, said[rated])] += weight
+    for at, (hard, weight) in enumerate(zip(votes.rows.T, weights, strict=True)):
+        if at in votes.soft:
+            said, shares = votes.soft[at]
+            table += (weight * shares[:, classes])[said]
+        else:
+            rated = np.flatnonzero(hard < votes.n_classes)
+            table[rated, np.searchsorted(classes, hard[rated])] += weight
     total = table.sum(axis=1, keepdims=True)
     np.divide(table, total, out=table, where=total > 0)
     return table
@@ -235,6 +260,8 @@ def _winner(table: FloatArray, votes: Votes, ties: Ties) -> IntArray:
     if not len(classes):
         return np.full(len(table), votes.n_classes)
     candidates = (votes.rows[:, :, np.newaxis] == classes).any(axis=1)
+    for said, shares in votes.soft.values():
+        candidates |= (shares[:, classes] > 0)[said]
     rank = np.where(candidates, table, -1)
     # Sums of weights in another order differ in their last digits: that is a tie.
     best = rank >= np.maximum(rank.max(axis=1, keepdims=True), 0) * (1 - 1e-9)

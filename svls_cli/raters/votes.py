@@ -7,15 +7,16 @@ code stands for; fusion, agreement and STAPLE work on the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from svls_cli.arrays import BoolArray, IntArray, UIntArray
+from svls_cli.arrays import BoolArray, FloatArray, IntArray, UIntArray
 from svls_cli.errors import InputError
+from svls_cli.labels.sources import SoftLabels
 from svls_cli.labels.values import distinct_values, look_up
 
 # Voxels worked on at a time: bounds the memory beside the label maps themselves.
@@ -35,12 +36,18 @@ class Votes:
     rows: IntArray
     counts: IntArray  # (n,) int64: number of voxels of each row
     n_classes: int
+    # By column, of raters whose labels are soft: (n,) row of a table of probabilities,
+    # (rows, classes), that each row stands for. ``rows`` then repeat.
+    soft: Mapping[int, tuple[IntArray, FloatArray]] = field(default_factory=dict)
 
     @property
     def classes(self) -> IntArray:
         """Class indices that some rater gave to some voxel, ascending."""
-        labels = np.unique(self.rows)
-        return labels[labels < self.n_classes]
+        given = np.zeros(self.n_classes + 1, bool)
+        given[self.rows] = True
+        for said, table in self.soft.values():
+            given[:-1] |= (table > 0)[np.unique(said)].any(axis=0)
+        return np.flatnonzero(given[:-1])
 
     @property
     def disputed(self) -> BoolArray:
@@ -52,13 +59,14 @@ class Votes:
         return differ
 
 
-def tally(maps: Sequence[UIntArray], *, n_classes: int) -> Votes:
+def tally(maps: Sequence[UIntArray | SoftLabels], *, n_classes: int) -> Votes:
     """Count the combinations of labels that the raters gave.
 
     Parameters
     ----------
     maps : (z, y, x) or (y, x) each
-        Class index of each voxel by each rater, ``n_classes`` where it is ignored.
+        Class index of each voxel by each rater, ``n_classes`` where it is ignored; or
+        soft labels.
     n_classes
         Classes of the data set.
 
@@ -75,18 +83,24 @@ def tally(maps: Sequence[UIntArray], *, n_classes: int) -> Votes:
     """
     if not maps:
         raise InputError("no label maps to compare")
-    if len({m.shape for m in maps}) > 1:
-        raise InputError(f"shapes differ: {', '.join(str(m.shape) for m in maps)}")
+    soft = {at: each for at, each in enumerate(maps) if isinstance(each, SoftLabels)}
+    volumes = [each.codes if isinstance(each, SoftLabels) else each for each in maps]
+    if len({volume.shape for volume in volumes}) > 1:
+        raise InputError(f"shapes differ: {', '.join(str(v.shape) for v in volumes)}")
     rows = np.zeros((1, 0), np.int64)
-    codes: UIntArray = np.zeros((1,) * maps[0].ndim, np.uint8)
-    for labels in maps:
-        codes, keys = _paired(codes, labels, n_classes + 1)
-        before, last = np.divmod(keys, n_classes + 1)
+    codes: UIntArray = np.zeros((1,) * volumes[0].ndim, np.uint8)
+    for at, volume in enumerate(volumes):
+        n_labels = len(soft[at].table) if at in soft else n_classes + 1
+        codes, keys = _paired(codes, volume, n_labels)
+        before, last = np.divmod(keys, n_labels)
         rows = np.column_stack([rows[before], last])
+    said = {at: (rows[:, at].copy(), each.table) for at, each in soft.items()}
+    for at, each in soft.items():
+        rows[:, at] = each.hard[rows[:, at]]
     counts = np.zeros(len(rows), np.int64)
     for slab in _slabs(codes.shape):
         counts += np.bincount(codes[slab].ravel(), minlength=len(rows))
-    return Votes(codes, rows, counts, n_classes)
+    return Votes(codes, rows, counts, n_classes, said)
 
 
 def _paired(
@@ -117,7 +131,11 @@ def _paired(
         table[keys] = np.arange(len(keys))
     for slab in _slabs(labels.shape):
         if table is None:
-            result[slab] = np.searchsorted(keys, key(slab))
+            pairs = key(slab).ravel()
+            starts = np.flatnonzero(np.diff(pairs, prepend=~pairs[:1]))  # of runs
+            found = np.searchsorted(keys, pairs[starts]).astype(dtype)
+            runs = np.repeat(found, np.diff(starts, append=len(pairs)))
+            result[slab] = runs.reshape(result[slab].shape)
         else:
             result[slab] = look_up(table, key(slab))
     return result, keys.astype(np.int64)

@@ -5,7 +5,7 @@ Lines have a dark edge, so that they stand out from light images as well.
 
 from __future__ import annotations
 
-from svls_cli.labels.classes import ClassTable, default_color
+from svls_cli.labels.classes import ClassTable
 
 # Three of Okabe & Ito's, then those that are farthest from these, from each other and
 # from white, with every kind of colour vision; legible on black.
@@ -17,15 +17,8 @@ ENTROPY_COLORS = ("07060F", "3B0F70", "8C2981", "DE4968", "FE9F6D", "FCFDBF")
 
 
 def class_colors(classes: ClassTable) -> dict[int, str]:
-    """Colour of each class but background, by its index, as RRGGBB.
-
-    The colour that the data set gives it, or else one of a palette.
-    """
-    drawn = [c for c in classes.classes if c.value]
-    return {
-        c.index: hue(at) if c.color == default_color(c.value) else legible(c.color)
-        for at, c in enumerate(drawn)
-    }
+    """Colour of each class but background, by its index, as RRGGBB."""
+    return {c.index: legible(c.color) for c in classes.classes if c.value}
 
 
 def hue(at: int) -> str:

@@ -45,7 +45,7 @@ def verify_case(case: StoredCase) -> list[str]:
             return ["soft labels and label maps are in different shards"]
         return [
             f"{problem} in voxels {_text(block)}"
-            for block in _blocks(case, soft)
+            for block in stored_blocks(case, soft)
             for problem in _block_problems(case, block)
         ]
     except StoreError as error:
@@ -94,8 +94,8 @@ def _check_values(
     return []
 
 
-def _blocks(case: StoredCase, soft: ArrayLayout) -> Iterator[Region]:
-    """The chunks of stored shards, as slices of spatial axes."""
+def stored_blocks(case: StoredCase, soft: ArrayLayout) -> Iterator[Region]:
+    """The chunks of stored shards, as slices of spatial axes: all else is 0."""
     layout = Layout(
         case.geometry.shape,
         soft.shape[0],

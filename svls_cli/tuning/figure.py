@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svls_cli.figures import drawing, legend_below
+from svls_cli.figures import REFERENCE, drawing, legend_below, series
 from svls_cli.tuning.candidates import is_auto
 from svls_cli.tuning.result import TargetResult, TuningResult
 from svls_cli.tuning.score_names import SCORE_TITLES
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import SubFigure
 
-# Legible in print and without colour vision (Okabe & Ito), each with its own marker.
 _LINES = {
-    "mm, size auto": ("svls", "sigma_mm", True, "#0072B2", "o-"),
-    "voxels, size auto": ("svls", "sigma", True, "#D55E00", "s-"),
-    "voxels, size 3": ("svls", "sigma", False, "#E69F00", "s:"),
-    "mm, size 3": ("svls", "sigma_mm", False, "#56B4E9", "o:"),
-    "image-guided, mm": ("bilateral", "sigma_mm", True, "#009E73", "D-"),
-    "image-guided, voxels": ("bilateral", "sigma", True, "#CC79A7", "v-"),
+    "mm, size auto": ("svls", "sigma_mm", True),
+    "voxels, size auto": ("svls", "sigma", True),
+    "voxels, size 3": ("svls", "sigma", False),
+    "mm, size 3": ("svls", "sigma_mm", False),
+    "image-guided, mm": ("bilateral", "sigma_mm", True),
+    "image-guided, voxels": ("bilateral", "sigma", True),
 }
 _TITLES = {
     "one_map": "One rater's map forecasts each other rater (smooth)",
@@ -38,7 +37,7 @@ def draw_tuning(result: TuningResult, path: Path) -> None:
     InvalidParameterError
         As `check_figure`.
     """
-    with drawing(path, 9, 4.6 * len(result.targets)) as figure:
+    with drawing(path, height_mm=95 * len(result.targets)) as figure:
         parts = figure.subfigures(len(result.targets), squeeze=False)[:, 0]
         for part, target in zip(parts, result.targets, strict=True):
             lines = (_TITLES[target.target], f"{target.basis}, {result.place}")
@@ -61,7 +60,7 @@ def _draw_target(part: SubFigure, result: TargetResult, sigmas: list[float]) -> 
 
 
 def _draw_sigma(axes: Axes, result: TargetResult) -> None:
-    for label, (name, unit, auto, color, style) in _LINES.items():
+    for number, (label, (name, unit, auto)) in enumerate(_LINES.items()):
         scores: dict[float, float] = {}
         for score in result.candidates:
             sigma: Any = getattr(score.method, unit)
@@ -70,7 +69,7 @@ def _draw_sigma(axes: Axes, result: TargetResult) -> None:
                 value = score.of(result.score)
                 scores[sigma] = min(value, scores.get(sigma, value))
         if points := sorted(scores.items()):
-            axes.plot(*zip(*points, strict=True), style, color=color, label=label, ms=4)
+            axes.plot(*zip(*points, strict=True), label=label, **series(number))
     method = result.recommended
     _mark(axes, result, method.sigma if method.sigma_mm is None else method.sigma_mm)
     axes.set_xscale("log")
@@ -80,18 +79,18 @@ def _draw_sigma(axes: Axes, result: TargetResult) -> None:
 
 def _draw_strength(axes: Axes, result: TargetResult) -> None:
     best = min(result.candidates, key=lambda each: each.of(result.score))
-    for score, color, style, label in (
-        (best, "black", ".-", "best window"),
-        (result.published, "#009E73", "^--", "published window"),
+    for number, score, label in (
+        (len(_LINES), best, "best window"),
+        (len(_LINES) + 1, result.published, "published window"),
     ):
         window = [c for c in result.candidates if _window(c) == _window(score)]
         strengths: list[Any] = [candidate.method.strength for candidate in window]
         values = [candidate.of(result.score) for candidate in window]
-        axes.plot(strengths, values, style, color=color, label=label, ms=4)
+        axes.plot(strengths, values, label=label, **series(number))
     _mark(axes, result, result.recommended.strength)
     axes.set(xlabel="strength", title="one sigma and size at each strength")
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[:2], labels[:2], frameon=False)
+    axes.legend(handles[:2], labels[:2])
 
 
 def _draw_references(
@@ -106,9 +105,8 @@ def _draw_references(
         value = score.of(result.score)
         off = "" if limits[0] <= value <= limits[1] else " (off scale)"
         legend = f"{label}: {value:.3f}{off}"
-        axes.axhline(value, color="#777777", ls=style, lw=1, label=legend)
+        axes.axhline(value, ls=style, label=legend, **REFERENCE)
     axes.set_ylim(*limits)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _mark(axes: Axes, result: TargetResult, x: Any) -> None:
@@ -118,7 +116,7 @@ def _mark(axes: Axes, result: TargetResult, x: Any) -> None:
     if x is None:
         axes.axhline(y, color="black", lw=2, label=label)
     else:
-        axes.plot(x, y, "*", color="black", ms=13, zorder=5, label=label)
+        axes.plot(x, y, "*", color="black", ms=9, zorder=5, label=label)
 
 
 def _window(score: Score) -> tuple[Any, ...]:

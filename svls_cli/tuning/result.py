@@ -137,8 +137,9 @@ class TargetResult:
         """The input options that the command takes."""
         fused = self.target == "fused"
         for name, value in self.input_options.items():
+            if name == "--pattern" and not fused:
+                value = value.replace("{rater}", "RATER")
             taken = {
-                "--pattern": fused or "{rater}" not in str(value),
                 "--resample-to-first": fused,
                 "--image-pattern": self.recommended.needs_image,
             }

@@ -48,11 +48,14 @@ def test_without_a_gpu_there_is_nothing_to_measure() -> None:
         ("memory.py", 2),
         ("tiny.py", 2),
         ("cluster.py", 1),
+        ("contours.py", 19),
     ],
 )
 def test_benchmarks_print_their_table(script: str, rows: int) -> None:
     if script == "cluster.py":
         pytest.importorskip("distributed")
+    if script == "contours.py":
+        pytest.importorskip("highdicom")
     options = ["--rounds", "1", *SMALL.get(script, ["--scale", "0.1"])]
     result = run_python(BENCHMARKS / script, *options)
     table = [line for line in result.stdout.splitlines() if line.startswith("|")]

@@ -48,6 +48,21 @@ def check(line: str, folder: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def seen_by_git(folder: Path) -> set[str]:
+    """What the README wrote that git would take for a part of the project."""
+    paths = [p for p in folder.iterdir() if p.name not in ("sample_data", "example.py")]
+    made = {f"{p.name}/" if p.is_dir() else p.name for p in paths}
+    ignored = subprocess.run(
+        ["git", "check-ignore", "--stdin"],
+        input="\n".join(made),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return made - set(ignored.stdout.splitlines())
+
+
 @pytest.mark.slow
 def test_shell_commands(folder: Path) -> None:
     assert len(SHELL) > 8
@@ -55,13 +70,15 @@ def test_shell_commands(folder: Path) -> None:
         check(line, folder)
     assert len(list((folder / "probabilities").iterdir())) == 32
     assert (folder / "named.zarr" / "patient 7").is_dir()
+    assert seen_by_git(folder) == set()
 
 
 @pytest.mark.slow
 def test_python_examples(folder: Path) -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     for examples in EXAMPLES:
         run_script((each for each in examples if LIGHTNING not in each), folder)
+    assert seen_by_git(folder) == set()
 
 
 @pytest.mark.slow
@@ -93,10 +110,14 @@ def test_setup_is_two_commands() -> None:
 
 
 def test_sample_data_is_what_its_script_makes(tmp_path: Path) -> None:
-    shutil.copy(SAMPLE / "make.py", tmp_path)
-    subprocess.run([sys.executable, tmp_path / "make.py"], check=True)
+    for script in ("make.py", "make_dicom.py"):
+        shutil.copy(SAMPLE / script, tmp_path)
+        subprocess.run([sys.executable, tmp_path / script], check=True)
     made = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
     kept = {p.relative_to(SAMPLE) for p in SAMPLE.rglob("*") if p.is_file()}
     assert made == {path for path in kept if "__pycache__" not in path.parts}
     size = sum((SAMPLE / path).stat().st_size for path in made)
     assert size < 2_000_000
+    for path in (SAMPLE / "dicom").rglob("*.dcm"):
+        again = tmp_path / path.relative_to(SAMPLE)
+        assert path.read_bytes() == again.read_bytes()

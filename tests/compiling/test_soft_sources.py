@@ -33,7 +33,7 @@ class GivenLabels:
 
     geometry = grid(SHAPE)
     segments = {1: Segment("lesion", "")}  # noqa: RUF012
-    unnumbered = ()
+    named = ()
 
     def notes(self, table: ClassTable) -> list[str]:
         return ["half of it is a guess"]

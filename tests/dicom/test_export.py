@@ -84,6 +84,19 @@ def test_finer_probabilities_are_rounded(dtype: str, tmp_path: Path, run: Run) -
     )
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float16"])
+def test_ignored_voxels_are_background(dtype: str, tmp_path: Path, run: Run) -> None:
+    case = make_store(tmp_path, run, "--dtype", dtype, "--ignore-label", "3")
+    told = run(*EXPORT, "--json").stdout
+    assert "voxels without a label are background there" in told
+    file = hd.seg.segread(tmp_path / "out" / "p1.dcm")
+    volume = file.get_volume().array[::-1]
+    ignored = labels() == 3
+    assert not volume[ignored].any()
+    expected = np.moveaxis(case.probabilities()[1:], 0, 3)
+    np.testing.assert_allclose(volume, expected, atol=1 / 255)
+
+
 def test_codes_and_numbers_of_segments(tmp_path: Path, run: Run) -> None:
     table = tmp_path / "classes.csv"
     table.write_text(

@@ -5,6 +5,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    generate_uid,
+)
 
 from svls_cli.cli.label_files import AnyFiles
 from svls_cli.dicom.finding import DicomFiles
@@ -72,7 +77,8 @@ def test_the_series_beside_the_labels_is_the_grid(tmp_path: Path, run: Run) -> N
     assert [file["name"] for file in case.attributes["inputs"]] == ["seg.dcm", "ct"]
     # The file alone has the slices that hold labels.
     told = run("smooth", "study/seg.dcm", "b.zarr", "-j1", "--json").stdout
-    assert "its image series brings them back (--series)" in told
+    note = "its labels reach its first or last slice: --series brings back empty slices"
+    assert note in told
     alone = open_store(tmp_path / "b.zarr")["seg"]
     np.testing.assert_array_equal(alone.hard[...], labels()[1:5])
     run("smooth", "study/seg.dcm", "c.zarr", "-j1", "--series", "study/ct")
@@ -140,6 +146,29 @@ def test_one_broken_file_costs_its_case_only(tmp_path: Path, run: Run) -> None:
     assert list(open_store(tmp_path / "a.zarr")) == ["seg"]
 
 
+def test_a_dicomdir_is_no_case(tmp_path: Path, run: Run) -> None:
+    write_study(tmp_path / "study")
+    listing = pydicom.Dataset()
+    listing.file_meta = pydicom.dataset.FileMetaDataset()
+    listing.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    listing.file_meta.MediaStorageSOPClassUID = MediaStorageDirectoryStorage
+    listing.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    listing.FileSetID, listing.DirectoryRecordSequence = "", []
+    listing.save_as(tmp_path / "study" / "DICOMDIR", enforce_file_format=True)
+    run("smooth", "study", "a.zarr", "-j1")
+    assert list(open_store(tmp_path / "a.zarr")) == ["seg"]
+    told = run("smooth", "study/DICOMDIR", "b.zarr", "-j1", code=4).stderr
+    assert "DICOMDIR: a DICOMDIR, which names files; give their folder" in told
+
+
+def test_series_that_is_no_folder(tmp_path: Path, run: Run) -> None:
+    write_study(tmp_path / "study")
+    for given, wrong in (("none", "no such folder"), ("study/seg.dcm", "not a folder")):
+        told = run("smooth", "--series", given, "study/seg.dcm", "a.zarr", code=3)
+        assert f"{given}: " in told.stderr
+        assert wrong in told.stderr
+
+
 def test_not_a_dicom_file(tmp_path: Path, run: Run) -> None:
     (tmp_path / "a.dcm").write_text("none")
     told = run("smooth", "a.dcm", "a.zarr", "-j1", code=4).stderr
@@ -154,3 +183,13 @@ def test_without_the_extra(
     monkeypatch.setitem(sys.modules, "pydicom", None)
     told = run("smooth", "study", "a.zarr", code=2).stderr
     assert "pip install 'svls-cli[dicom]'" in told
+
+
+def test_a_note_of_many_cases_is_told_once(tmp_path: Path, run: Run) -> None:
+    for name in ("p1", "p2", "p3"):
+        write_study(tmp_path, f"in/{name}.dcm")
+    told = run("smooth", "in", "a.zarr", "-j1").stderr
+    note = "its labels reach its first or last slice"
+    first, rest = [line for line in told.splitlines() if note in line]
+    assert first.startswith(f"note: p1: {note}")
+    assert rest.startswith(f"note: 2 more cases: {note}")

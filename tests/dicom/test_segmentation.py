@@ -6,7 +6,7 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     MPEG2MPML,
     DeflatedExplicitVRLittleEndian,
@@ -88,6 +88,13 @@ def test_names_that_repeat_get_numbers(ct: Path) -> None:
     file = segmentation(ct, labels(), names=("nodule", "nodule", "lung"))
     segments = read_segmentation(save(file, ct / "seg.dcm")).segments
     assert [s.name for s in segments.values()] == ["nodule 1", "nodule 2", "lung"]
+
+
+def test_a_backslash_parts_no_name(ct: Path) -> None:
+    file = segmentation(ct, labels())
+    file.SegmentSequence[0].SegmentLabel = "left\\right"
+    segments = read_segmentation(save(file, ct / "seg.dcm")).segments
+    assert segments[1].name == "left\\right"
 
 
 def test_numbers_of_16_bits(ct: Path) -> None:
@@ -180,6 +187,7 @@ def test_fractions(syntax: str | None, kind: str, ct: Path) -> None:
     codes, rows, numbers = read_segmentation(save(file, ct / "seg.dcm")).fractions()
     assert numbers == [0, 1, 2]
     np.testing.assert_array_equal(rows[codes], parts)
+    assert len(np.unique(rows, axis=0)) == len(rows)
 
 
 def test_shares_that_rounding_makes_more_than_1(ct: Path) -> None:
@@ -236,6 +244,22 @@ def _far(file: pydicom.Dataset) -> None:
     position.ImagePositionPatient = [-7, 11, 2.5e6]
 
 
+def _turned(*cosines: float) -> Callable[[pydicom.Dataset], None]:
+    def change(file: pydicom.Dataset) -> None:
+        shared = file.SharedFunctionalGroupsSequence[0]
+        shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(cosines)
+
+    return change
+
+
+def _spaced(*spacing_mm: float) -> Callable[[pydicom.Dataset], None]:
+    def change(file: pydicom.Dataset) -> None:
+        shared = file.SharedFunctionalGroupsSequence[0]
+        shared.PixelMeasuresSequence[0].PixelSpacing = list(spacing_mm)
+
+    return change
+
+
 def _zero(file: pydicom.Dataset) -> None:
     file.SegmentSequence[0].SegmentNumber = 0
 
@@ -254,6 +278,7 @@ def _same(file: pydicom.Dataset) -> None:
         (_set("Rows", 6), "bytes, and the file has"),
         (_set("Rows", 0), "0 rows and 9 columns|0 x 9 pixels"),
         (_set("NumberOfFrames", 2**31 - 1), "truncated: 2147483647 frames"),
+        (_set("NumberOfFrames", 0), "it has no frames"),
         (_remove("PixelData"), "it has no pixel data"),
         (_remove("SegmentSequence"), "no SegmentSequence"),
         (_remove("PerFrameFunctionalGroupsSequence"), "no ImagePositionPatient"),
@@ -262,6 +287,10 @@ def _same(file: pydicom.Dataset) -> None:
         (_twice, "two frames of segment 1 lie in slice"),
         (_between, "not evenly spaced"),
         (_far, "lie so far apart that 1000017 slices"),
+        (_turned(1, 0, 0, 1, 0, 0), "not two directions at right angles"),
+        (_turned(2, 0, 0, 0, 0.5, 0), "not two directions at right angles"),
+        (_spaced(-1, 1), r"PixelSpacing is \(-1.0, 1.0\)"),
+        (_spaced(0, 0), r"PixelSpacing is \(0.0, 0.0\)"),
         (_zero, "a segment has number 0"),
         (_same, "two segments have number 2"),
     ],
@@ -281,10 +310,21 @@ def test_broken_files(
 def test_truncated_file(ct: Path) -> None:
     path = save(segmentation(ct, labels()), ct / "seg.dcm")
     content = path.read_bytes()
-    for size in (0, 100, 140, 1000, len(content) - 60):
+    for size in (*range(0, len(content), 97), len(content) - 1):
         path.write_bytes(content[:size])
-        with pytest.raises(InputError, match=r"truncated|not a DICOM|broken DICOM"):
+        with pytest.raises(InputError, match=r"truncated|^not a DICOM file"):
             read_segmentation(path).label_map()
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless])
+def test_frames_that_cannot_be_decoded(syntax: str, ct: Path) -> None:
+    parts = shares()[..., 1:] / 255
+    file = segmentation(ct, parts, "FRACTIONAL", transfer_syntax_uid=syntax)
+    whole = list(generate_frames(file.PixelData, number_of_frames=file.NumberOfFrames))
+    for frames in ([each[:40] for each in whole], [b"none"] * len(whole), whole[1:]):
+        file.PixelData = encapsulate(frames)
+        with pytest.raises(InputError, match=r"^broken or truncated DICOM file: .*$"):
+            read_segmentation(save(file, ct / "seg.dcm")).fractions()
 
 
 def test_big_endian(ct: Path) -> None:

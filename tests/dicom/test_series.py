@@ -93,9 +93,9 @@ def _shear(image: pydicom.Dataset) -> None:
         (
             [2],
             _change("PixelSpacing", [0, 0]),
-            "different spacings",
+            r"PixelSpacing is \(0.0, 0.0\)",
         ),
-        (range(5), _change("ImageOrientationPatient", [0] * 6), "no plane"),
+        (range(5), _change("ImageOrientationPatient", [0] * 6), "right angles"),
         (range(5), _shear, "shifted against each other, by .* tilted gantry"),
     ],
 )

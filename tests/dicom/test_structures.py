@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from svls_cli.dicom.series import choose_series, read_folder, read_series
 from svls_cli.dicom.structures import (
@@ -172,7 +174,7 @@ def _set(**changes: Any) -> Any:
         (lambda d: setattr(d, "SOPClassUID", CT), "not an RTSTRUCT: it is CT"),
         (
             lambda d: d.ROIContourSequence[0].__delattr__("ReferencedROINumber"),
-            "broken DICOM file: AttributeError",
+            "broken or truncated DICOM file: AttributeError",
         ),
     ],
 )  # fmt: skip
@@ -183,6 +185,30 @@ def test_broken_files(tmp_path: Path, change: Any, match: str) -> None:
     dataset.save_as(path, enforce_file_format=True)
     with pytest.raises(InputError, match=match):
         read_structure_set(path)
+
+
+@pytest.mark.parametrize("write_as", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("undefined", [False, True])
+def test_truncated_file(tmp_path: Path, write_as: UID, undefined: bool) -> None:
+    """It is read as a whole or not at all, wherever it ends."""
+    path, cut = tmp_path / "rt.dcm", tmp_path / "cut.dcm"
+    several = [drawn("a", GRID, {1: [SQUARE], 2: [SQUARE]}), Drawn("b", None)]
+    dataset = write_rtstruct(path, GRID, several)
+    for sequence in ("StructureSetROISequence", "ROIContourSequence"):
+        dataset[sequence].is_undefined_length = undefined
+        for item in dataset[sequence].value:
+            item.is_undefined_length_sequence_item = undefined
+    dataset.file_meta.TransferSyntaxUID = write_as
+    dataset.RTROIObservationsSequence = []
+    dataset.ApprovalStatus = "UNAPPROVED"
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+    whole, content = read_structure_set(path), path.read_bytes()
+    ends = content.index(b"UNAPPROVED") - 20  # nothing behind it is read
+    for size in range(0, ends, 7):
+        cut.write_bytes(content[:size])
+        with pytest.raises(InputError, match=r"truncated|^not a DICOM file"):
+            read_structure_set(cut)
+    assert [len(each.contours) for each in whole.structures] == [2, 0]
 
 
 def test_coordinates_that_are_no_numbers(tmp_path: Path) -> None:

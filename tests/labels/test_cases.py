@@ -71,8 +71,8 @@ def test_images_in_folders_inside_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
-        ("{name}.nii", r"has \{name\}; in braces may stand \{case\}$"),
-        ("{case}_{rater}.nii", r"has \{rater\}; in braces may stand \{case\}$"),
+        ("{name}.nii", r"has \{name\}; in braces may stand \{case\} and \{class\}$"),
+        ("{case}_{rater}.nii", r"has \{rater\}; .* may stand \{case\} and \{class\}$"),
         ("case}.nii", "has a brace by itself"),
         ("", "expected a path inside the folder"),
         ("/x", "expected a path inside the folder"),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.class_files import parse_classes
-from svls_cli.labels.classes import ClassTable, default_color
+from svls_cli.labels.classes import ClassTable
+from svls_cli.palette import class_color
 
 values = st.sets(st.integers(0, 2**32 - 1), min_size=1, max_size=300)
 
@@ -41,7 +42,7 @@ def test_unknown_values_are_named() -> None:
 
 
 def test_colours_tell_neighbouring_values_apart() -> None:
-    colors = {default_color(value) for value in range(120)}
+    colors = {class_color(value) for value in range(120)}
     assert len(colors) == 120
 
 

@@ -61,7 +61,7 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     with source.open() as file:
         assert file.notes(ClassTable.from_values(names, names=names)) == [
             "masks that are not among the classes: lung",
-            "no mask of: spine",
+            "no mask, which counts as empty: spine",
         ]
     with pytest.raises(InputError, match="none of its masks is among the classes"):
         indices(source, ClassTable.from_values([0, 1, 2, 3]))
@@ -77,7 +77,9 @@ def test_overlaps(
     named = dict(zip(("heart", "lung", "rib"), masks, strict=True))
     count = masks.sum(axis=0)
     first = np.where(count > 0, 1 + masks.argmax(axis=0), 0)
+    last = np.where(count > 0, 3 - masks[::-1].argmax(axis=0), 0)
     np.testing.assert_array_equal(indices(files(folder, named, "first")), first)
+    np.testing.assert_array_equal(indices(files(folder, named, "last")), last)
     with files(folder, named, "share").open() as file:
         soft = file.soft(TABLE, ignore_label=None)
         np.testing.assert_array_equal(file.indices(TABLE, ignore_label=None), first)
@@ -138,7 +140,7 @@ def test_records_tell_classes_and_overlaps(tmp_path: Path) -> None:
         "overlap": "share",
     }
     with pytest.raises(InvalidParameterError, match="overlap must be one of fail, fir"):
-        files(tmp_path, heart, "last")
+        files(tmp_path, heart, "largest")
 
 
 def test_masks_are_found_by_a_pattern(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from svls_cli.errors import InputError, InvalidParameterError
-from svls_cli.labels.raters import RatedCase, find_rated_cases
+from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.raters import RatedCase, find_rated_cases, named_classes
+from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import LabelMapFile
 from tests.helpers.label_maps import touch, unreadable
 
@@ -227,8 +231,14 @@ def test_folder_named_as_the_consensus(tmp_path: Path) -> None:
     ("pattern", "reason"),
     [
         ("{rater}.nii", r"needs \{case\}, too"),
-        ("{case}_{rater}_{side}.nii", r"has \{side\}; in braces may stand \{case\} an"),
-        ("{}_{case}_{rater}.nii", r"has \{\}; .* may stand \{case\} and \{rater\}"),
+        (
+            "{case}_{rater}_{side}.nii",
+            r"has \{side\}; in braces may stand \{case\}, \{ra",
+        ),
+        (
+            "{}_{case}_{rater}.nii",
+            r"has \{\}; .* may stand \{case\}, \{rater\} and \{class\}",
+        ),
         ("{case", "has a brace by itself; in braces may stand"),
     ],
 )
@@ -256,6 +266,38 @@ def test_pattern_with_a_name_twice(tmp_path: Path) -> None:
     touch(tmp_path, "c1/c1_ann.nii", "c1/c2_bob.nii")
     found = find_rated_cases([tmp_path], pattern="{case}/{case}_{rater}.nii")
     assert [(case.name, case.raters[0][0]) for case in found] == [("c1", "ann")]
+
+
+def test_masks_of_each_rater(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their classes are known without a look into the files, which hold nothing."""
+    touch(tmp_path, "p1/ann/rib.nii", "p1/ann/lung.nii", "p1/bob/rib.nii", "p2/x.nii")
+    touch(tmp_path, "p2/bob/heart.nii", "p2/bob/Background.nii")
+    cases = find_rated_cases(tmp_path, pattern="{case}/{rater}/{class}.nii")
+    assert found(cases) == {"p1": ["ann", "bob"], "p2": ["bob"]}
+    shown = [f"rater ann: {tmp_path}/p1/ann", f"rater bob: {tmp_path}/p1/bob/rib.nii"]
+    assert [name for name, _ in cases[0].sources] == shown
+    names = {0: "background", 1: "heart", 2: "lung", 3: "rib"}
+    table = named_classes(cases)
+    assert table == ClassTable.from_values(names, names=names)
+    assert named_classes([]) is None
+    touch(tmp_path, "maps/p1.nii", "maps/p2.nii")
+    assert named_classes(find_rated_cases(tmp_path / "maps")) is None
+    # Of a folder that cannot be read nobody knows the classes.
+    unreadable(monkeypatch, tmp_path / "p1" / "bob")
+    cases = find_rated_cases(tmp_path, pattern="{case}/{rater}/{class}.nii")
+    assert found(cases) == {"p1": ["ann", "bob"], "p2": ["bob"]}
+    assert named_classes(cases) == table
+
+
+def test_codes_of_names_are_kept() -> None:
+    codes = ("SCT^123037004^Structure", "SCT^10200004^Liver")
+    segment = Segment("liver", "AA0000", *codes)
+    drawn: Any = SimpleNamespace(named=lambda: [segment])
+    table = named_classes([RatedCase("p1", (("ann", drawn),))])
+    assert table is not None
+    liver = table.classes[1]
+    assert (liver.name, liver.color) == ("liver", "AA0000")
+    assert (liver.category, liver.type) == codes
 
 
 def test_two_files_for_one_rater(tmp_path: Path) -> None:

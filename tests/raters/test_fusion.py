@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from svls_cli.errors import InputError, InvalidParameterError
+from svls_cli.labels.sources import SoftLabels
 from svls_cli.raters.fusion import Fused, Fusion, fuse, mean_shares, staple_shares
 from svls_cli.raters.votes import tally
 from svls_cli.soften.methods import Method
@@ -438,3 +439,51 @@ def test_as_stored() -> None:
     weights = {"a": 2.0, "b": 1.0}
     assert stored == {"name": "mean", "weights": weights, "ties": "highest"}
     assert Fusion("majority", "dice").to_json()["weights"] == "dice"
+
+
+def shares(fused: Fused) -> Soft:
+    """(n_classes, ...) probabilities of a fused map that has a mixture."""
+    assert fused.mixture is not None
+    table = [fused.mixture.column(at) for at in range(fused.mixture.n_classes)]
+    return np.stack(table)[:, fused.labels]
+
+
+def test_soft_labels_are_averaged_as_they_are() -> None:
+    table = np.array([[1, 0, 0], [0.25, 0.75, 0], [0.4, 0.3, 0.3], [0, 0, 0]])
+    codes = np.array([[0, 1, 2, 3, 1]], np.uint8)
+    drawn = SoftLabels(codes, table, np.array([0, 1, 0, 3]))
+    votes = tally([drawn, row(0, 0, 2, 1, 3)], n_classes=3)
+    fused = fuse(votes, ["a", "b"], Fusion())
+    expected = [[1, 0, 0], [0.625, 0.375, 0], [0.2, 0.15, 0.65], [0, 1, 0]]
+    np.testing.assert_allclose(shares(fused)[:, 0].T[:4], expected)
+    # Who ignores a voxel leaves it to the other.
+    np.testing.assert_allclose(shares(fused)[:, 0, 4], [0.25, 0.75, 0])
+    assert fused.hard(fused.labels).tolist() == [[0, 0, 2, 1, 1]]
+    weighted = fuse(votes, ["a", "b"], Fusion(weights={"a": 3, "b": 1}))
+    np.testing.assert_allclose(shares(weighted)[:, 0, 1], [0.4375, 0.5625, 0])
+    # A class that is nobody's largest share.
+    alone = fuse(tally([drawn], n_classes=3), ["a"], Fusion())
+    np.testing.assert_allclose(shares(alone)[:, 0, 2], [0.4, 0.3, 0.3])
+    assert votes.rows.tolist() == [[0, 0], [1, 0], [1, 3], [0, 2], [3, 1]]
+
+
+@given(rated(ignored=True), st.data())
+def test_soft_labels_that_are_certain_are_hard_ones(
+    case: Case, data: st.DataObject
+) -> None:
+    maps, n_classes = case
+    certain = np.eye(n_classes + 1)[:, :-1]
+    mixed: list[Any] = [
+        SoftLabels(each, certain, np.arange(n_classes + 1))
+        if data.draw(st.booleans())
+        else each
+        for each in maps
+    ]
+    fused = fuse(tally(mixed, n_classes=n_classes), names(maps), Fusion())
+    expected = fused_maps(maps, n_classes, Fusion())
+    np.testing.assert_array_equal(
+        fused.hard(fused.labels), expected.hard(expected.labels)
+    )
+    np.testing.assert_array_equal(
+        soft_fused(fused, n_classes), soft_fused(expected, n_classes)
+    )
