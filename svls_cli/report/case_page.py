@@ -28,9 +28,8 @@ MOST_BYTES = 150_000
 # Tried in turn until a page is small enough.
 _EFFORTS = (
     Effort(4, 0.05, 200),
-    Effort(4, 0.25, 160),
-    Effort(4, 0.5, 130, 2_500),
-    Effort(2, 0.5, 120, 2_500),
+    Effort(4, 0.3, 150, 4_000),
+    Effort(2, 0.5, 120, 3_000),
     Effort(1, 0.5, 120, 2_500),
 )
 _PANEL = 240  # width of a picture on the screen, pixels
@@ -46,7 +45,8 @@ def case_page(content: CaseContent, measured: Measured, shown: list[Shown]) -> b
     for effort in _EFFORTS:
         kept = sorted(ordered[: effort.slices], key=lambda each: each.number)
         views = [draw_slice(content, each, window, effort) for each in kept]
-        page = render("case.html", _values(content, measured, kept, views))
+        values = _values(content, measured, kept, views)
+        page = render("case.html", values | {"reduced": effort.reduced})
         if len(page) <= MOST_BYTES:
             break
     return page

@@ -11,6 +11,8 @@ from svls_cli.arrays import FloatArray, IntArray
 
 # Units of a path per pixel.
 UNITS = 10
+# Lines of so few points are short enough.
+_FEW = 6
 
 
 def contour_path(
@@ -57,6 +59,8 @@ def simplified(line: FloatArray, tolerance: float) -> FloatArray:
     ----------
     .. [1] Douglas & Peucker, Cartographica 10(2), 1973.
     """
+    if len(line) <= _FEW:
+        return line
     keep = np.zeros(len(line), bool)
     keep[[0, -1]] = True
     while True:  # all pieces are split at a time

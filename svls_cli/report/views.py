@@ -38,6 +38,11 @@ class Effort:
     longest: int  # pixels of the longer side of a picture
     characters: float = math.inf  # of the lines of a picture; the longest are kept
 
+    @property
+    def reduced(self) -> bool:
+        """Whether lines may be missing."""
+        return self.characters < math.inf
+
 
 @dataclass(frozen=True)
 class Line:

@@ -252,7 +252,7 @@ def test_cases_without_foreground_and_flat_ones(tmp_path: Path) -> None:
 
 
 def test_many_classes_and_noise_fit_into_a_page(tmp_path: Path) -> None:
-    labels = blobs((5, 120, 120), 110)
+    labels = blobs((2, 45, 45), 110).repeat(3, axis=1).repeat(3, axis=2)
     noise = np.random.default_rng(0).integers(0, 2**12, labels.shape).astype(np.int16)
     write_image(tmp_path / "labels" / "a.nii.gz", labels)
     write_image(tmp_path / "images" / "a.nii.gz", noise)
@@ -261,7 +261,7 @@ def test_many_classes_and_noise_fit_into_a_page(tmp_path: Path) -> None:
     report(store, store.path, images=[tmp_path / "images"], out=tmp_path / "out")
     page = tmp_path / "out" / "cases" / "a.html"
     assert page.stat().st_size <= MOST_BYTES
-    assert "Slice" in Page(page.read_bytes()).text
+    assert "short ones may be left out" in Page(page.read_bytes()).text
 
 
 def test_names_of_classes_and_raters_are_text(tmp_path: Path) -> None:
