@@ -27,8 +27,8 @@ from svls_cli.report.folder import ReportFolder
 from svls_cli.report.index_page import index_page
 from svls_cli.report.reading import CaseToReport, read_case
 from svls_cli.report.rendering import check_libraries
+from svls_cli.report.shown import shown_slices
 from svls_cli.report.summary import CaseSummary, measure_case
-from svls_cli.report.views import shown_slices
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import Store, StoredCase, open_store
 
