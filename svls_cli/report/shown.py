@@ -77,7 +77,7 @@ def window_of(content: CaseContent, shown: Iterable[Shown]) -> tuple[float, floa
     if not labelled.size:
         labelled = pixels
     least, first, middle, third, most = np.percentile(pixels, (0.5, 25, 50, 75, 99.5))
-    low, high = np.percentile(labelled, (1, 99))
+    low, high = np.percentile(labelled, (5, 95))
     reach = _QUARTILES * (third - first)
     return (
         float(max(least, min(low, middle - reach))),

@@ -17,7 +17,7 @@ def content(tmp_path: Path) -> CaseContent:
     """A body of fat (-100) with two organs (50 and 70), air (-1000) around, a bone."""
     labels = np.zeros((9, 80, 90), np.uint8)
     labels[2:5, 30:40, 20:45] = 1
-    labels[6, 41:44, 50:53] = 2
+    labels[6, 41:51, 50:60] = 2
     image = np.full(labels.shape, -1000, np.int16)
     image[:, 10:70, 10:80] = -100
     image[:, 60:64, 40:44] = 1200
