@@ -17,8 +17,9 @@ from svls_cli.soften.levels import levels
 
 # Pixels around the labels, and the share of their extent.
 _LEAST_MARGIN, _MARGIN_SHARE = 8, 0.15
-# Interquartile ranges around the median that are shown in greys.
-_QUARTILES = 2.5
+# Interquartile ranges around the median that are shown in greys, and percent of the
+# pixels that may be beyond them in any case.
+_QUARTILES, _CLIPPED = 5, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,24 +66,22 @@ def shown_slices(content: CaseContent, count: int) -> list[Shown]:
 def window_of(content: CaseContent, shown: Iterable[Shown]) -> tuple[float, float]:
     """Intensities that are black and white.
 
-    Nearly all labelled pixels lie between, and what is not far from the others: the air
-    around a body, in CT, would leave few greys to the rest.
+    What is not far from the middle of the labelled pixels lies between: the air around
+    a body, in CT, would leave few greys to the rest.
     """
     pairs = [(each, each.image) for each in shown if each.image is not None]
     if not pairs:
         return 0.0, 1.0
     pixels = np.concatenate([image.ravel() for _, image in pairs])
     drawn = [content.foreground(each.hard).ravel() for each, _ in pairs]
+    least, most = np.percentile(pixels, (_CLIPPED, 100 - _CLIPPED))
     labelled = pixels[np.concatenate(drawn)]
-    if not labelled.size:
-        labelled = pixels
-    least, first, middle, third, most = np.percentile(pixels, (0.5, 25, 50, 75, 99.5))
-    low, high = np.percentile(labelled, (5, 95))
-    reach = _QUARTILES * (third - first)
-    return (
-        float(max(least, min(low, middle - reach))),
-        float(min(most, max(high, middle + reach))),
-    )
+    if labelled.size:
+        first, middle, third = np.percentile(labelled, (25, 50, 75))
+        if third > first:
+            least = max(least, middle - _QUARTILES * (third - first))
+            most = min(most, middle + _QUARTILES * (third - first))
+    return float(least), float(most)
 
 
 def _read(content: CaseContent, number: int) -> Shown:
