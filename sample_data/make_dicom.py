@@ -76,7 +76,7 @@ def write(path: Path, kind: str, modality: str, **elements: Any) -> None:
         PatientBirthDate="",
         PatientSex="O",
         StudyInstanceUID=uid("study"),
-        SeriesInstanceUID=uid("ct" if modality == "CT" else name),
+        SeriesInstanceUID=uid("ct" if modality == "CT" else f"series of {name}"),
         StudyID="1",
         SeriesNumber=1,
         InstanceNumber=1,
@@ -135,6 +135,9 @@ def write_series() -> None:
             CTImageStorage,
             "CT",
             ImageType=["ORIGINAL", "PRIMARY", "AXIAL"],
+            BodyPartExamined="ABDOMEN",
+            PatientPosition="HFS",
+            AcquisitionNumber=1,
             KVP=120,
             SliceThickness=SPACING_MM[0],
             ImagePositionPatient=position(z),
@@ -159,8 +162,19 @@ def images() -> list[Dataset]:
     ]
 
 
-def code(value: str, meaning: str) -> list[Dataset]:
-    return [item(CodeValue=value, CodingSchemeDesignator="SCT", CodeMeaning=meaning)]
+def code(value: str, meaning: str, scheme: str = "SCT") -> list[Dataset]:
+    return [item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)]
+
+
+def source(image: Dataset) -> Dataset:
+    """What a frame was made from."""
+    image.PurposeOfReferenceCodeSequence = code(
+        "121322", "Source image for image processing operation", "DCM"
+    )
+    return item(
+        SourceImageSequence=[image],
+        DerivationCodeSequence=code("113076", "Segmentation", "DCM"),
+    )
 
 
 def write_segmentation() -> None:
@@ -217,7 +231,7 @@ def write_segmentation() -> None:
         ],
         PerFrameFunctionalGroupsSequence=[
             item(
-                DerivationImageSequence=[],
+                DerivationImageSequence=[source(images()[z])],
                 FrameContentSequence=[item(DimensionIndexValues=[number, z + 1])],
                 PlanePositionSequence=[item(ImagePositionPatient=position(z))],
                 SegmentIdentificationSequence=[item(ReferencedSegmentNumber=number)],

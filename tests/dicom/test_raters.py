@@ -1,5 +1,6 @@
 """Several raters' contours and segmentations, fused."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,14 @@ import pytest
 
 from svls_cli.cli.label_files import AnyFiles
 from svls_cli.compiling.fuse import fuse_cases
+from svls_cli.labels.cases import find_cases
 from svls_cli.labels.output import write_image
 from svls_cli.labels.raters import RatedCase, find_rated_cases
 from svls_cli.raters.choices import FusionName
 from svls_cli.raters.fusion import Fusion
 from svls_cli.soften.methods import Method
 from svls_cli.store.reader import StoredCase, open_store
+from tests.helpers.commands import Run
 from tests.helpers.dicom import Drawn, SeriesGrid, drawn, write_rtstruct, write_series
 from tests.helpers.segmentations import save, segmentation
 from tests.helpers.shapes import square
@@ -127,3 +130,26 @@ def test_raters_who_agree(tmp_path: Path, fusion: FusionName) -> None:
     write(tmp_path, a=same, b=same)
     share = 0.2 if fusion == "mean" else 0
     assert fused(tmp_path, fusion).soft[1, 1, 4, 5] == pytest.approx(share, abs=1e-6)
+
+
+def test_commands(tmp_path: Path, run: Run) -> None:
+    # Structures of other numbers, and one that only b drew.
+    eye, heart = drawn("Eye", GRID, {0: [square(1, 3)]}), rectangle(5.3)
+    write_series(tmp_path / "ct", GRID)
+    write_rtstruct(tmp_path / "a" / "p1.dcm", GRID, [drawn("Heart", GRID, heart)])
+    both = [eye, drawn("Heart", GRID, heart)]
+    write_rtstruct(tmp_path / "b" / "p1.dcm", GRID, both)
+    options = ("--series", "ct", "-j1")
+    report = ("--report", "r.csv")
+    for out in (("a.zarr", "--method", "onehot"), ("consensus",)):
+        told = run("fuse-raters", *options, *report, "a", "b", *out).stderr
+        for number, name in ((1, "Eye"), (2, "Heart")):
+            assert re.search(rf"^{number} +{name} +1 ", told, re.MULTILINE)
+    [record] = find_cases(tmp_path / "consensus")
+    with record.source.open() as labels:
+        assert labels.distinct() == [0, 2]
+    told = run("evaluate", "a.zarr", *options, "--reference", "a").stdout
+    assert re.search(r"^2 +Heart +1\.0000 ", told, re.MULTILINE)
+    run("smooth", *options, "consensus", "b.zarr", "--classes", "0,2")
+    told = run("evaluate", "b.zarr", *options, "--reference", "a", code=4).stderr
+    assert "none of its structures is among the classes: they are Heart, and" in told

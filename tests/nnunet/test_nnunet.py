@@ -20,6 +20,7 @@ from svls_cli import (
     Store,
     nnunet_cases,
 )
+from svls_cli.labels.class_files import ClassSpec
 from svls_cli.nnunet.trainer import SoftLabelCases
 from tests.helpers.commands import ROOT, SAMPLE, Run
 from tests.helpers.nnunet import PLANS, NnunetFolders
@@ -138,7 +139,8 @@ def test_a_store_of_other_parameters_takes_overwrite(
 ) -> None:
     options = {"configurations": ["2d"], "batch": ONE}
     nnunet_cases(sample_store.path, "901", **options)
-    same = smoothed(SAMPLE / "labels", tmp_path / "x.zarr")
+    classes = ClassSpec(sample_store.classes)
+    same = smoothed(SAMPLE / "labels", tmp_path / "x.zarr", classes=classes)
     again = nnunet_cases(same.path, "901", **options).records
     assert {record.status for record in again} == {"skipped"}
     method = Method(strength=0.3)
