@@ -57,7 +57,7 @@ DRAWN = """() => Object.fromEntries(
   [...document.querySelectorAll("input")].map(({ id }) => [
     id.slice(2),
     [...document.querySelectorAll(".tiles ." + id.slice(2))].map(
-      (each) => each.getClientRects().length > 0
+      (each) => getComputedStyle(each).visibility === "visible"
     ),
   ])
 )"""

@@ -118,6 +118,23 @@ def test_references_inside_a_page_have_one_target_each(reported: Path) -> None:
         assert set(targets) <= set(ids)
 
 
+def test_each_layer_has_a_labelled_switch(reported: Path) -> None:
+    page = pages(reported)["cases/two.html"]
+    style = (reported / "cases" / "two.html").read_text("utf-8").split("</style>")[0]
+    switches = [v[2:] for v in page.values("id") if v.startswith("t-")]
+    assert switches == [
+        *("r0", "r1", "hard", "pred", "l10", "l50", "l90"),
+        *("missed", "added", "other", "numbers", "grey"),
+    ]
+    used = {name for classes in page.values("class") for name in classes.split()}
+    for key in switches:
+        assert (
+            f"body:has(#t-{key}:not(:checked)) .tiles {{ --{key}: hidden; }}" in style
+        )
+        assert f".{key} {{ visibility: var(--{key}, visible); }}" in style
+        assert key in used
+
+
 def test_links_lead_to_files(reported: Path) -> None:
     index = pages(reported)["index.html"]
     links = [*index.values("href"), *index.values("src")]
