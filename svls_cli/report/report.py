@@ -174,7 +174,10 @@ def _cases(
     predictions: Mapping[str, PredictedCase] = {}
     if predicted is not None:
         predictions = predicted.cases
-    lacks = {
+    notes = {
+        "the network was trained on it": {
+            name for name, p in predictions.items() if p.attributes.get("trained_on")
+        },
         "no prediction": _lack(cases, predictions),
         "no image": _lack(cases, scans),
     }
@@ -184,7 +187,7 @@ def _cases(
             predictions.get(name),
             scans.get(name),
             tuple(rater for rater in everyone if rater not in case.raters),
-            tuple(note for note, names in lacks.items() if name in names),
+            tuple(note for note, names in notes.items() if name in names),
         )
         for name, case in cases.items()
     ]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,17 @@ def test_links_lead_to_files(reported: Path) -> None:
     links = [*index.values("href"), *index.values("src")]
     assert len(links) == 4
     assert all((reported / link).is_file() for link in links)
+
+
+def test_cases_that_were_trained_on_are_told(fused: Path, tmp_path: Path) -> None:
+    store, seen = fused / "fused.zarr", tmp_path / "seen.zarr"
+    shutil.copytree(store, seen)
+    edit_svls(seen / "two", lambda svls: svls.update(trained_on=True))
+    reseal(seen / "two")
+    report(store, seen, out=tmp_path / "report")
+    found = pages(tmp_path / "report")
+    told = {n for n, p in found.items() if "the network was trained on it" in p.text}
+    assert told == {"cases/two.html", "index.html"}
 
 
 def test_page_says_what_is_known(reported: Path) -> None:
