@@ -158,6 +158,7 @@ def test_page_says_what_is_known(reported: Path) -> None:
     text = pages(reported)["cases/two.html"].text
     assert "8 × 36 × 40 voxels" in text
     assert "3 × 1.5 × 1 mm" in text
+    assert "Entropy, bit: 01 or more" in text
     assert "svls, sigma 1.0, size 3, strength 0.5" in text
     for name in ("label 1", "label 2", "a", "b", "consensus", "prediction"):
         assert name in text
