@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from svls_cli.batch.version import __version__
 from svls_cli.labels.classes import LabelClass
 from svls_cli.report import palette
 from svls_cli.report.charts import reliability_curves
 from svls_cli.report.reading import CaseContent, CaseToReport
 from svls_cli.report.rendering import render
+from svls_cli.report.shown import Shown, window_of
 from svls_cli.report.summary import Measured, size_unit
 from svls_cli.report.tiles import thumbnail
 from svls_cli.report.views import (
     LEVELS,
     Effort,
-    Shown,
     SliceView,
     draw_slice,
-    window_of,
 )
 from svls_cli.store.schema import method_text
 
@@ -39,8 +40,8 @@ MOST_SLICES = _EFFORTS[0].slices
 
 def case_page(content: CaseContent, measured: Measured, shown: list[Shown]) -> bytes:
     """The page of a case, with as much detail as its size allows."""
-    window, page = window_of(shown), b""
-    weights = content.disagreement
+    window, page = window_of(content, shown), b""
+    weights, _ = content.sights
     ordered = sorted(shown, key=lambda each: -weights[each.number])
     for effort in _EFFORTS:
         kept = sorted(ordered[: effort.slices], key=lambda each: each.number)
@@ -58,7 +59,7 @@ def case_thumbnail(content: CaseContent, shown: list[Shown]) -> bytes:
     height_mm, width_mm = content.plane.pixel_mm
     return thumbnail(
         first.image,
-        window_of(shown),
+        window_of(content, shown),
         first.hard,
         palette.class_colors(content.classes),
         longest=_THUMBNAIL,
@@ -93,7 +94,7 @@ def _values(
         "sides": list(zip(plane.sides, "trbl", strict=True)),
         "has_sides": knows_sides(case.attributes["inputs"]),
         "n_slices": None if plane.axis is None else grid.shape[plane.axis],
-        "reason": _reason(content),
+        "reason": content.sights[1],
         "attributes": case.attributes,
         "shown_inputs": _beside(content.source),
         "method": method_text(case.attributes["method"]),
@@ -145,15 +146,6 @@ def _controls(
     return controls
 
 
-def _reason(content: CaseContent) -> str:
-    """Why the slices are shown that are."""
-    if content.source.prediction is not None:
-        return "prediction and labels differ most"
-    if content.raters is not None and content.votes.disputed.any():
-        return "the raters differ most"
-    return "the soft labels are most uncertain"
-
-
 def _beside(source: CaseToReport) -> list[tuple[str, str]]:
     """What image and prediction are, and their names, without the folders above."""
     scans = () if source.scan is None else source.scan.paths
@@ -176,7 +168,7 @@ def _present(content: CaseContent, shown: list[Shown]) -> list[LabelClass]:
     for each in shown:
         found.update(each.soft, each.predicted)
         for labels in each.label_maps:
-            found.update(map(int, set(labels.ravel().tolist())))
+            found.update(np.unique(labels).tolist())
     return [c for c in content.classes.classes if c.value and c.index in found]
 
 

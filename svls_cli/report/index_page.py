@@ -105,7 +105,6 @@ def index_page(
         "chart_width": WIDTH,
         "chart_height": HEIGHT,
         "n_classes": len(config.classes),
-        "store_name": str(about["store"]).rstrip("/").rpartition("/")[2],
         "file_name": file_name,
     }
     return render("index.html", values)

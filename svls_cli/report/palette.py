@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from svls_cli.labels.classes import ClassTable
 
-# Three of Okabe & Ito's, then those that are farthest from these, from each other and
-# from white, with every kind of colour vision; legible on black.
+# Of raters: three of Okabe & Ito's, then those that are farthest from these, from each
+# other and from white, with every kind of colour vision; legible on black.
 HUES = ("E69F00", "56B4E9", "F0E442", "E62263", "B5FFA6", "B06CFF", "996E17")
 # Lengths of lines and gaps, in pixels of the screen.
 DASHES = ("6 3", "2 2.5", "9 3 2 3", "4 2 1 2 1 2", "12 4", "1 4", "5 5")
@@ -22,7 +22,7 @@ def class_colors(classes: ClassTable) -> dict[int, str]:
 
 
 def hue(at: int) -> str:
-    """A colour of the palette."""
+    """Colour of a rater's lines, where classes need none."""
     return HUES[at % len(HUES)]
 
 

@@ -116,20 +116,23 @@ class CaseContent:
         return tally(self.reference.maps, n_classes=len(self.classes))
 
     @cached_property
-    def disagreement(self) -> FloatArray:
-        """(slices,) voxels on which raters, or prediction and reference, differ.
+    def sights(self) -> tuple[FloatArray, str]:
+        """How much there is to see in each slice, (slices,), and what that is.
 
-        Where there is nothing to compare, the entropy of each slice; where nothing is
-        uncertain, how many voxels are no background.
+        Voxels on which raters differ, or prediction and reference; without these, the
+        entropy; without any, what is no background.
         """
-        maps = [*self.reference.maps]
-        votes = self.votes
+        votes, what = self.votes, "the raters differ most"
         if self.predicted is not None:
-            votes = tally([*maps, self.predicted.argmax], n_classes=len(self.classes))
+            maps = [*self.reference.maps, self.predicted.argmax]
+            votes = tally(maps, n_classes=len(self.classes))
+            what = "prediction and labels differ most"
         weights = self._by_slice(votes.disputed[votes.codes])
-        if not weights.any():
-            weights = self.soft.by_slice
-        return weights if weights.any() else self._by_slice(self.foreground(self.hard))
+        if weights.any():
+            return weights, what
+        if self.soft.by_slice.any():
+            return self.soft.by_slice, "the soft labels are most uncertain"
+        return self._by_slice(self.foreground(self.hard)), "most is labelled"
 
     def foreground(self, indices: UIntArray) -> npt.NDArray[np.bool_]:
         """Where a label map has another class than background."""

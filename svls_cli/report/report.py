@@ -27,8 +27,8 @@ from svls_cli.report.folder import ReportFolder
 from svls_cli.report.index_page import index_page
 from svls_cli.report.reading import CaseToReport, read_case
 from svls_cli.report.rendering import check_libraries
+from svls_cli.report.shown import shown_slices
 from svls_cli.report.summary import CaseSummary, measure_case
-from svls_cli.report.views import shown_slices
 from svls_cli.store.objects import disk_folder
 from svls_cli.store.reader import Store, StoredCase, open_store
 
@@ -87,8 +87,9 @@ def report_cases(
     cases = _cases(opened, prediction, images, pattern)
     about = {
         "tool_version": __version__,
-        "store": str(opened.path),
-        "prediction": None if prediction is None else str(prediction),
+        # Without the folders that they lie in: pages are handed on.
+        "store": _name(store),
+        "prediction": None if prediction is None else _name(prediction),
     }
     folder.prepare(about)
     damaged = opened.incomplete()
@@ -118,10 +119,8 @@ def report_folder(store: str | Path) -> Path:
     >>> report_folder("data/out.zarr").as_posix()
     'data/out-report'
     """
-    text = str(store).rstrip("/")
-    name = Path(text).name.removesuffix(".zarr")
-    beside = Path() if "://" in text else Path(text).parent
-    return beside / f"{name}-report"
+    beside = Path() if "://" in str(store) else Path(store).parent
+    return beside / f"{_name(store).removesuffix('.zarr')}-report"
 
 
 @dataclass(frozen=True)
@@ -149,6 +148,10 @@ class CaseReporter:
         return Outcome(page, size)
 
 
+def _name(path: str | Path) -> str:
+    return str(path).rstrip("/").rpartition("/")[2]
+
+
 def _cases(
     store: Store,
     prediction: str | Path | None,
@@ -171,7 +174,10 @@ def _cases(
     predictions: Mapping[str, PredictedCase] = {}
     if predicted is not None:
         predictions = predicted.cases
-    lacks = {
+    notes = {
+        "the network was trained on it": {
+            name for name, p in predictions.items() if p.attributes.get("trained_on")
+        },
         "no prediction": _lack(cases, predictions),
         "no image": _lack(cases, scans),
     }
@@ -181,7 +187,7 @@ def _cases(
             predictions.get(name),
             scans.get(name),
             tuple(rater for rater in everyone if rater not in case.raters),
-            tuple(note for note, names in lacks.items() if name in names),
+            tuple(note for note, names in notes.items() if name in names),
         )
         for name, case in cases.items()
     ]
@@ -237,12 +243,7 @@ def _version_of(case: StoredCase) -> list[Any]:
     """What changes when a stored case does."""
     attributes = case.attributes
     made_from = [file["sha256"] for file in attributes["inputs"]]
-    return [
-        str(case.path),
-        attributes["config_hash"],
-        attributes.get("sha256"),
-        made_from,
-    ]
+    return [attributes["config_hash"], attributes.get("sha256"), made_from]
 
 
 def _files(paths: Iterable[Path]) -> list[list[Any]]:

@@ -41,7 +41,7 @@ def test_smooth_inspect_export(installed: Run, tmp_path: Path) -> None:
     assert result.stderr == ""
     result = installed("inspect", "--verify", "out.zarr")
     assert "method   svls, sigma 1.0, size 3, strength 0.5" in result.stdout
-    assert "classes  4: 0 background, 1 label 1, 2 label 2, 3 label 3" in result.stdout
+    assert "classes  4: 0 background, 1 organ, 2 vessel, 3 lesion" in result.stdout
     assert result.stdout.count("complete") == 8
     assert result.stdout.endswith("\n8 verified\n")
     chosen = ("case_01", "case_04")
@@ -178,7 +178,12 @@ def test_images_by_mistake(run: Run, tmp_path: Path) -> None:
     question = "124 different values: is this an image?"
     assert run("smooth", "l", "o.zarr").stderr == f"note: a: {question}\n"
     result = run("smooth", SAMPLE / "images", "i.zarr", code=4)
-    assert result.stderr.count("different values: is this an image? [") == 8
+    assert result.stderr.count(" is not a label; labels are whole numbers") == 8
+    scan = np.arange(20 * 30 * 2, dtype=np.uint16).reshape(2, 20, 30)
+    write_image(tmp_path / "i" / "a.nrrd", scan)
+    write_image(tmp_path / "i" / "b.nrrd", scan + 1200)
+    result = run("smooth", "i", "i.zarr", code=4)
+    assert result.stderr.count("1200 labels that no other case has: is this ") == 2
 
 
 def test_inspect_names_what_is_damaged(run: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from svls_cli.labels.classes import ClassTable, default_color
+from svls_cli.labels.classes import ClassTable
 from svls_cli.report.palette import (
     DASHES,
     ENTROPY_COLORS,
@@ -90,7 +90,7 @@ def test_colours_of_the_data_set_are_kept() -> None:
     table = ClassTable.from_values([0, 1, 2, 3], colors={1: "00FF00", 3: "000033"})
     colors = class_colors(table)
     assert colors[1] == "00FF00"
-    assert colors[2] == HUES[1] != default_color(2)
+    assert colors[2] == table.classes[2].color
     assert colors[3] == legible("000033") != "000033"
     assert contrast(list(bytes.fromhex(colors[3])), [0, 0, 0]) >= 4.5
     assert 0 not in colors

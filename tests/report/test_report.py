@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,23 @@ def test_references_inside_a_page_have_one_target_each(reported: Path) -> None:
         assert set(targets) <= set(ids)
 
 
+def test_each_layer_has_a_labelled_switch(reported: Path) -> None:
+    page = pages(reported)["cases/two.html"]
+    style = (reported / "cases" / "two.html").read_text("utf-8").split("</style>")[0]
+    switches = [v[2:] for v in page.values("id") if v.startswith("t-")]
+    assert switches == [
+        *("r0", "r1", "hard", "pred", "l10", "l50", "l90"),
+        *("missed", "added", "other", "numbers", "grey"),
+    ]
+    used = {name for classes in page.values("class") for name in classes.split()}
+    for key in switches:
+        assert (
+            f"body:has(#t-{key}:not(:checked)) .tiles {{ --{key}: hidden; }}" in style
+        )
+        assert f".{key} {{ visibility: var(--{key}, visible); }}" in style
+        assert key in used
+
+
 def test_links_lead_to_files(reported: Path) -> None:
     index = pages(reported)["index.html"]
     links = [*index.values("href"), *index.values("src")]
@@ -125,10 +143,22 @@ def test_links_lead_to_files(reported: Path) -> None:
     assert all((reported / link).is_file() for link in links)
 
 
+def test_cases_that_were_trained_on_are_told(fused: Path, tmp_path: Path) -> None:
+    store, seen = fused / "fused.zarr", tmp_path / "seen.zarr"
+    shutil.copytree(store, seen)
+    edit_svls(seen / "two", lambda svls: svls.update(trained_on=True))
+    reseal(seen / "two")
+    report(store, seen, out=tmp_path / "report")
+    found = pages(tmp_path / "report")
+    told = {n for n, p in found.items() if "the network was trained on it" in p.text}
+    assert told == {"cases/two.html", "index.html"}
+
+
 def test_page_says_what_is_known(reported: Path) -> None:
     text = pages(reported)["cases/two.html"].text
     assert "8 × 36 × 40 voxels" in text
     assert "3 × 1.5 × 1 mm" in text
+    assert "Entropy, bit: 01 or more" in text
     assert "svls, sigma 1.0, size 3, strength 0.5" in text
     for name in ("label 1", "label 2", "a", "b", "consensus", "prediction"):
         assert name in text

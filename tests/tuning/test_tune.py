@@ -763,16 +763,16 @@ def test_figure(tmp_path: Path) -> None:
         fused = replace(one_map, target="fused")
         draw_tuning(tuning(one_map, fused), tmp_path / f"{score}.svg")
     text = (tmp_path / "nll.svg").read_text()
-    assert text.count("<!-- recommended: 0.525 -->") == 2
-    assert text.count("<!-- 6 cases, 2 raters, within 2 mm of boundaries -->") == 2
+    assert text.count(">recommended: 0.525<") == 2
+    assert text.count(">6 cases, 2 raters, within 2 mm of boundaries<") == 2
     verdict = "better NLL than published on cases that did not choose it"
-    assert text.count(f"<!-- {verdict} -->") == 2
+    assert text.count(f">{verdict}<") == 2
     draw_tuning(tuning(chosen(17, 5)), tmp_path / "few.svg")
     few = (tmp_path / "few.svg").read_text()
     published = chosen(17, 5).published.nll
-    assert f"<!-- recommended: {published:.3f} -->" in few
-    assert text.count("<!-- NLL (less is better) -->") == 2
-    assert "<!-- All raters but one, fused, forecast that one (fuse-raters) -->" in text
+    assert f">recommended: {published:.3f}<" in few
+    assert text.count(">NLL (less is better)<") == 2
+    assert ">All raters but one, fused, forecast that one (fuse-raters)<" in text
     draw_tuning(tuning(one_map), tmp_path / "ä b.png")
     assert (tmp_path / "ä b.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 4
