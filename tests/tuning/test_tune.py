@@ -550,7 +550,8 @@ def test_the_command_repeats_how_files_are_read() -> None:
     window = "--sigma 2 --size 1,auto,auto --strength 0.5"
     read = "--classes 'my classes.csv' --ignore-label 9"
     assert commands == [
-        f"svls-cli smooth {window} {read} LABELS OUT.zarr",
+        f"svls-cli smooth {window} --pattern '{{case}}/RATER.nii.gz' {read} LABELS "
+        "OUT.zarr",
         f"svls-cli fuse-raters {window} --pattern '{{case}}/{{rater}}.nii.gz' {read} "
         "--resample-to-first RATERS... OUT.zarr",
     ]
@@ -691,7 +692,7 @@ def test_raters_who_agree_need_no_smoothing(n_cases: int, tmp_path: Path) -> Non
         assert not warned
     draw_tuning(result, tmp_path / "none.svg")
     text = (tmp_path / "none.svg").read_text()
-    assert text.count("<!-- recommended: 0.000 -->") == (2 if n_cases == 6 else 0)
+    assert text.count(">recommended: 0.000<") == (2 if n_cases == 6 else 0)
 
 
 def test_label_smoothing_may_be_the_best() -> None:
