@@ -30,8 +30,9 @@ from svls_cli.store.choices import CONTENTS, FORMATS
     type=click.Choice((*FORMATS, "dicom-seg")),
     default="nii.gz",
     help="Format of the files. nrrd and mha keep the geometry to the last digit; NIfTI "
-    "has room for single precision. dicom-seg: a DICOM segmentation per case, "
-    "CASE.dcm, fractional of soft labels, in steps of 1/255; requires --series.",
+    "has room for single precision. png: hard labels of 2-D cases. dicom-seg: a DICOM "
+    "segmentation per case, CASE.dcm, fractional of soft labels, in steps of 1/255; "
+    "requires --series.",
 )
 @option(
     "--series",

@@ -28,6 +28,7 @@ from svls_cli.labels.cases import LABEL_MAPS, LabelFiles
 from svls_cli.labels.classes import check_ignore_label
 from svls_cli.labels.patients import find_patients, odd_grouping
 from svls_cli.labels.values import listed
+from svls_cli.metrics.boundary_band import band_remark
 
 
 def evaluate_cases(
@@ -164,6 +165,10 @@ def evaluate_cases(
             others += failed
         evaluator = CaseEvaluator(measures, ignore_label)
         evaluated = run_cases(evaluator, pairs, batch, doing="evaluate")
+    regions = [each.result.regions for each in evaluated if each.result is not None]
+    whole = [each["band"].forecasts == each["whole"].forecasts for each in regions]
+    if remark := band_remark(band_mm, whole):
+        logging.getLogger(__name__).warning(remark)
     return EvaluationReport(
         parameters={
             "prediction": predictions.location,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,15 @@ from svls_cli.labels.masks import group_masks
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
 from svls_cli.labels.sources import LabelMapFile, LabelSource
-from svls_cli.labels.suffixes import JPEG, NO_JPEG, SUFFIXES, case_name, suffix_of
+from svls_cli.labels.suffixes import (
+    JPEG,
+    NO_JPEG,
+    PICTURES,
+    SUFFIXES,
+    case_name,
+    suffix_of,
+)
+from svls_cli.labels.values import listed
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,8 @@ def list_images(
     list of (names, path)
         Sorted by path. The case, unless the pattern has it, is named after the file.
         What is no file, and folders that cannot be read, are among them: cases that
-        fail, as nobody knows what they hold.
+        fail, as nobody knows what they hold. Pictures of other formats are not; of
+        those that nothing else is named like a warning tells.
 
     Raises
     ------
@@ -191,20 +201,37 @@ def list_images(
     """
     check_folder(folder)
     wanted = "*" if pattern is None else pattern
+    matches = match_paths(folder, wanted, fields, (*SUFFIXES, *PICTURES))
     found = [
         ({"case": case_name(match.path)} | _names(match), match.path)
-        for match in match_paths(folder, wanted, fields, SUFFIXES)
+        for match in matches
+        if not match.path.name.lower().endswith(PICTURES)
     ]
     if not found:
         deeper = match_paths(folder, "**/*", fields, SUFFIXES) if not pattern else ()
         advice = "; pattern '**/*' finds those in its folders" if deeper else ""
-        if not deeper and match_paths(folder, wanted, fields, JPEG):
+        if any(match.path.name.lower().endswith(JPEG) for match in matches):
             advice = f"; {NO_JPEG}"
         raise InputError(
             f"{folder}: no image files match {wanted}; expected files that end "
             f"in {', '.join(SUFFIXES)}{advice}"
         )
+    _tell_others(folder, [match.path for match in matches])
     return found
+
+
+def _tell_others(folder: Path, paths: Sequence[Path]) -> None:
+    """Warn of pictures that we do not read, unless they show what we do read."""
+    others = [path for path in paths if path.name.lower().endswith(PICTURES)]
+    read = {path.with_name(case_name(path)) for path in paths if path not in others}
+    alone = [p for p in others if p.with_name(case_name(p)) not in read]
+    if alone:
+        names = [str(path.relative_to(folder)) for path in alone]
+        logging.getLogger(__name__).warning(
+            "%s: left out, as pictures of these formats are not read: %s",
+            folder,
+            listed(names, 3),
+        )
 
 
 def _is_named_as_file(folder: Path, pattern: str | None) -> bool:
@@ -226,16 +253,21 @@ def check_folder(folder: Path, advice: str = "") -> None:
 
 
 def _names(match: Match) -> dict[str, str]:
-    """What the path says; of `a.nii.gz`, `{case}.*` says `a`, not `a.nii`."""
-    first = suffix_of(match.path).rpartition(".")[0]
-    stem = composed(match.path.stem)
-    whole = bool(first) and stem.lower().endswith(first)
-    return {
-        field: safe_name(
-            name[: -len(first)] if whole and name == stem[-len(name) :] else name
-        )
-        for field, name in match.names.items()
-    }
+    """What the path says, without the file's suffix.
+
+    Of `a.nii.gz` both `{case}` and `{case}.*` say `a`.
+    """
+    suffix = suffix_of(match.path)
+    first = suffix.rpartition(".")[0]
+    file, stem = composed(match.path.name), composed(match.path.stem)
+
+    def bare(name: str) -> str:
+        for whole, end in ((file, suffix), (stem, first)):
+            if end and whole.endswith(name) and name.lower().endswith(end):
+                return name[: -len(end)] or name
+        return name
+
+    return {field: safe_name(bare(name)) for field, name in match.names.items()}
 
 
 def _parse_line(line: str, files: LabelFiles) -> Case:

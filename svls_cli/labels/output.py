@@ -43,6 +43,8 @@ def write_image(path: Path, voxels: npt.NDArray[Any], geometry: Geometry) -> Non
     InputError
         If the file cannot be written whole, or its format cannot hold the geometry.
     """
+    if suffix_of(path) == ".png" and geometry.ndim != 2:
+        raise InputError(".png holds images, and this is a volume")
     image = sitk.GetImageFromArray(voxels)
     _set_geometry(image, geometry)
     _call_itk(lambda: sitk.WriteImage(image, str(path), useCompression=True), "write")

@@ -114,9 +114,7 @@ def _walk(file: IO[bytes]) -> tuple[dict[bytes, bytes], list[tuple[int, int]]]:
         start = file.tell()
         length, kind = struct.unpack(">I4s", _read(file, 8))
         if start + length + 12 > size:
-            raise InputError(
-                f"corrupt or truncated PNG: {length} bytes of {kind!r} do not fit in it"
-            )
+            raise InputError(f"corrupt or truncated PNG: it ends within {_name(kind)}")
         if kind == b"IDAT":  # read and checked with the pixels
             packed.append((start + 8, start + 8 + length))
             file.seek(length + 4, os.SEEK_CUR)
@@ -128,8 +126,13 @@ def _walk(file: IO[bytes]) -> tuple[dict[bytes, bytes], list[tuple[int, int]]]:
 def _checked(file: IO[bytes], kind: bytes, length: int) -> bytes:
     content = _read(file, length)
     if _read(file, 4) != _checksum(kind, content):
-        raise InputError(f"corrupt PNG: the checksum of {kind!r} is wrong")
+        raise InputError(f"corrupt PNG: the checksum of {_name(kind)} is wrong")
     return content
+
+
+def _name(kind: bytes) -> str:
+    """A chunk's kind, four letters, for a message."""
+    return kind.decode("ascii", "backslashreplace")
 
 
 def _read(file: IO[bytes], length: int) -> bytes:

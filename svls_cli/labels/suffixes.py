@@ -12,6 +12,8 @@ SUFFIXES = (
     ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
 )  # fmt: skip
 JPEG = (".jpg", ".jpeg", ".jp2")
+# Pictures that we do not read, and that somebody may take for label maps or images.
+PICTURES = (*JPEG, ".bmp", ".gif", ".webp")
 NO_JPEG = "JPEG changes the values of pixels: save what it was made from as PNG"
 
 

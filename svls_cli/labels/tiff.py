@@ -40,6 +40,7 @@ _COLOURS = {2: "RGB", 5: "CMYK", 6: "YCbCr", 8: "CIELab"}
 _WHITE, _BLACK, _PALETTE = 0, 1, 3
 _REDUCED_OR_MASK = 0b101  # bits of NewSubfileType
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # by SampleFormat
+_KIND_NAMES = {"u": "whole numbers", "i": "whole numbers with a sign", "f": "floats"}
 _BITS = {"u": (1, 2, 4, 8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _OTHER_PACKINGS = {
     2: "CCITT fax codes", 3: "CCITT fax codes", 4: "CCITT fax codes", 6: "JPEG",
@@ -98,7 +99,9 @@ def _page(tags: Tags, order: str) -> Page:
         )
     kind = _KINDS.get(first(tags, "SampleFormat", 1), "")
     if bits not in _BITS.get(kind, ()):
-        raise InputError(f"its pixels are numbers of {bits} bits of kind {kind!r}")
+        found = _KIND_NAMES.get(kind, "other numbers")
+        some = " or ".join(map(str, _BITS.get(kind, ()))) or "whole numbers or floats"
+        raise InputError(f"its pixels are {found} of {bits} bits; expected {some}")
     part, places = _parts(tags)
     return Page(
         first(tags, "ImageLength"),
@@ -124,7 +127,8 @@ def _check_kind(tags: Tags) -> None:
     colours = first(tags, "PhotometricInterpretation", _BLACK)
     samples = first(tags, "SamplesPerPixel", 1)
     if colours not in (_WHITE, _BLACK, _PALETTE) or samples != 1:
-        kind = _COLOURS.get(colours, f"{samples} numbers of kind {colours}")
+        several = f"{samples} numbers each" if samples != 1 else f"of kind {colours}"
+        kind = _COLOURS.get(colours, several)
         raise InputError(f"its pixels are {kind}: {ONE_NUMBER}")
     turned, reversed_bits = first(tags, "Orientation", 1), first(tags, "FillOrder", 1)
     if turned != 1 or reversed_bits != 1:

@@ -85,6 +85,16 @@ def check_band_mm(band_mm: float) -> None:
         )
 
 
+def band_remark(band_mm: float, whole: Sequence[bool]) -> str | None:
+    """Remark on a band that is no band, where each case's takes in all its voxels."""
+    if not whole or not all(whole):
+        return None
+    return (
+        f"the boundary band, {band_mm:g} mm either side, takes in all voxels of all "
+        "cases: --band-mm makes it narrower"
+    )
+
+
 def band_blocks(band: BoolArray) -> Iterator[Region]:
     """Boxes that hold all voxels of a band, each as tight as its voxels allow.
 

@@ -150,13 +150,23 @@ def auto_size(sigma_vox: Sequence[float]) -> tuple[int, ...]:
     A sigma from mm carries the rounding of the file's spacing; a millionth of a voxel
     too much must not widen the window.
 
+    Raises
+    ------
+    InvalidParameterError
+        If a sigma is not positive, or so wide a window is too large.
+
     Examples
     --------
     >>> auto_size((0.4, 1, 1))
     (5, 7, 7)
     """
     check_sigma(sigma_vox)
-    reach = (min(3 * sigma - 1e-6, MAX_SIZE) for sigma in sigma_vox)
+    reach = [3 * sigma - 1e-6 for sigma in sigma_vox]
+    if max(reach) > MAX_SIZE // 2:
+        raise InvalidParameterError(
+            f"sigma is {max(sigma_vox):.4g} voxels, which wants a window larger than "
+            f"{MAX_SIZE} voxels, the largest there is"
+        )
     return tuple(2 * max(1, math.ceil(r)) + 1 for r in reach)
 
 

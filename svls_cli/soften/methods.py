@@ -161,9 +161,10 @@ class Method:
         else:
             sigma_vox = _per_axis(self._sigma, axes, "sigma")
         sizes = _per_axis(self._size, axes, "size")
-        if "auto" in sizes:
-            fitting = zip(sizes, auto_size(sigma_vox), strict=True)
-            sizes = tuple(auto if size == "auto" else size for size, auto in fitting)
+        sizes = tuple(
+            auto_size((sigma,))[0] if size == "auto" else size
+            for size, sigma in zip(sizes, sigma_vox, strict=True)
+        )
         return sigma_vox, sizes
 
     def window_json(self, spacing_mm: Sequence[float]) -> dict[str, Any]:

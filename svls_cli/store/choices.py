@@ -6,5 +6,5 @@ from typing import Literal, get_args
 
 Content = Literal["soft", "hard"]
 CONTENTS: tuple[str, ...] = get_args(Content)
-Format = Literal["nii.gz", "nii", "nrrd", "mha"]
+Format = Literal["nii.gz", "nii", "nrrd", "mha", "png"]
 FORMATS: tuple[str, ...] = get_args(Format)

@@ -17,7 +17,12 @@ import numpy.typing as npt
 
 from svls_cli.batch.records import Outcome, Record
 from svls_cli.batch.run import Batch, run_cases
-from svls_cli.errors import InputError, StoreError, check_choice
+from svls_cli.errors import (
+    InputError,
+    InvalidParameterError,
+    StoreError,
+    check_choice,
+)
 from svls_cli.files import unfinished_folder
 from svls_cli.labels.classes import ClassTable
 from svls_cli.labels.images import file_sha256
@@ -39,7 +44,7 @@ class ExportOptions:
         ``soft``: one probability volume per class; ``hard``: the hard label map.
     format
         One of `FORMATS`. NRRD and MetaImage keep the geometry to the last digit; NIfTI
-        has single precision.
+        has single precision, and PNG room for the hard labels of an image only.
     bids
         Names as BIDS derivatives have them, ``_probseg`` and ``_dseg``, and a
         ``dseg.tsv`` with the classes.
@@ -55,6 +60,8 @@ class ExportOptions:
     def __post_init__(self) -> None:
         check_choice("content", self.content, CONTENTS)
         check_choice("format", self.format, FORMATS)
+        if self.format == "png" and self.content == "soft":
+            raise InvalidParameterError("png holds hard labels only: content is soft")
 
 
 def export_cases(

@@ -34,6 +34,7 @@ class CaseScores:
     raters: int
     values: IntArray  # (c,) label value of each class
     band_voxels: int  # number of voxels in the boundary band
+    whole: bool  # whether these are all
     one_map: TargetScores
     fused: TargetScores | None  # None for two raters
 
@@ -110,6 +111,7 @@ class CaseScorer:
             len(rated.raters),
             rated.classes.values,
             int(band.sum()),
+            bool(band.all()),
             one_map,
             fused[0] if fused else None,
         )

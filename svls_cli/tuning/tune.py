@@ -15,6 +15,7 @@ from svls_cli.labels.classes import ClassTable, check_ignore_label
 from svls_cli.labels.patients import find_patients
 from svls_cli.labels.raters import RatedCase, named_classes
 from svls_cli.labels.values import listed
+from svls_cli.metrics.boundary_band import band_remark
 from svls_cli.tuning.candidates import (
     DEFAULT_INTENSITY_SCALES,
     DEFAULT_SIGMAS,
@@ -134,6 +135,8 @@ def tune_smoothing(
     records = [each.record for each in scored]
     if not used:
         raise InputError(_nothing_left(records))
+    if remark := band_remark(band_mm, [case.whole for case in used]):
+        notes = (*notes, remark)
     if table is None:
         table = ClassTable.from_values({v for c in used for v in c.values.tolist()})
     choose = partial(choose_candidate, classes=table, search=search, patients=owners)

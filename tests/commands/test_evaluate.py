@@ -112,6 +112,18 @@ def test_tables(monkeypatch: pytest.MonkeyPatch, eight: tuple[Path, Path]) -> No
     assert len(lines) == 13
 
 
+def test_a_band_that_is_the_whole_image_is_told(
+    eight: tuple[Path, Path], evaluated: Evaluate, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluated(*eight)
+    assert not caplog.messages
+    evaluated(*eight, band_mm=1000)
+    assert caplog.messages == [
+        "the boundary band, 1000 mm either side, takes in all voxels of all cases: "
+        "--band-mm makes it narrower"
+    ]
+
+
 def test_paper_compat_says_what_it_is(stores: Path, evaluated: Evaluate) -> None:
     result = invoke(stores / "pred.zarr", "--reference", stores / "b", "--paper-compat")
     said = " ".join(result.stdout.split("\n\n")[-1].split())

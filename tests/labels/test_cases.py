@@ -23,6 +23,28 @@ def test_folder_holds_its_label_maps(tmp_path: Path) -> None:
     assert names(find_cases([tmp_path], pattern="**/*")) == ["a", "b", "c", "d"]
 
 
+def test_a_name_at_the_end_of_a_pattern_has_no_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "a.nii.gz", "b.SEG.nrrd", "p/q.nii/c.png")
+    assert names(find_cases(tmp_path, pattern="{case}")) == ["a", "b"]
+    assert names(find_cases(tmp_path, pattern="p/{case}/*")) == ["q.nii"]
+    touch(tmp_path, "m/x_liver.nii.gz", "m/x_spleen.mgz")
+    [case] = find_cases(tmp_path / "m", pattern="{case}_{class}")
+    assert [each.name for each in case.source.named()] == ["liver", "spleen"]
+
+
+def test_pictures_of_other_formats_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Unless they show what is read, as previews do."""
+    touch(tmp_path, "a.nii.gz", "a.jpg", "b.JPG", "c.bmp", "notes.txt")
+    assert names(find_cases(tmp_path, pattern="a*")) == ["a"]
+    assert not caplog.messages
+    assert names(find_cases(tmp_path)) == ["a"]
+    assert caplog.messages == [
+        f"{tmp_path}: left out, as pictures of these formats are not read: b.JPG, c.bmp"
+    ]
+
+
 def test_hidden_files_are_no_cases(tmp_path: Path) -> None:
     touch(tmp_path, "._a.nii.gz", "a.nii.gz")
     assert names(find_cases([tmp_path])) == ["a"]

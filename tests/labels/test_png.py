@@ -202,6 +202,14 @@ def test_other_number_of_pixels(rows: int, path: Path) -> None:
     refused(path, "corrupt or truncated PNG data")
 
 
+def test_chunks_are_named(path: Path) -> None:
+    content = png(path).read_bytes()
+    path.write_bytes(content[:-1])
+    refused(path, "corrupt or truncated PNG: it ends within IEND$")
+    path.write_bytes(content[:-1] + b"x")
+    refused(path, "corrupt PNG: the checksum of IEND is wrong$")
+
+
 def test_sizes_are_not_believed(path: Path) -> None:
     content = bytearray(png(path).read_bytes())
     header = struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 16, GREY, 0, 0, 0)
