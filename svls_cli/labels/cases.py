@@ -14,7 +14,15 @@ from svls_cli.labels.masks import group_masks
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.patterns import Match, match_paths
 from svls_cli.labels.sources import LabelMapFile, LabelSource
-from svls_cli.labels.suffixes import JPEG, NO_JPEG, SUFFIXES, case_name, suffix_of
+from svls_cli.labels.suffixes import (
+    JPEG,
+    NO_JPEG,
+    NO_SERIES,
+    SUFFIXES,
+    case_name,
+    is_dicom,
+    suffix_of,
+)
 
 
 @dataclass(frozen=True)
@@ -200,6 +208,8 @@ def list_images(
         advice = "; pattern '**/*' finds those in its folders" if deeper else ""
         if not deeper and match_paths(folder, wanted, fields, JPEG):
             advice = f"; {NO_JPEG}"
+        if not advice and any(map(is_dicom, folder.rglob("*"))):
+            advice = f"; {NO_SERIES}"
         raise InputError(
             f"{folder}: no image files match {wanted}; expected files that end "
             f"in {', '.join(SUFFIXES)}{advice}"

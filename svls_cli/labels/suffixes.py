@@ -12,6 +12,10 @@ SUFFIXES = (
     ".nii", ".hdr", ".mha", ".mhd", ".mgz", ".mgh", ".png", ".tif",
 )  # fmt: skip
 JPEG = (".jpg", ".jpeg", ".jp2")
+NO_SERIES = (
+    "images are no DICOM series: SimpleITK writes one as a file on the same grid, by "
+    "ReadImage(ImageSeriesReader.GetGDCMSeriesFileNames(DIR)) and WriteImage"
+)
 NO_JPEG = "JPEG changes the values of pixels: save what it was made from as PNG"
 
 
