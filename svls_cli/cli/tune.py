@@ -155,6 +155,7 @@ def _input_options(rest: dict[str, Any]) -> dict[str, Any]:
     """The options given that say how files are read, for the command to copy."""
     names = (
         "pattern",
+        "series",
         "overlap",
         "image_pattern",
         "classes",

@@ -110,17 +110,18 @@ def default_method(cases: Sequence[Case]) -> Method:
     InvalidParameterError
         If some are soft, and others are not.
     """
-    kinds = {case.source.kind for case in cases}
+    kinds = {case.source.kind for case in cases} - {"unknown"}
     if kinds <= {"hard"}:
         return Method()
     if kinds == {"contours"}:
         return Method("contours")
     if "hard" not in kinds:
         return Method("onehot")
-    soft = [case.name for case in cases if case.source.kind != "hard"]
+    hard = [case.name for case in cases if case.source.kind == "hard"]
+    soft = [case.name for case in cases if case.source.kind not in ("hard", "unknown")]
     raise InvalidParameterError(
-        f"{listed(soft, 3)} have soft labels already, other cases have not: say which "
-        "method is for all of them"
+        f"soft labels already: {listed(soft, 3)}; not yet: {listed(hard, 3)}. Say "
+        "which method is for all of them (--method), or give them apart"
     )
 
 
@@ -136,7 +137,8 @@ class Smoothing:
 
     def check(self, cases: Sequence[Case]) -> None:
         """Raise InvalidParameterError unless ``contours`` is used on contours."""
-        others = [case.name for case in cases if case.source.kind != "contours"]
+        fit = ("contours", "unknown")
+        others = [case.name for case in cases if case.source.kind not in fit]
         if self.method.needs_contours and others:
             raise InvalidParameterError(
                 "method contours stores the area inside the contours of an RTSTRUCT, "

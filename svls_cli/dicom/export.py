@@ -52,7 +52,8 @@ def export_segmentations(
     series
         Folder of the image series that was labelled, on whose slices each case lies. If
         several lie on its grid, they are searched in the folder that is named after the
-        case.
+        case. So is the only one if other cases lie on its grid, too, as cases are not
+        exported onto the images of another patient unless ``cases`` names them.
     cases
         Names; by default all.
     content
@@ -81,7 +82,15 @@ def export_segmentations(
     """
     check_choice("content", content, CONTENTS)
     opened, folder = open_store(store), Path(series)
-    grids = _Grids(folder, *_read_all(folder))
+    found, problems = _read_all(folder)
+    unnamed = [] if cases else [opened[name] for name in opened]
+    claims = {
+        each.files.uid: [
+            case.name for case in unnamed if not case.geometry.difference(each.geometry)
+        ]
+        for each in found
+    }
+    grids = _Grids(folder, found, problems, claims)
 
     def exporter(folder: Path, unfinished: Path) -> SegmentationExporter:
         return SegmentationExporter(folder, unfinished, grids, content, overwrite)
@@ -110,6 +119,9 @@ class _Grids:
     folder: Path
     series: Sequence[Series]
     problems: Sequence[str]  # what is wrong with the others
+    # Cases on the grid of each series, by SeriesInstanceUID, of those that are
+    # exported because nobody named any.
+    claims: Mapping[str, Sequence[str]]
 
     def of(self, case: StoredCase) -> Series:
         """The series on whose grid a case lies.
@@ -117,16 +129,24 @@ class _Grids:
         Raises
         ------
         InputError
-            If there is none, or several and none in a folder of the case's name.
+            If there is none in a folder of the case's name, and elsewhere there is
+            none, or several, or one that other cases lie on, too.
         """
         differences = [case.geometry.difference(s.geometry) for s in self.series]
         same = [s for s, d in zip(self.series, differences, strict=True) if not d]
-        if len(same) > 1:
-            inside = self.folder / case.name
-            same = [s for s in same if s.files.folder.is_relative_to(inside)] or same
-        if len(same) == 1:
-            return same[0]
-        if same:
+        inside = self.folder / case.name
+        own = [s for s in same if s.files.folder.is_relative_to(inside)]
+        if len(own or same) == 1:
+            [series] = own or same
+            claims = self.claims[series.files.uid]
+            if not own and len(claims) > 1:
+                raise InputError(
+                    f"the grid of the image series in {series.files.folder} is that of "
+                    f"{listed(claims, 3)}: name the folder of each case's series after "
+                    "the case, or name the cases that are of this one"
+                )
+            return series
+        if same := own or same:
             raise InputError(
                 f"{len(same)} image series lie on its grid, in "
                 f"{listed([str(s.files.folder) for s in same], 3)}: name the folder of "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pydicom
 
-from svls_cli.dicom.files import RTSTRUCT, first_item, read_dataset
+from svls_cli.dicom.files import RTSTRUCT, SEGMENTATIONS, first_item, read_dataset
 from svls_cli.dicom.rtstruct import find_contour_file
 from svls_cli.dicom.series import SeriesFiles, choose_series, read_folder
 from svls_cli.dicom.sources import SegmentationFile
@@ -98,11 +98,13 @@ class DicomFiles:
         try:
             header = read_dataset(path, tags=_REFERENCE_TAGS)
         except InputError:  # its case fails, for this reason
-            return SegmentationFile(path, "hard")
+            return SegmentationFile(path, "unknown")
         if header.SOPClassUID == RTSTRUCT:
             return find_contour_file(path, series)
         fractional = header.get("SegmentationType") == "FRACTIONAL"
         kind: Kind = "probabilities" if fractional else "hard"
+        if header.SOPClassUID not in SEGMENTATIONS:
+            kind = "unknown"
         try:
             return SegmentationFile(path, kind, self._drawn_on(header, series))
         except InputError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class ContourLabels:
     geometry: Geometry
     structures: tuple[Structure, ...]
     note: str = ""
+    # What structures have in common, once their labels were read.
+    _overlaps: list[str] = field(default_factory=list, init=False)
 
     @property
     def segments(self) -> Mapping[int, Segment]:
@@ -56,7 +58,7 @@ class ContourLabels:
 
     @property
     def named(self) -> tuple[Segment, ...]:
-        """Names and colours of the structures that are not points or lines."""
+        """Names and colours of the structures that have an area."""
         return _named(self.structures)
 
     def distinct(self) -> list[int]:
@@ -66,10 +68,15 @@ class ContourLabels:
     def notes(self, table: ClassTable) -> list[str]:
         """What makes no labels of these classes."""
         names = {label.name for label in table.classes}
-        structures = [s for s in self.structures if s.name in names or s.is_marker]
+        structures = [s for s in self.structures if s.name in names or not s.is_drawn]
         notes = [self.note, *(structure.note for structure in structures)]
         if others := [s.name for s in self.structures if s not in structures]:
             notes.append(f"structures that are not among the classes: {listed(others)}")
+        if self._overlaps:
+            notes.append(
+                f"structures overlap and share: {listed(self._overlaps, 3)}; --classes "
+                "leaves structures out"
+            )
         return [note for note in notes if note]
 
     def indices(self, table: ClassTable, *, ignore_label: int | None) -> UIntArray:
@@ -106,7 +113,11 @@ class ContourLabels:
         if twice := [name for name, n in names.items() if n > 1]:
             raise InputError(f"two structures are named {twice[0]!r}")
         slices = [on_slices(each, self.geometry) for each in drawn]
-        codes, shares = soft_volume(slices, self.geometry.shape)
+        codes, shares, overlaps = soft_volume(slices, self.geometry.shape)
+        self._overlaps[:] = [
+            f"{drawn[one].name!r} and {drawn[other].name!r} {n} voxels"
+            for (one, other), n in overlaps.most_common()
+        ]
         columns = np.array([channels[each.name] for each in drawn], np.intp)
         pairs = np.array([*chain.from_iterable(shares)], np.intp).reshape(-1, 2)
         rows = np.zeros((len(shares), len(table)))
@@ -221,5 +232,5 @@ def _check_images(references: References, series: Series) -> str:
 
 
 def _named(structures: Iterable[Structure]) -> tuple[Segment, ...]:
-    """Names and colours of the structures that are not points or lines."""
-    return tuple(Segment(s.name, s.color) for s in structures if not s.is_marker)
+    """Names and colours of the structures that have an area."""
+    return tuple(Segment(s.name, s.color) for s in structures if s.is_drawn)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pydicom
 
 from svls_cli.dicom.files import LABEL_CLASSES, dicom_files, element, read_dataset
 from svls_cli.dicom.planes import PLANE_TAGS, Plane, planes_of, stack_planes
@@ -106,17 +108,19 @@ def read_folder(folder: Path) -> FolderFiles:
     paths: dict[str, list[Path]] = {}
     frames: dict[str, str] = {}
     labels: list[Path] = []
+    cut: list[Path] = []
     for path in dicom_files(folder):
-        try:
-            dataset = read_dataset(path, tags=_IDENTITY_TAGS)
-            uid = str(element(dataset, "SeriesInstanceUID"))
-        except InputError:
+        dataset = _identity(path)
+        if dataset is None or dataset.SOPClassUID in LABEL_CLASSES:
             labels.append(path)
             continue
-        if dataset.SOPClassUID in LABEL_CLASSES:
-            labels.append(path)
+        uid = str(dataset.get("SeriesInstanceUID") or "")
         # As all classes of images are named, and none else.
-        elif dataset.SOPClassUID.name.endswith("Image Storage"):
+        if not dataset.SOPClassUID.name.endswith("Image Storage"):
+            continue
+        if not uid:
+            cut.append(path)
+        else:
             paths.setdefault(uid, []).append(path)
             frame = str(dataset.get("FrameOfReferenceUID") or "")
             if frames.setdefault(uid, frame) != frame:
@@ -124,10 +128,23 @@ def read_folder(folder: Path) -> FolderFiles:
                     f"{path}: its FrameOfReferenceUID differs from that of "
                     f"{paths[uid][0]}, which is of the same series"
                 )
+    for path in cut:  # it may be a slice of any series beside it, which has to fail
+        beside = [files for files in paths.values() if files[0].parent == path.parent]
+        for files in beside or [labels]:
+            files.append(path)
     series = {
-        uid: SeriesFiles(uid, frames[uid], tuple(files)) for uid, files in paths.items()
+        uid: SeriesFiles(uid, frames[uid], tuple(sorted(files)))
+        for uid, files in paths.items()
     }
-    return FolderFiles(series, tuple(labels))
+    return FolderFiles(series, tuple(sorted(labels)))
+
+
+def _identity(path: Path) -> pydicom.Dataset | None:
+    """What a file is and of which series; of one that was cut what is known of that."""
+    for tags in (_IDENTITY_TAGS, ("SOPClassUID",)):
+        with suppress(InputError):
+            return read_dataset(path, tags=tags)
+    return None
 
 
 def choose_series(
@@ -215,7 +232,7 @@ def read_series(files: SeriesFiles) -> Series:
         raise InputError(
             f"the image series in {files.folder}: "
             + (
-                f"{missing} slices are missing between {before} and {after}"
+                f"slices are missing between {before} and {after}: {missing}"
                 if missing > 0
                 else f"two slices lie at one place: {before} and {after}"
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,10 @@ LEVELS = levels("uint8")
 Shares = tuple[tuple[int, int], ...]
 
 
+# Voxels that lie wholly in two structures, by which two.
+Overlaps = Counter[tuple[int, int]]
+
+
 class Layer(NamedTuple):
     """What one structure has of one slice."""
 
@@ -30,7 +35,7 @@ class Layer(NamedTuple):
 
 def soft_volume(
     structures: Sequence[Mapping[int, Sequence[FloatArray]]], shape: tuple[int, ...]
-) -> tuple[UIntArray, list[Shares]]:
+) -> tuple[UIntArray, list[Shares], Overlaps]:
     """Code of each voxel, and the shares that each code stands for.
 
     Where structures overlap they share the voxel in proportion.
@@ -48,6 +53,8 @@ def soft_volume(
         0 where there is no structure.
     shares
         What each code stands for.
+    overlaps
+        Number of voxels that lie wholly in two structures, by which two.
 
     Raises
     ------
@@ -56,6 +63,7 @@ def soft_volume(
     """
     codes: UIntArray = np.zeros(shape, np.uint8)
     known: dict[Shares, int] = {(): 0}
+    overlaps = Overlaps()
     _, *plane = shape
     for z in sorted({z for slices in structures for z in slices}):
         layers = []
@@ -64,17 +72,18 @@ def soft_volume(
                 box, inside = occupancy(slices[z], (plane[0], plane[1]))
                 rounded = np.rint(LEVELS * inside).astype(np.uint8)
                 layers.append(Layer(structure, box, rounded))
-        own, found = _soft_slice(layers, (plane[0], plane[1]))
+        own, found, twice = _soft_slice(layers, (plane[0], plane[1]))
+        overlaps += twice
         numbers = [known.setdefault(each, len(known)) for each in found]
         codes = codes.astype(np.min_scalar_type(len(known) - 1), copy=False)
         codes[z] = np.array(numbers, codes.dtype)[own]
-    return codes, list(known)
+    return codes, list(known), overlaps
 
 
 def _soft_slice(
     layers: Sequence[Layer], shape: tuple[int, int]
-) -> tuple[UIntArray, list[Shares]]:
-    """Codes of one slice, of its own, and what each of them stands for."""
+) -> tuple[UIntArray, list[Shares], Overlaps]:
+    """Codes of one slice, of its own, what each stands for, and what overlaps."""
     codes: UIntArray = np.zeros(shape, np.uint32)
     # A code's key says which layer and level came on top of which other code; so a
     # layer costs what its own box does, however many there are.
@@ -88,17 +97,22 @@ def _soft_slice(
         own = [known.setdefault(key, len(known)) for key in distinct.tolist()]
         runs = np.array(own, np.uint32)[which]
         codes[box][inside] = np.repeat(runs, np.diff(starts, append=len(keys)))
-    present = np.flatnonzero(np.bincount(codes.ravel()))
+    voxels = np.bincount(codes.ravel())
+    present = np.flatnonzero(voxels)
     ranks = np.zeros(len(known), np.uint32)
     ranks[present] = np.arange(len(present))
-    found = _unpacked(present, np.array(list(known)), layers)
-    return look_up(ranks, codes), found
+    keys = np.array(list(known))
+    found, overlaps = _unpacked(present, voxels[present], keys, layers)
+    return look_up(ranks, codes), found, overlaps
 
 
 def _unpacked(
-    codes: IndexArray, keys: IntArray, layers: Sequence[Layer]
-) -> list[Shares]:
-    """What codes stand for, by their keys; no more than the whole voxel."""
+    codes: IndexArray, voxels: IntArray, keys: IntArray, layers: Sequence[Layer]
+) -> tuple[list[Shares], Overlaps]:
+    """What codes stand for, by their keys, no more than the whole voxel; and overlaps.
+
+    ``voxels`` is how many each code has.
+    """
     structures = np.array([layer.structure for layer in layers])
     drawn, shares = [], []
     n_codes = len(codes)
@@ -109,10 +123,15 @@ def _unpacked(
         shares.append(level)
     # From the first layer to the last.
     table = np.array(shares[::-1], np.int64).reshape(-1, n_codes)
+    which = np.array(drawn[::-1], np.int64).reshape(-1, n_codes)
+    whole, overlaps = table == LEVELS, Overlaps()
+    for code in np.flatnonzero(whole.sum(axis=0) > 1).tolist():
+        for pair in combinations(which[whole[:, code], code].tolist(), 2):
+            overlaps[pair] += int(voxels[code])
     over = table.sum(axis=0) > LEVELS
     table[:, over] = quantise(table[:, over], "uint8")
     kept = table.T > 0
-    which = np.array(drawn[::-1], np.int64).reshape(-1, n_codes).T[kept]
-    pairs = list(zip(which.tolist(), table.T[kept].tolist(), strict=True))
+    pairs = list(zip(which.T[kept].tolist(), table.T[kept].tolist(), strict=True))
     ends = kept.sum(axis=1).cumsum().tolist()
-    return [tuple(pairs[start:end]) for start, end in pairwise([0, *ends])]
+    shared = [tuple(pairs[start:end]) for start, end in pairwise([0, *ends])]
+    return shared, overlaps

@@ -47,9 +47,9 @@ class Structure:
     left_out: Mapping[str, int]
 
     @property
-    def is_marker(self) -> bool:
-        """Whether it consists of points or lines, as an isocentre does."""
-        return bool(self.left_out) and not self.contours
+    def is_drawn(self) -> bool:
+        """Whether it has an area: an isocentre has none, nor an organ not drawn yet."""
+        return bool(self.contours)
 
     @property
     def note(self) -> str:
@@ -231,7 +231,8 @@ def on_slices(structure: Structure, grid: Geometry) -> dict[int, list[FloatArray
     Raises
     ------
     InputError
-        If one lies between slices, across them, or beyond the first or last.
+        If one lies between slices, across them, beyond the first or last, or wholly
+        beside the images.
     """
     if not structure.contours:
         return {}
@@ -245,12 +246,18 @@ def on_slices(structure: Structure, grid: Geometry) -> dict[int, list[FloatArray
         np.split(voxels, ends[:-1]), structure.contours, strict=True
     ):
         low, high = points[:, 0].min(), points[:, 0].max()
-        at = round((low + high) / 2)
+        at, how = round((low + high) / 2), ""
         if max(at - low, high - at) > tolerance or not 0 <= at < grid.shape[0]:
+            how = _misplaced(low, high, tolerance, grid.shape[0])
+        elif (points[:, 1:].max(0) < -0.5).any() or (
+            points[:, 1:].min(0) > np.array(grid.shape[1:]) - 0.5
+        ).any():
+            how = "lies beside the images: it was drawn on others"
+        if how:
             where = ", ".join(f"{mm:g}" for mm in contour[0])
             raise InputError(
                 f"structure {structure.name!r}: the contour that begins at ({where}) "
-                f"mm {_misplaced(low, high, tolerance, grid.shape[0])}"
+                f"mm {how}"
             )
         placed.setdefault(at, []).append(points[:, 1:])
     return placed

@@ -15,6 +15,7 @@ from svls_cli.labels.names import composed
 from svls_cli.labels.rater_maps import RaterMaps
 from svls_cli.labels.raters import HARD
 from svls_cli.labels.sources import LabelSource
+from svls_cli.labels.suffixes import suffix_of
 from svls_cli.labels.values import distinct_values, listed
 from svls_cli.store.reader import Store, StoredCase, open_store
 
@@ -54,7 +55,9 @@ class Reference:
             )
         else:
             with self.source.open() as file:
-                _check_grid(grid, file.geometry)
+                hint = "; --series puts DICOM segmentations on their series"
+                is_dicom = not suffix_of(self.source.paths[0])
+                _check_grid(grid, file.geometry, hint * is_dicom)
                 maps = (file.indices(classes, ignore_label=ignore_label),)
                 notes = tuple(file.notes(classes))
             return RaterMaps(grid, classes, self.raters, maps, notes)
@@ -166,8 +169,8 @@ def _stored(
     return classes.indices(labels, ignore_label=ignore_label)
 
 
-def _check_grid(prediction: Geometry, reference: Geometry) -> None:
+def _check_grid(prediction: Geometry, reference: Geometry, hint: str = "") -> None:
     if difference := prediction.difference(reference):
         raise InputError(
-            f"prediction and reference lie on different grids: {difference}"
+            f"prediction and reference lie on different grids: {difference}{hint}"
         )

@@ -18,9 +18,11 @@ from svls_cli.labels.sources import LabelMapFile, LabelSource
 from svls_cli.labels.suffixes import (
     JPEG,
     NO_JPEG,
+    NO_SERIES,
     PICTURES,
     SUFFIXES,
     case_name,
+    is_dicom,
     suffix_of,
 )
 from svls_cli.labels.values import listed
@@ -212,6 +214,8 @@ def list_images(
         advice = "; pattern '**/*' finds those in its folders" if deeper else ""
         if any(match.path.name.lower().endswith(JPEG) for match in matches):
             advice = f"; {NO_JPEG}"
+        if not advice and any(map(is_dicom, folder.rglob("*"))):
+            advice = f"; {NO_SERIES}"
         raise InputError(
             f"{folder}: no image files match {wanted}; expected files that end "
             f"in {', '.join(SUFFIXES)}{advice}"

@@ -17,8 +17,9 @@ from svls_cli.labels.images import input_record, open_label_file, read_header
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.values import look_up
 
-# One class per voxel; or soft labels: probabilities, or shares of a voxel's area.
-Kind = Literal["hard", "probabilities", "contours"]
+# One class per voxel; or soft labels: probabilities, or shares of a voxel's area; or
+# unknown, as the file cannot be read and its case fails.
+Kind = Literal["hard", "probabilities", "contours", "unknown"]
 
 
 @dataclass(frozen=True)

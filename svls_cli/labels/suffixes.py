@@ -14,6 +14,10 @@ SUFFIXES = (
 JPEG = (".jpg", ".jpeg", ".jp2")
 # Pictures that we do not read, and that somebody may take for label maps or images.
 PICTURES = (*JPEG, ".bmp", ".gif", ".webp")
+NO_SERIES = (
+    "images are no DICOM series: SimpleITK writes one as a file on the same grid, by "
+    "ReadImage(ImageSeriesReader.GetGDCMSeriesFileNames(DIR)) and WriteImage"
+)
 NO_JPEG = "JPEG changes the values of pixels: save what it was made from as PNG"
 
 

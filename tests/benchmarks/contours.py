@@ -147,7 +147,7 @@ def cost_cells(
         soft_volume(structures, shape)
         seconds.append(time.perf_counter() - start)
     tracemalloc.start()
-    codes, shares = soft_volume(structures, shape)
+    codes, shares, _ = soft_volume(structures, shape)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return [

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,22 @@ def test_several_series_on_one_grid(tmp_path: Path, run: Run) -> None:
     (tmp_path / "all" / "p1").rename(tmp_path / "all" / "p3")
     told = run(*EXPORT[:4], "all", *EXPORT[5:], code=4).stderr
     assert "2 image series lie on its grid" in told
+
+
+def test_no_case_goes_onto_another_ones_images(tmp_path: Path, run: Run) -> None:
+    make_store(tmp_path, run)
+    shutil.copy(tmp_path / "in" / "p1.dcm", tmp_path / "in" / "p2.dcm")
+    run("smooth", "--series", "ct", "in", "a.zarr", "-j1")
+    told = run(*EXPORT, code=4).stderr
+    assert "the grid of the image series in ct is that of p1, p2" in told
+    assert not list((tmp_path / "out").iterdir())
+    (tmp_path / "all").mkdir()
+    (tmp_path / "ct").rename(tmp_path / "all" / "p1")
+    told = run(*EXPORT[:4], "all", *EXPORT[5:], code=4).stderr
+    assert "failed: p2: the grid" in told
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p1.dcm"]
+    run(*EXPORT[:4], "all", "a.zarr", "p2", "out", "-j1")
+    assert (tmp_path / "out" / "p2.dcm").exists()
 
 
 def test_options_that_do_not_go_together(tmp_path: Path, run: Run) -> None:

@@ -17,9 +17,10 @@ from svls_cli.errors import InputError
 from svls_cli.labels.cases import find_cases
 from svls_cli.store.reader import open_store
 from tests.helpers.commands import Run
-from tests.helpers.dicom import SeriesGrid, write_series
+from tests.helpers.dicom import SeriesGrid, drawn, write_rtstruct, write_series
 from tests.helpers.label_maps import blobs, write_image
 from tests.helpers.segmentations import save, segmentation
+from tests.helpers.shapes import square
 
 SHAPE = (6, 7, 9)
 
@@ -193,3 +194,24 @@ def test_a_note_of_many_cases_is_told_once(tmp_path: Path, run: Run) -> None:
     first, rest = [line for line in told.splitlines() if note in line]
     assert first.startswith(f"note: p1: {note}")
     assert rest.startswith(f"note: 2 more cases: {note}")
+
+
+def test_an_image_cut_short_fails_alone(tmp_path: Path, run: Run) -> None:
+    for name in ("p1", "p2"):
+        grid = SeriesGrid()
+        write_series(tmp_path / "all" / name / "ct", grid)
+        heart = drawn("Heart", grid, {1: [square(3, 9)]})
+        write_rtstruct(tmp_path / "all" / name / "rt.dcm", grid, [heart])
+    cut = sorted((tmp_path / "all" / "p1" / "ct").iterdir())[0]
+    cut.write_bytes(cut.read_bytes()[:600])
+    told = run("smooth", "all", "a.zarr", "-j1", code=4).stderr
+    assert f"failed: p1: all/p1/ct/{cut.name}: broken or truncated" in told
+    assert list(open_store(tmp_path / "a.zarr")) == ["p2"]
+    for image in cut.parent.iterdir():  # of no series now
+        image.write_bytes(cut.read_bytes())
+    run("smooth", "all", "b.zarr", "-j1", code=4)
+    store = open_store(tmp_path / "b.zarr")
+    assert (list(store), store["p2"].attributes["method"]["name"]) == (
+        ["p2"],
+        "contours",
+    )

@@ -1,5 +1,6 @@
 """Several raters' contours and segmentations, fused."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 
 from svls_cli.cli.label_files import AnyFiles
 from svls_cli.compiling.fuse import fuse_cases
-from svls_cli.labels.cases import find_cases
+from svls_cli.errors import InputError
+from svls_cli.labels.cases import find_cases, list_images
 from svls_cli.labels.output import write_image
 from svls_cli.labels.raters import RatedCase, find_rated_cases
 from svls_cli.raters.choices import FusionName
@@ -153,3 +155,20 @@ def test_commands(tmp_path: Path, run: Run) -> None:
     run("smooth", *options, "consensus", "b.zarr", "--classes", "0,2")
     told = run("evaluate", "b.zarr", *options, "--reference", "a", code=4).stderr
     assert "none of its structures is among the classes: they are Heart, and" in told
+    (tmp_path / "c").mkdir()
+    hard = np.zeros(GRID.shape, np.uint8)
+    hard[1, 3:6, 3:6] = 1
+    save(segmentation(tmp_path / "ct", hard, names=["Heart"]), tmp_path / "c/p1.dcm")
+    told = run("evaluate", "a.zarr", "-j1", "--reference", "c", code=4).stderr
+    assert "different grids" in told
+    assert "; --series puts DICOM segmentations on their series [" in told
+    few = ("--sigmas", "1", "--strengths", ".5")
+    told = run("tune", *options, *few, "--json", "a", "b").stdout
+    found = json.loads(told)["one_map"]["recommendation"]["command"]
+    assert found == "svls-cli smooth --series ct LABELS OUT.zarr"
+
+
+def test_images_are_no_series(tmp_path: Path) -> None:
+    write_series(tmp_path / "images" / "p1", GRID)
+    with pytest.raises(InputError, match=r"no image files .*SimpleITK writes one as"):
+        list_images(tmp_path / "images")

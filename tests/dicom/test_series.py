@@ -114,7 +114,7 @@ def test_series_that_are_no_grid(
 
 def test_missing_slices_are_named(tmp_path: Path) -> None:
     write_series(tmp_path, GRID, leave_out=[2, 3])
-    message = r"2 slices are missing between 07_1\.dcm and 06_4\.dcm"
+    message = r"slices are missing between 07_1\.dcm and 06_4\.dcm: 2"
     with pytest.raises(InputError, match=message):
         grid_of(tmp_path)
 

@@ -13,7 +13,7 @@ SHAPE = (3, 24, 26)
 
 def dense(structures: list[dict[int, Any]], shape: tuple[int, ...] = SHAPE) -> Any:
     """(structures, z, y, x) levels, from codes and what they stand for."""
-    codes, shares = soft_volume(structures, shape)
+    codes, shares, _ = soft_volume(structures, shape)
     table = np.zeros((len(shares), len(structures)), np.int64)
     for code, pairs in enumerate(shares):
         for structure, level in pairs:
@@ -32,6 +32,15 @@ def test_golden() -> None:
     assert found[:, 1, 3].T[1:6].tolist() == shares
     assert found[:, 0].sum() == 0
     assert found[1, 2, 1:3, 1:3].tolist() == [[64, 64], [64, 64]]
+
+
+def test_voxels_wholly_in_two_structures_are_counted() -> None:
+    inner, outer = [square(5, 8)], [square(2, 12)]
+    structures = [{0: outer, 1: outer}, {1: inner}, {1: inner, 2: inner}, {0: inner}]
+    overlaps = soft_volume(structures, SHAPE)[2]
+    assert overlaps == {(0, 1): 4, (0, 2): 4, (1, 2): 4, (0, 3): 4}
+    beside = [{0: [square(2.5, 5.5)]}, {0: [square(5.5, 9)]}]
+    assert not soft_volume(beside, SHAPE)[2]
 
 
 def test_many_structures() -> None:
@@ -58,7 +67,7 @@ def test_many_structures() -> None:
 
 
 def test_nothing_drawn() -> None:
-    codes, shares = soft_volume([{}, {}], SHAPE)
+    codes, shares, _ = soft_volume([{}, {}], SHAPE)
     assert not codes.any()
     assert shares == [()]
     assert not dense([{0: [square(-9, -5)]}]).any()
@@ -71,6 +80,6 @@ def test_codes_have_the_smallest_type() -> None:
     many = [
         {z: [circle(9, random.uniform(9, 15, 2))]} for z in range(3) for _ in range(2)
     ]
-    codes, shares = soft_volume(many, SHAPE)
+    codes, shares, _ = soft_volume(many, SHAPE)
     assert codes.dtype == np.uint16
     assert codes.max() == len(shares) - 1 > 255

@@ -108,7 +108,7 @@ def test_what_has_no_area_is_noted(
     write_rtstruct(tmp_path / "rt.dcm", GRID, [Drawn("a", contours, kind=kind)])
     [structure] = read_structure_set(tmp_path / "rt.dcm").structures
     assert structure.note == note
-    assert structure.is_marker == bool(contours and kind != "CLOSEDPLANAR_XOR")
+    assert structure.is_drawn == (kind == "CLOSEDPLANAR_XOR")
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,14 @@ def test_what_has_no_area_is_noted(
             np.insert(SQUARE, 0, 2.5, axis=1),
             r"structure 'a': the contour that begins at \(-4.5, 15, -33.75\) mm lies "
             "between slices, at 2.50 of 0 to 4 of the image series",
+        ),
+        (
+            np.insert(SQUARE - (0, 40), 0, 2, axis=1),
+            "lies beside the images: it was drawn on others",
+        ),
+        (
+            np.insert(SQUARE - (-40, 0), 0, 2, axis=1),
+            "lies beside the images: it was drawn on others",
         ),
         (
             np.insert(SQUARE, 0, 5.0, axis=1),
