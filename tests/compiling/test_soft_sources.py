@@ -111,7 +111,7 @@ def test_what_is_soft_is_smoothed_as_a_mean_of_raters_if_asked(tmp_path: Path) -
 def test_soft_and_hard_cases_need_a_method(tmp_path: Path) -> None:
     hard = write_image(tmp_path / "b.nii", blobs(SHAPE, 2))
     cases = [Case("a", Given(tmp_path / "a")), Case("b", LabelMapFile(hard))]
-    with pytest.raises(InvalidParameterError, match="a have soft labels already"):
+    with pytest.raises(InvalidParameterError, match="already: a; not yet: b"):
         smooth_cases(cases, tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()
     records = smooth_cases(cases, tmp_path / "out.zarr", method=Method())
