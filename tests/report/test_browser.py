@@ -155,7 +155,8 @@ def test_pages_fit_and_stay_still(
     with visit(name, width=width, color_scheme=scheme) as page:
         page.mouse.wheel(0, 10_000)
         page.wait_for_function("[...document.images].every((i) => i.naturalWidth)")
-        assert page.evaluate("window.shifts") == 0
+        # Columns may grow while a table is read.
+        assert page.evaluate("window.shifts") < 0.01
         wide = page.evaluate("document.scrollingElement.scrollWidth")
         assert wide <= width
         ink, ground = (
@@ -320,6 +321,8 @@ def test_index_without_scripts(visit: Visit) -> None:
 
 def test_boxes_of_the_index(visit: Visit) -> None:
     with visit("index.html") as page:
+        for picture in page.locator("#cases img").all():
+            assert picture.bounding_box()["width"] == 40
         page.get_by_label("Only those to look at").check()
         assert names(page) == [CASE]  # its image is missing
         page.get_by_label("Only those to look at").uncheck()
