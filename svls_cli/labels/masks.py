@@ -297,8 +297,14 @@ def _overlaps(
         raise InputError(f"{what}; --overlap says what becomes of such voxels")
     if overlap == "share":
         return f"{what}, which they share"
-    lost = f"; nothing is left of {listed(covered)}" if covered else ""
-    return f"{what}, which the {overlap} of them has{lost}"
+    said = f"{what}, which the {overlap} of them has"
+    if not covered:
+        return said
+    value = "lower" if overlap == "first" else "higher"
+    return (
+        f"{said}; nothing is left of {listed(covered)}, unless --classes gives it a "
+        f"{value} label value"
+    )
 
 
 @contextmanager

@@ -198,7 +198,8 @@ def test_overlaps_go_to_the_first_class_or_the_last(tmp_path: Path, run: Run) ->
     masks = overlapping(tmp_path)
     first = ("--overlap", "first")
     result = run("smooth", *first, *FIRST, "odd", "a.zarr")
-    note = f"{COUNTS}, which the first of them has; nothing is left of valve"
+    note = f"{COUNTS}, which the first of them has; nothing is left of valve, unless "
+    note += "--classes gives it a lower label value"
     assert f"note: p0: {note}\n" in result.stderr
     result = run("fuse-raters", *first, "--pattern", RATED, "odd", "b.zarr")
     assert f"note: p0: rater ann: {note}; rater bob: {note}\n" in result.stderr
@@ -213,7 +214,8 @@ def test_overlaps_go_to_the_first_class_or_the_last(tmp_path: Path, run: Run) ->
         hard = open_store(tmp_path / f"{overlap}.zarr")["p0"].label_patch("hard")
         expected = np.select(order[::step], values[::step])
         np.testing.assert_array_equal(hard, expected)
-        lost = "the last of them has; nothing is left of valve"
+        lost = "the last of them has; nothing is left of valve, unless --classes gives "
+        lost += "it a higher label value"
         assert (lost in result.stderr) == (overlap == "last")
 
 
