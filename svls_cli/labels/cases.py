@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,12 @@ from typing import Any, Protocol
 
 from svls_cli.errors import InputError, InvalidParameterError
 from svls_cli.labels.choices import Overlap
+from svls_cli.labels.listing import is_folder, list_images
 from svls_cli.labels.masks import group_masks
-from svls_cli.labels.names import check_letter_case, composed, safe_name
-from svls_cli.labels.patterns import Match, match_paths
+from svls_cli.labels.names import check_letter_case, safe_name
+from svls_cli.labels.patterns import match_paths
 from svls_cli.labels.sources import LabelMapFile, LabelSource
-from svls_cli.labels.suffixes import (
-    JPEG,
-    NO_JPEG,
-    NO_SERIES,
-    PICTURES,
-    SUFFIXES,
-    case_name,
-    is_dicom,
-    suffix_of,
-)
-from svls_cli.labels.values import listed
+from svls_cli.labels.suffixes import SUFFIXES, case_name, suffix_of
 
 
 @dataclass(frozen=True)
@@ -153,7 +143,7 @@ def find_cases(
         path = Path(given)
         if str(given) == "-":
             cases += [_parse_line(line, files) for line in lines if line.strip()]
-        elif _is_folder(path) and not _is_named_as_file(path, pattern):
+        elif is_folder(path) and not _is_named_as_file(path, pattern):
             listed = files.listed(path, pattern, ("case",))
             cases += [Case(names["case"], source) for names, source in listed]
         else:
@@ -172,106 +162,11 @@ def find_cases(
     return sorted(cases, key=lambda case: case.name)
 
 
-def list_images(
-    folder: Path, pattern: str | None = None, fields: Collection[str] = ("case",)
-) -> list[tuple[dict[str, str], Path]]:
-    """Image files of a folder, each with the names that its path gives.
-
-    Parameters
-    ----------
-    folder
-        Where they lie.
-    pattern
-        As in `match_paths`; without it every image file directly in the folder.
-    fields
-        Names that the pattern may have in braces, ``case`` first.
-
-    Returns
-    -------
-    list of (names, path)
-        Sorted by path. The case, unless the pattern has it, is named after the file.
-        What is no file, and folders that cannot be read, are among them: cases that
-        fail, as nobody knows what they hold. Pictures of other formats are not; of
-        those that nothing else is named like a warning tells.
-
-    Raises
-    ------
-    InputError
-        If there is no such folder, or nothing matches.
-    InvalidParameterError
-        As `match_paths`.
-    """
-    check_folder(folder)
-    wanted = "*" if pattern is None else pattern
-    matches = match_paths(folder, wanted, fields, (*SUFFIXES, *PICTURES))
-    found = [
-        ({"case": case_name(match.path)} | _names(match), match.path)
-        for match in matches
-        if not match.path.name.lower().endswith(PICTURES)
-    ]
-    if not found:
-        deeper = match_paths(folder, "**/*", fields, SUFFIXES) if not pattern else ()
-        advice = "; pattern '**/*' finds those in its folders" if deeper else ""
-        if any(match.path.name.lower().endswith(JPEG) for match in matches):
-            advice = f"; {NO_JPEG}"
-        if not advice and any(map(is_dicom, folder.rglob("*"))):
-            advice = f"; {NO_SERIES}"
-        raise InputError(
-            f"{folder}: no image files match {wanted}; expected files that end "
-            f"in {', '.join(SUFFIXES)}{advice}"
-        )
-    _tell_others(folder, [match.path for match in matches])
-    return found
-
-
-def _tell_others(folder: Path, paths: Sequence[Path]) -> None:
-    """Warn of pictures that we do not read, unless they show what we do read."""
-    others = [path for path in paths if path.name.lower().endswith(PICTURES)]
-    read = {path.with_name(case_name(path)) for path in paths if path not in others}
-    alone = [p for p in others if p.with_name(case_name(p)) not in read]
-    if alone:
-        names = [str(path.relative_to(folder)) for path in alone]
-        logging.getLogger(__name__).warning(
-            "%s: left out, as pictures of these formats are not read: %s",
-            folder,
-            listed(names, 3),
-        )
-
-
 def _is_named_as_file(folder: Path, pattern: str | None) -> bool:
     """Whether a folder has an image's name and holds none: a case that fails."""
     return bool(suffix_of(folder)) and not match_paths(
         folder, "*" if pattern is None else pattern, ("case",), SUFFIXES
     )
-
-
-def check_folder(folder: Path, advice: str = "") -> None:
-    """Raise InputError unless there is such a folder."""
-    if _is_folder(folder):
-        return
-    try:
-        found = f"a link to {folder.readlink()}, which is not there"
-    except OSError:  # no link
-        found = "no such folder"
-    raise InputError(f"{folder}: {found}{advice}")
-
-
-def _names(match: Match) -> dict[str, str]:
-    """What the path says, without the file's suffix.
-
-    Of `a.nii.gz` both `{case}` and `{case}.*` say `a`.
-    """
-    suffix = suffix_of(match.path)
-    first = suffix.rpartition(".")[0]
-    file, stem = composed(match.path.name), composed(match.path.stem)
-
-    def bare(name: str) -> str:
-        for whole, end in ((file, suffix), (stem, first)):
-            if end and whole.endswith(name) and name.lower().endswith(end):
-                return name[: -len(end)] or name
-        return name
-
-    return {field: safe_name(bare(name)) for field, name in match.names.items()}
 
 
 def _parse_line(line: str, files: LabelFiles) -> Case:
@@ -329,13 +224,6 @@ def _check_exists(path: Path) -> None:
         raise InputError(f"{path}: no such file or folder") from error
     except OSError:  # its case fails, for this reason
         return
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a name that is too long, or in a folder that cannot be read
-        return False
 
 
 def _check_unique(cases: Sequence[Case]) -> None:

@@ -13,11 +13,11 @@ from svls_cli.labels.cases import (
     LABEL_MAPS,
     MASKS,
     LabelFiles,
-    check_folder,
     each_once,
     image_of,
 )
 from svls_cli.labels.classes import ClassTable
+from svls_cli.labels.listing import check_folder
 from svls_cli.labels.names import check_letter_case, composed, safe_name
 from svls_cli.labels.segments import Segment, number_segments
 from svls_cli.labels.sources import LabelSource

@@ -17,10 +17,10 @@ from svls_cli.labels.cases import (
     Case,
     each_once,
     find_cases,
-    list_images,
 )
 from svls_cli.labels.geometry import Geometry
 from svls_cli.labels.images import read_image
+from svls_cli.labels.listing import list_images
 from svls_cli.labels.names import check_letter_case, safe_name
 from svls_cli.labels.raters import RatedCase
 from svls_cli.labels.suffixes import case_name, suffix_of

@@ -11,7 +11,8 @@ import pytest
 from svls_cli.cli.label_files import AnyFiles
 from svls_cli.compiling.fuse import fuse_cases
 from svls_cli.errors import InputError
-from svls_cli.labels.cases import find_cases, list_images
+from svls_cli.labels.cases import find_cases
+from svls_cli.labels.listing import list_images
 from svls_cli.labels.output import write_image
 from svls_cli.labels.raters import RatedCase, find_rated_cases
 from svls_cli.raters.choices import FusionName
