@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from svls_cli.cli import console, options
-from svls_cli.cli.command import FILE, PATH, Command, option
+from svls_cli.cli.command import PATH, Command, option
 
 
 @click.command("report", cls=Command)
@@ -32,7 +32,7 @@ from svls_cli.cli.command import FILE, PATH, Command, option
 @option(
     "--out",
     group="Output",
-    type=FILE,
+    type=PATH,
     metavar="DIR",
     help="Folder of the pages. [default: NAME-report beside NAME.zarr]",
 )
@@ -42,7 +42,7 @@ from svls_cli.cli.command import FILE, PATH, Command, option
 def command(
     store: str,
     prediction: str | None,
-    out: Path | None,
+    out: str | None,
     image_pattern: str | None,
     as_json: bool,
     **rest: Any,
@@ -69,8 +69,8 @@ def command(
         raise click.UsageError("--images takes files and folders, not standard input")
     if image_pattern and not rest["images"]:
         raise click.UsageError("--image-pattern: of use with --images only")
-    folder = out or report_folder(store)
-    reporter = console.Reporter(as_json=as_json, done="pages made", where=str(folder))
+    folder = str(out or report_folder(store))
+    reporter = console.Reporter(as_json=as_json, done="pages made", where=folder)
     with console.batch(rest, on_record=reporter) as batch:
         report_cases(
             store,
@@ -82,5 +82,5 @@ def command(
         )
     code = reporter.finish()
     if reporter.tells_more:
-        console.echo(f"open: {folder / 'index.html'}")
+        console.echo(f"open: {Path(folder) / 'index.html'}")
     return code

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from svls_cli.batch.version import __version__
+from svls_cli.evaluation.evaluate_case import Measures
 from svls_cli.labels.classes import LabelClass
 from svls_cli.report import palette
 from svls_cli.report.charts import reliability_curves
@@ -89,6 +90,7 @@ def _values(
         "curves": reliability_curves(measured.evaluation),
         "grid": grid,
         "unit": size_unit(flat=grid.ndim == 2),
+        "tolerance_mm": Measures.tolerance_mm,
         "per_unit": 1 if grid.ndim == 2 else 0.001,
         "plane": plane,
         "sides": list(zip(plane.sides, "trbl", strict=True)),

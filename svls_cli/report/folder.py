@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,14 @@ class ReportFolder:
         """The summary of a case whose page is there."""
         return CaseSummary.from_json(self._record(case)["summary"])
 
+    def remove_others(self, cases: Collection[str]) -> None:
+        """Remove the files of cases that are not among these."""
+        for path in sorted((self.path / "cases").glob("*.json")):
+            case = _read(path).get("summary", {}).get("case")
+            if case is not None and case not in cases:
+                for each in (*self._files(case), self._record_path(case)):
+                    each.unlink(missing_ok=True)
+
     def write_index(self, page: bytes) -> None:
         """Write the page to open."""
         with replacing(self.index) as part:
@@ -108,11 +116,15 @@ class ReportFolder:
         return self.page(case).with_suffix(".json")
 
     def _record(self, case: str) -> dict[str, Any]:
-        try:
-            text = self._record_path(case).read_bytes().decode(errors="surrogateescape")
-            return dict(json.loads(text))
-        except (OSError, ValueError, TypeError):
-            return {}
+        return _read(self._record_path(case))
+
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        text = record.read_bytes().decode(errors="surrogateescape")
+        return dict(json.loads(text))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def file_name(case: str) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from svls_cli.batch.records import Record
+from svls_cli.evaluation.evaluate_case import Measures
 from svls_cli.labels.classes import ClassTable
 from svls_cli.report import palette
 from svls_cli.report.charts import HEIGHT, WIDTH, Histogram, histogram
@@ -22,16 +23,25 @@ from svls_cli.store.schema import StoreConfig, method_text
 _MOST_CELLS = 4000
 _COLUMNS = {
     "dice": ("Dice", "Mean Dice of the pairs of raters"),
-    "surface_dice": ("Surface Dice", "Mean surface Dice of the pairs of raters"),
+    "surface_dice": (
+        "Surface Dice",
+        f"Mean surface Dice of the pairs of raters, at {Measures.tolerance_mm:g} mm",
+    ),
     "disputed_share": (
         "Disputed",
         "Share of the labelled voxels on which raters differ",
     ),
-    "entropy_bits": ("Entropy", "Mean entropy of the soft labels, bits"),
+    "entropy_bits": (
+        "Entropy",
+        "Mean entropy of the soft labels where foreground is possible, bits",
+    ),
 }
 _SCORES = {
     "dice": ("Dice", "Mean Dice of the prediction"),
-    "surface_dice": ("Surface Dice", "Mean surface Dice of the prediction"),
+    "surface_dice": (
+        "Surface Dice",
+        f"Mean surface Dice of the prediction, at {Measures.tolerance_mm:g} mm",
+    ),
     "hd95_mm": ("HD95", "95th percentile of the surface distance, mm"),
     "nll": ("NLL", "Negative log-likelihood in the boundary band"),
     "ece": ("ECE", "Expected calibration error in the boundary band"),
@@ -52,9 +62,11 @@ class _Column:
     @cached_property
     def cells(self) -> list[str]:
         """The values as text, all with the same number of decimals."""
-        largest = max((abs(v) for v in self.values if v is not None), default=0)
-        decimals = max(0, 2 - math.floor(math.log10(largest or 1)))
-        if self.color is None and decimals > 1:
+        values = [abs(v) for v in self.values if v]
+        decimals = max(0, 2 - math.floor(math.log10(max(values, default=1))))
+        if self.color is not None:  # no size of a class looks like none
+            decimals = max(decimals, -math.floor(math.log10(min(values, default=1))))
+        elif decimals > 1:
             decimals = 3  # a score
         return [
             "–" if value is None else f"{value:.{decimals}f}" for value in self.values

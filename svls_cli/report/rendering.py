@@ -48,12 +48,19 @@ def shown_number(value: float | None, digits: int = 3) -> str:
     --------
     >>> shown_number(0.12345), shown_number(1234.7), shown_number(None)
     ('0.123', '1235', '–')
+
+    What is small is not shown as nothing:
+
+    >>> shown_number(0.00042), shown_number(0.0), shown_number(5.4)
+    ('0.0004', '0.000', '5.40')
     """
     if value is None or value != value:
         return "–"
-    if abs(value) >= 10 ** (digits - 1):
-        return f"{value:.0f}"
-    return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"
+    if abs(value) >= 1:
+        return f"{value:.{max(0, digits - len(f'{abs(value):.0f}'))}f}"
+    if 0 < abs(value) < 0.5 / 10**digits:
+        return f"{value:.1g}"
+    return f"{value:.{digits}f}"
 
 
 def link(path: str) -> str:

@@ -107,6 +107,7 @@ def report_cases(
         config=opened.config,
         about=about,
     )
+    folder.remove_others({case.name for case in cases} | damaged.keys())
     folder.write_index(page)
     return records
 
@@ -181,13 +182,16 @@ def _cases(
         "no prediction": _lack(cases, predictions),
         "no image": _lack(cases, scans),
     }
+    broken = {} if predicted is None else predicted.damaged
     return [
         CaseToReport(
             case,
             predictions.get(name),
             scans.get(name),
             tuple(rater for rater in everyone if rater not in case.raters),
-            tuple(note for note, names in notes.items() if name in names),
+            (f"prediction: {broken[name]}",)
+            if name in broken
+            else tuple(note for note, names in notes.items() if name in names),
         )
         for name, case in cases.items()
     ]

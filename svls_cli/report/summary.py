@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from svls_cli.evaluation.evaluate_case import Measures, evaluate_case
 from svls_cli.evaluation.scores import CaseEvaluation
@@ -34,6 +35,8 @@ class CaseSummary:
     sizes
         Volume of each class in the hard label map, mL, by its label value as text; area
         in mm2 of a 2-D image. Classes without a voxel are left out.
+    ignored_share
+        Share of the voxels that the hard label map ignores.
     entropy_bits
         Mean entropy of the soft labels over voxels that may be foreground.
     raters, missing
@@ -52,6 +55,7 @@ class CaseSummary:
     shape: list[int]
     spacing_mm: list[float]
     sizes: dict[str, float]
+    ignored_share: float
     entropy_bits: float | None
     raters: list[str]
     missing: list[str]
@@ -95,6 +99,7 @@ class Measured:
 def measure_case(content: CaseContent, measures: Measures) -> Measured:
     """Measure a case by the functions of `fuse-raters --report` and `evaluate`."""
     source, grid = content.source, content.grid
+    counts = _counts(content)
     agreement, evaluation = None, None
     if content.raters is not None and len(content.raters.raters) > 1:
         agreement = measure_agreement(
@@ -116,7 +121,8 @@ def measure_case(content: CaseContent, measures: Measures) -> Measured:
         case=source.name,
         shape=list(grid.shape),
         spacing_mm=list(grid.spacing_mm),
-        sizes=_sizes(content),
+        sizes=_sizes(content, counts),
+        ignored_share=float(counts[-1] / counts.sum()),
         entropy_bits=or_none(content.soft.mean_bits),
         raters=list(source.case.raters),
         missing=list(source.missing),
@@ -133,10 +139,15 @@ def size_unit(*, flat: bool) -> str:
     return "mm²" if flat else "mL"
 
 
-def _sizes(content: CaseContent) -> dict[str, float]:
+def _counts(content: CaseContent) -> npt.NDArray[np.int64]:
+    """Voxels of each class, and last those that are ignored."""
     counts = np.zeros(len(content.classes) + 1, np.int64)
     for part in content.hard:  # counting widens each voxel to 8 bytes
         counts += np.bincount(part.ravel(), minlength=len(counts))
+    return counts
+
+
+def _sizes(content: CaseContent, counts: npt.NDArray[np.int64]) -> dict[str, float]:
     spacing_mm = content.grid.spacing_mm
     voxel = math.prod(spacing_mm) / (1000 if len(spacing_mm) == 3 else 1)
     return {

@@ -23,6 +23,7 @@ def summary(case: str, **values: Any) -> CaseSummary:
         "shape": [4, 5, 6],
         "spacing_mm": [1.0, 1.0, 1.0],
         "sizes": {"3": 1.0},
+        "ignored_share": 0.0,
         "entropy_bits": 0.1,
         "raters": [],
         "missing": [],

@@ -162,6 +162,8 @@ def test_page_says_what_is_known(reported: Path) -> None:
     assert "svls, sigma 1.0, size 3, strength 0.5" in text
     for name in ("label 1", "label 2", "a", "b", "consensus", "prediction"):
         assert name in text
+    assert "Surface Dice: at 1 mm." in text
+    assert "bit where foreground is possible" in text
     assert "no label map of b" in pages(reported)["cases/one.html"].text
 
 
@@ -277,8 +279,54 @@ def test_cases_without_foreground_and_flat_ones(tmp_path: Path) -> None:
     store = smoothed(labels, tmp_path / "a.zarr")
     assert set(report(store, out=tmp_path / "out").values()) == {"done"}
     found = pages(tmp_path / "out")
-    assert "No class other than background" in found["cases/empty.html"].text
+    empty = found["cases/empty.html"].text
+    assert "No class other than background" in empty
+    assert "1 of 4 axial slices." in empty
+    assert "Mean entropy" not in empty
+    assert "Ignored" not in empty
     assert "mm²" in found["cases/flat.html"].text
+
+
+def test_small_classes_do_not_look_empty(tmp_path: Path) -> None:
+    large, small = np.ones((10, 50, 50), np.uint8), np.zeros((4, 8, 8), np.uint8)
+    small[2, 4, 4] = 1
+    for name, labels in (("large", large), ("small", small)):
+        write_image(tmp_path / "labels" / f"{name}.nii.gz", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    report(store, out=tmp_path / "out")
+    rows = (tmp_path / "out" / "index.html").read_text("utf-8").split("<tr")
+    [row] = [r for r in rows if "small.html" in r]
+    assert "<td>0.001" in row
+
+
+def test_ignored_voxels_are_told(tmp_path: Path) -> None:
+    labels = blobs((4, 12, 12), 2)
+    labels[:, :3] = 9
+    write_image(tmp_path / "labels" / "a.nii.gz", labels)
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr", ignore_label=9)
+    report(store, out=tmp_path / "out")
+    assert "25.0 % of all voxels" in pages(tmp_path / "out")["cases/a.html"].text
+
+
+def test_cases_that_a_store_no_longer_has_leave_no_page(tmp_path: Path) -> None:
+    for name in ("left", "stays.1"):
+        write_image(tmp_path / "labels" / f"{name}.nii.gz", blobs((4, 12, 12), 2))
+    store = smoothed(tmp_path / "labels", tmp_path / "a.zarr")
+    out = tmp_path / "out"
+    report(store, out=out)
+    (out / "cases" / "mine.json").write_text("{}")
+    shutil.rmtree(tmp_path / "a.zarr" / "left")
+    assert report(store, out=out) == {"stays.1": "skipped"}
+    names = sorted(path.name for path in (out / "cases").iterdir())
+    own = [f"stays.1{suffix}" for suffix in (".html", ".json", ".webp")]
+    assert names == ["mine.json", *own]
+
+
+def test_damaged_predictions_are_named(fused: Path, tmp_path: Path) -> None:
+    shutil.copytree(fused / "fused.zarr", tmp_path / "p.zarr")
+    (tmp_path / "p.zarr" / "one" / "zarr.json").write_text("{}")
+    report(fused / "fused.zarr", tmp_path / "p.zarr", out=tmp_path / "out")
+    assert "prediction: damaged" in pages(tmp_path / "out")["cases/one.html"].text
 
 
 def test_many_classes_and_noise_fit_into_a_page(tmp_path: Path) -> None:
