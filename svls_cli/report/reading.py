@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from svls_cli.arrays import FloatArray, UIntArray
+from svls_cli.compiling.guides import image_record
 from svls_cli.evaluation.predictions import PredictedCase
 from svls_cli.evaluation.references import Reference
 from svls_cli.labels.classes import ClassTable
@@ -152,13 +153,22 @@ def read_case(source: CaseToReport, *, ignore_label: int | None) -> CaseContent:
     Raises
     ------
     InputError
-        If the image or the prediction lies on another grid, or the image is broken.
+        If the image or the prediction lies on another grid, or the image is broken, or
+        a label map that the case was made from.
     StoreError
         If a store is damaged.
     """
     case, prediction = source.case, source.prediction
     grid, classes, axis = case.geometry, case.classes, plane_of(case.geometry).axis
-    image = None if source.scan is None else source.scan.read_on(grid)[0]
+    image = None
+    if source.scan is not None:
+        inputs = case.attributes["inputs"]
+        if case.attributes["method"]["name"] == "prediction":
+            inputs = []  # made from images
+        labels = [file for file in inputs if not file.get("image")]
+        for path in source.scan.paths:
+            image_record(path, labels)
+        image = source.scan.read_on(grid)[0]
     of_case = grid if prediction is None else prediction.geometry
     [hard] = Reference(case).read(of_case, classes, ignore_label=ignore_label).maps
     raters = None

@@ -329,6 +329,17 @@ def test_damaged_predictions_are_named(fused: Path, tmp_path: Path) -> None:
     assert "prediction: damaged" in pages(tmp_path / "out")["cases/one.html"].text
 
 
+def test_label_maps_are_no_images(fused: Path, tmp_path: Path) -> None:
+    found = report_cases(
+        fused / "fused.zarr",
+        images=fused / "a",
+        out=tmp_path / "out",
+        batch=Batch(jobs=ThisProcess()),
+    )
+    assert {record.status for record in found} == {"failed"}
+    assert all("label map of the case" in str(record.reason) for record in found)
+
+
 def test_many_classes_and_noise_fit_into_a_page(tmp_path: Path) -> None:
     labels = blobs((2, 45, 45), 110).repeat(3, axis=1).repeat(3, axis=2)
     noise = np.random.default_rng(0).integers(0, 2**12, labels.shape).astype(np.int16)
