@@ -137,10 +137,19 @@ def method_text(method: Mapping[str, Any]) -> str:
     --------
     >>> method_text({"name": "svls", "sigma": 1.0, "size": 3, "sigma_vox": [1.0]})
     'svls, sigma 1.0, size 3'
+
+    Of a network's weights the first digits tell which they are:
+
+    >>> method_text({"name": "prediction", "weights": "0123456789abcdef" * 4})
+    'prediction, weights 01234567'
     """
     name, *settings = method.items()
     # What the parameters are in the voxels of a case says little more.
-    told = [f"{key} {value}" for key, value in settings if not key.endswith("_vox")]
+    told = [
+        f"{key} {str(value)[:8] if key == 'weights' else value}"
+        for key, value in settings
+        if not key.endswith("_vox")
+    ]
     return ", ".join([str(name[1]), *told])
 
 
