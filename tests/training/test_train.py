@@ -86,7 +86,8 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     config = replace(SMALL, steps_per_epoch=60, learning_rate=1e-2, filters=8)
     out = tmp_path / "run"
     logs = train(store, SAMPLE / "images", out, config=config, cache=cache)
-    assert logs[-1].loss < 0.8 * logs[0].loss
+    # The least that cross-entropy can be is the entropy of the soft labels.
+    assert logs[-1].loss < 0.9 * logs[0].loss
     assert logs[-1].validation_loss is not None
     assert logs[0].validation_loss is not None
     assert logs[-1].validation_loss < logs[0].validation_loss
@@ -97,6 +98,7 @@ def test_learning(tmp_path: Path, store: Path, cache: Path) -> None:
     rows = list(csv.DictReader((out / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == [log.loss for log in logs]
     dice = [log.dice or 0 for log in logs]
+    assert dice[-1] > dice[0] + 0.1
     best = Checkpoint.load(out / "best.pt")
     last_of_the_best = len(dice) - dice[::-1].index(max(dice))
     assert best.history[-1].epoch == last_of_the_best
