@@ -145,7 +145,8 @@ def _workers(
 class Reporter:
     """Prints records as they come, and a summary: ``where``: 3 ``done``; or JSON.
 
-    Of cases with the same note the first has it in full, and the others are counted.
+    A note that several cases share is printed with the first of them; the others are
+    counted.
     """
 
     def __init__(self, *, as_json: bool, done: str, where: str) -> None:

@@ -14,8 +14,8 @@ from pydicom.valuerep import format_number_as_ds
 from svls_cli.arrays import UIntArray
 from svls_cli.batch.version import __version__
 from svls_cli.dicom.files import read_dataset, understood
+from svls_cli.dicom.frames import place_planes, segment_numbers
 from svls_cli.dicom.planes import planes_of
-from svls_cli.dicom.segmentation import place_planes, segment_numbers
 from svls_cli.dicom.segments import describe
 from svls_cli.dicom.series import Series
 from svls_cli.errors import InputError

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from svls_cli.arrays import FloatArray, UIntArray
 from svls_cli.errors import InputError, check_choice
 from svls_cli.labels.choices import OVERLAPS, Overlap
 from svls_cli.labels.classes import MAX_CLASSES, ClassTable, default_name
 from svls_cli.labels.geometry import Geometry
-from svls_cli.labels.images import input_record, open_label_file, read_header
+from svls_cli.labels.images import input_record, read_header
+from svls_cli.labels.mask_voxels import marked, naming
 from svls_cli.labels.segments import Segment
 from svls_cli.labels.sources import Kind, Labels, SoftLabels
 from svls_cli.labels.values import listed, look_up
@@ -69,7 +69,7 @@ class MaskFiles:
         """
         grids = []
         for path in self.paths:
-            with _naming(path):
+            with naming(path):
                 grids.append(read_header(path).geometry)
             if difference := grids[0].difference(grids[-1]):
                 raise InputError(
@@ -207,7 +207,7 @@ class MaskLabels:
         covered: list[str] = []
         for name, channel in channels.items():
             alone = []
-            for rows, inside in _inside(self.masks[name]):
+            for rows, inside in marked(self.masks[name]):
                 here = codes[rows]
                 both = inside & (here != background)
                 inside &= ~both
@@ -258,25 +258,6 @@ def _codes(
     return np.array(codes, np.uint32)
 
 
-def _inside(path: Path) -> Iterator[tuple[slice, npt.NDArray[np.bool_]]]:
-    """Where a mask is not 0, a few slices at a time, without those that are empty."""
-    with _naming(path), open_label_file(path) as file:
-        marks: set[int] = set()
-        for rows, slab, values in file.slabs():
-            marks.update(values)
-            marks.discard(0)
-            if len(marks) > 1:
-                raise InputError(
-                    f"not a mask: it has the values {listed(sorted(marks))}; expected "
-                    "0 and one other"
-                )
-            inside = slab != 0
-            filled = np.flatnonzero(inside.reshape(len(inside), -1).any(axis=1))
-            if len(filled):
-                first, end = int(filled[0]), int(filled[-1]) + 1
-                yield slice(rows.start + first, rows.start + end), inside[first:end]
-
-
 def _overlaps(
     common: Counter[tuple[int, int]],
     covered: Sequence[str],
@@ -305,12 +286,3 @@ def _overlaps(
         f"{said}; nothing is left of {listed(covered)}, unless --classes gives it a "
         f"{value} label value"
     )
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Say which of the masks it is that is wrong."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path.name}: {error}") from error

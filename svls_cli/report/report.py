@@ -29,7 +29,7 @@ from svls_cli.report.reading import CaseToReport, read_case
 from svls_cli.report.rendering import check_libraries
 from svls_cli.report.shown import shown_slices
 from svls_cli.report.summary import CaseSummary, measure_case
-from svls_cli.store.objects import disk_folder
+from svls_cli.store.export import folder_outside
 from svls_cli.store.reader import Store, StoredCase, open_store
 
 
@@ -82,8 +82,7 @@ def report_cases(
     """
     check_libraries()
     batch, opened = batch or Batch(), open_store(store)
-    folder = ReportFolder(disk_folder(out or report_folder(store)))
-    _check_outside(folder.path, opened)
+    folder = ReportFolder(folder_outside(opened, out or report_folder(store)))
     cases = _cases(opened, prediction, images, pattern)
     about = {
         "tool_version": __version__,
@@ -219,12 +218,6 @@ def _check_predictions(
             f"no case of {store.path} has a prediction of the same name in "
             f"{predicted.location}"
         )
-
-
-def _check_outside(folder: Path, store: Store) -> None:
-    inside = store.path
-    if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
-        raise InputError(f"{folder}: inside the store, which holds nothing but cases")
 
 
 def _key(source: CaseToReport) -> str:

@@ -136,9 +136,7 @@ def run_export(
     """
     batch = batch or Batch()
     chosen = [store[name] for name in cases or store]
-    folder, inside = disk_folder(out), store.path
-    if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
-        raise InputError(f"{out}: inside the store, which holds nothing but cases")
+    folder = folder_outside(store, out)
     folder.mkdir(parents=True, exist_ok=True)
     damaged = {} if cases else store.incomplete()
     records = [Record.failure(name, damage) for name, damage in damaged.items()]
@@ -150,6 +148,14 @@ def run_export(
         work = exporter(folder, unfinished)
         finished = run_cases(work, chosen, batch, doing="export")
     return records + [each.record for each in finished]
+
+
+def folder_outside(store: Store, out: str | Path) -> Path:
+    """The folder ``out``; raise InputError if it lies inside the store."""
+    folder, inside = disk_folder(out), store.path
+    if isinstance(inside, Path) and folder.resolve().is_relative_to(inside.resolve()):
+        raise InputError(f"{out}: inside the store, which holds nothing but cases")
+    return folder
 
 
 def check_whole(case: StoredCase) -> None:

@@ -138,7 +138,7 @@ def method_text(method: Mapping[str, Any]) -> str:
     >>> method_text({"name": "svls", "sigma": 1.0, "size": 3, "sigma_vox": [1.0]})
     'svls, sigma 1.0, size 3'
 
-    Of a network's weights the first digits tell which they are:
+    The weights of a network are told apart by the first digits of their digest:
 
     >>> method_text({"name": "prediction", "weights": "0123456789abcdef" * 4})
     'prediction, weights 01234567'
